@@ -1,0 +1,45 @@
+# make setup | demo | test | matrix.   PYTHON=python3.10 and VENV=folder override the defaults.
+PYTHON ?= python3
+VENV ?= .venv
+VERSIONS = 3.8 3.9 3.10 3.11 3.12
+TESTS ?= tests
+
+PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
+# The stamps carry version and content, so that another Python or a changed file sets up anew and nothing else does.
+STAMP := $(VENV)/stamp-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+.PHONY: setup setup-dev demo test lint matrix clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	$(PIP) -r requirements.txt
+	touch $@
+
+setup-dev: $(STAMP)-dev
+
+$(STAMP)-dev: $(STAMP) requirements/dev.txt
+	$(PIP) -r requirements/dev.txt
+	touch $@
+
+demo: setup
+	$(VENV)/bin/python -m tools.demo
+
+lint: setup-dev
+	$(VENV)/bin/ruff check .
+
+test: lint
+	$(VENV)/bin/python -m pytest $(TESTS)
+
+matrix:
+	@for version in $(VERSIONS); do \
+	  if python$$version -c '' 2>/dev/null; then \
+	    if $(MAKE) --no-print-directory test PYTHON=python$$version VENV=.venv-$$version > .matrix-$$version.log 2>&1; \
+	    then echo "python$$version: passed: $$(tail -n 1 .matrix-$$version.log)"; \
+	    else echo "python$$version: FAILED, see .matrix-$$version.log"; failed=1; fi; \
+	  else echo "python$$version: not found"; fi; \
+	done; exit $${failed:-0}
+
+clean:
+	rm -rf $(VENV) .venv-3.* .matrix-3.*.log .pytest_cache .ruff_cache

@@ -1,0 +1,82 @@
+"""Crop, flip, colour and normalisation, on NumPy arrays; whatever is random is drawn from the generator handed in."""
+import numpy as np
+
+# Bilinear resizing and the colour ranges of the authors' ImageNet recipe.
+JITTER, LIGHTING = 0.4, 0.1
+AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
+LUMA = np.array([0.299, 0.587, 0.114], dtype='float32')
+# Standard deviations and directions of ImageNet's colours (Krizhevsky et al., 2012), for RGB in 0..255.
+EIGENVALUES = np.array([55.46, 4.794, 1.148], dtype='float32')
+EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
+                        dtype='float32')
+
+
+def generator(*numbers):
+    """A random generator that is a function of these non-negative numbers alone, such as (seed, epoch, batch)."""
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(numbers)))
+
+
+def pad(images, margin):
+    """(N, C, H, W) with a border of zeros of `margin` pixels."""
+    return np.pad(images, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
+
+
+def crop_and_flip(padded, rows, size, random):
+    """A random size x size window of the chosen rows of `padded` (N, C, H, W), half of them mirrored."""
+    offsets = random.integers(0, padded.shape[-1] - size + 1, (2, len(rows)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(2, 3))
+    images = windows[rows, :, offsets[0], offsets[1]]
+    mirrored = random.random(len(rows)) < 0.5
+    images[mirrored] = images[mirrored, ..., ::-1]
+    return images
+
+
+def normalise(images, mean, std):
+    """uint8 (N, C, H, W) to float32 ((images / 255) - mean) / std, with mean and std per channel."""
+    scale = 1 / (255 * np.asarray(std, dtype='float32'))
+    shift = np.asarray(mean, dtype='float32') / np.asarray(std, dtype='float32')
+    images = images * scale[:, None, None]
+    images -= shift[:, None, None]
+    return images
+
+
+def random_resized_box(height, width, random):
+    """A box (top, left, height, width) of 8-100 % of the area at an aspect of 3/4-4/3, anywhere in the image.
+
+    Ten tries, then the largest centred box of a permitted aspect (as in Inception's crop).
+    """
+    for _ in range(10):
+        area = random.uniform(*AREA) * height * width
+        aspect = np.exp(random.uniform(*np.log(ASPECT)))
+        h, w = int(round((area / aspect) ** 0.5)), int(round((area * aspect) ** 0.5))
+        if 0 < h <= height and 0 < w <= width:
+            return int(random.integers(0, height - h + 1)), int(random.integers(0, width - w + 1)), h, w
+    h, w = min(height, int(width / ASPECT[0])), min(width, int(height * ASPECT[1]))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def centre_box(height, width, size):
+    """The centred box (top, left, size, size)."""
+    return (height - size) // 2, (width - size) // 2, size, size
+
+
+def colour_map(image, random):
+    """Brightness, contrast, saturation (each +-40 %, in random order) and PCA lighting (0.1) as one affine map.
+
+    Returns (matrix (3, 3), offset (3,)): colour' = matrix @ colour + offset, for RGB in 0..255.
+    All four are affine in the colour, so the pixels are touched once, together with normalisation.
+    """
+    matrix, offset = np.eye(3, dtype='float32'), np.zeros(3, dtype='float32')
+    mean = image.reshape(-1, 3).mean(0, dtype='float32')
+    for kind in random.permutation(3):
+        alpha = np.float32(1 + random.uniform(-JITTER, JITTER))
+        if kind == 0:
+            matrix, offset = alpha * matrix, alpha * offset
+        elif kind == 1:
+            grey = LUMA @ (matrix @ mean + offset)
+            matrix, offset = alpha * matrix, alpha * offset + (1 - alpha) * grey
+        else:
+            mix = alpha * np.eye(3, dtype='float32') + (1 - alpha) * np.ones((3, 1), dtype='float32') * LUMA
+            matrix, offset = mix @ matrix, mix @ offset
+    lighting = EIGENVECTORS @ (EIGENVALUES * random.normal(0, LIGHTING, 3).astype('float32'))
+    return matrix, offset + lighting

@@ -1,0 +1,80 @@
+"""Batches in a fixed order, prepared ahead of the loop by threads.
+
+A source of batches has `images`, `classes`, `batch_size`, `len(source)` (batches an epoch) and
+`source.epoch(number, start=0)`, which yields (data (n, 3, H, W) float32, labels (n,) int32) NumPy arrays from batch
+`start` on. Every image comes exactly once an epoch; only the last batch may be smaller. What an epoch yields depends on
+(seed, number) alone, not on threads, and not on what was read before.
+"""
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from math import ceil
+
+import numpy as np
+
+from data.augment import crop_and_flip, generator, normalise, pad
+
+# Streams of random numbers: (seed, ORDER, epoch) and (seed, AUGMENTATION, epoch, batch or image).
+ORDER, AUGMENTATION = 0, 1
+BATCHES_AHEAD = 3
+CROP_MARGIN = 4
+
+
+class Batches:
+    """What all sources share: order, batching and reading ahead. A subclass has `load(rows, epoch, batch, pool)`.
+
+    images: how many there are. train: shuffle and augment. workers: threads that prepare, 0 for none.
+    Raises ValueError for a batch larger than the data set.
+    """
+
+    def __init__(self, images, classes, batch_size, train, seed=0, workers=0):
+        if batch_size < 1:
+            raise ValueError('the batch size %s must be at least 1' % batch_size)
+        if train and batch_size > images:
+            raise ValueError('the batch of %d images is larger than the data set of %d' % (batch_size, images))
+        self.images, self.classes, self.batch_size = images, classes, batch_size
+        self.train, self.seed, self.workers = train, seed, workers
+
+    def __len__(self):
+        return ceil(self.images / self.batch_size)
+
+    def order(self, epoch):
+        """The rows of the data set in the order of this epoch."""
+        if not self.train:
+            return np.arange(self.images)
+        return generator(self.seed, ORDER, epoch).permutation(self.images)
+
+    def epoch(self, number, start=0):
+        """Yield the batches of an epoch, from batch `start` on; the batches behind it are being prepared meanwhile."""
+        order = self.order(number)
+        parts = [order[i * self.batch_size:(i + 1) * self.batch_size] for i in range(len(self))]
+        if not self.workers:
+            for batch in range(start, len(self)):
+                yield self.load(parts[batch], number, batch, map)
+            return
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(self.workers) as pool:
+            ahead = deque()
+            for batch in range(start, len(self) + BATCHES_AHEAD):
+                if batch < len(self):
+                    ahead.append(reader.submit(self.load, parts[batch], number, batch, pool.map))
+                if len(ahead) > BATCHES_AHEAD or batch >= len(self) and ahead:
+                    yield ahead.popleft().result()
+
+
+class ArrayBatches(Batches):
+    """Batches of small images in memory, augmented a batch at a time: crop from a border of 4, flip, normalise.
+
+    pixels: (N, 3, H, H) uint8. labels: (N,). mean, std: per channel, for values in 0..1.
+    """
+
+    def __init__(self, pixels, labels, classes, mean, std, batch_size, train, seed=0, workers=0):
+        super().__init__(len(pixels), classes, batch_size, train, seed, workers)
+        self.size = pixels.shape[-1]
+        self.pixels = pad(pixels, CROP_MARGIN) if train else pixels
+        self.labels, self.mean, self.std = labels, mean, std
+
+    def load(self, rows, epoch, batch, _):
+        if self.train:
+            pixels = crop_and_flip(self.pixels, rows, self.size, generator(self.seed, AUGMENTATION, epoch, batch))
+        else:
+            pixels = self.pixels[rows]
+        return normalise(pixels, self.mean, self.std), self.labels[rows].astype('int32')

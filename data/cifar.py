@@ -1,0 +1,92 @@
+"""CIFAR-10 and CIFAR-100 in the binary version of the Toronto site.
+
+A record is one label byte (CIFAR-100: coarse, then fine) and 3072 bytes of pixels (3, 32, 32). The files may lie flat
+in the data folder, in the archive's own folder inside it, or still in the .tar.gz, which is read without unpacking it.
+Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
+"""
+import os
+import tarfile
+import zlib
+from collections import namedtuple
+
+import numpy as np
+
+from data.download import fetch
+
+URL = 'https://www.cs.toronto.edu/~kriz/'
+PIXELS = 3 * 32 * 32
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+
+Variant = namedtuple('Variant', 'archive md5 folder train test label_bytes label_classes')
+CIFAR10 = Variant('cifar-10-binary.tar.gz', 'c32a1d4ab5d03f1284b67883e8d87530', 'cifar-10-batches-bin',
+                  {'data_batch_%d.bin' % i: 10000 for i in range(1, 6)}, {'test_batch.bin': 10000}, 1, (10,))
+CIFAR100 = Variant('cifar-100-binary.tar.gz', '03b5dce01913d631647c71ecec9e9cb8', 'cifar-100-binary',
+                   {'train.bin': 50000}, {'test.bin': 10000}, 2, (20, 100))
+LABEL_SETS = ('coarse', 'fine')
+
+
+def load_cifar10(data_dir=None):
+    """((pixels (50000, 3, 32, 32) uint8, labels), (pixels (10000, ...), labels)); downloaded if missing."""
+    return _load(CIFAR10, data_dir or '~/.mxnet/datasets/cifar10', 0)
+
+
+def load_cifar100(data_dir=None, label_set='coarse'):
+    """The same for CIFAR-100, with its 20 coarse or its 100 fine labels."""
+    return _load(CIFAR100, data_dir or '~/.mxnet/datasets/cifar100', LABEL_SETS.index(label_set))
+
+
+def _load(variant, data_dir, column):
+    folder = os.path.expanduser(data_dir)
+    if not _files(variant, folder) and not os.path.isfile(os.path.join(folder, variant.archive)):
+        fetch(URL + variant.archive, 'md5:' + variant.md5, folder)
+    content = _files(variant, folder) or _archive(variant, os.path.join(folder, variant.archive))
+    return tuple(_decode(variant, [content[name] for name in part], column) for part in (variant.train, variant.test))
+
+
+def _files(variant, folder):
+    """{name: bytes} of the .bin files of a folder, or of the archive's own folder in it; None if one is missing."""
+    names = {**variant.train, **variant.test}
+    for place in (folder, os.path.join(folder, variant.folder)):
+        paths = {name: os.path.join(place, name) for name in names}
+        if all(os.path.isfile(path) for path in paths.values()):
+            return {name: _content(variant, name, open(path, 'rb'), path) for name, path in paths.items()}
+    return None
+
+
+def _archive(variant, path):
+    """{name: bytes} of the .bin files inside the .tar.gz; only these members are looked at, by their exact names."""
+    try:
+        with tarfile.open(path) as archive:
+            return {name: _content(variant, name, _member(archive, '%s/%s' % (variant.folder, name)), path)
+                    for name in {**variant.train, **variant.test}}
+    except KeyError as error:
+        raise ValueError('%s lacks a member: %s' % (path, error.args[0])) from error
+    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+        raise ValueError('%s is cut short or damaged (%s)' % (path, error)) from error
+
+
+def _member(archive, name):
+    file = archive.extractfile(name)
+    if file is None:
+        raise KeyError('%s is not a file' % name)
+    return file
+
+
+def _content(variant, name, file, path):
+    """The bytes of a file that must hold exactly as many records as belong to its name."""
+    size = {**variant.train, **variant.test}[name] * (variant.label_bytes + PIXELS)
+    with file:
+        content = file.read(size + 1)
+    if len(content) != size:
+        raise ValueError('%s: %s holds %s bytes where %d belong'
+                         % (path, name, 'more' if len(content) > size else len(content), size))
+    return content
+
+
+def _decode(variant, contents, column):
+    records = np.frombuffer(b''.join(contents), 'uint8').reshape(-1, variant.label_bytes + PIXELS)
+    labels, classes = records[:, column], variant.label_classes[column]
+    if labels.max() >= classes:
+        raise ValueError('label %d is out of range in %s: there are %d classes'
+                         % (labels.max(), variant.folder, classes))
+    return records[:, variant.label_bytes:].reshape(-1, 3, 32, 32), labels.copy()

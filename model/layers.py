@@ -1,0 +1,23 @@
+"""The convolutions that the units are made of."""
+from mxnet.gluon import nn
+
+
+def reduced(channels, r):
+    """Channels inside a bottleneck, C/r; ValueError if r is below 1 or does not divide C."""
+    if r < 1 or channels % r:
+        raise ValueError('r=%s must be at least 1 and divide the %d channels of the unit' % (r, channels))
+    return channels // r
+
+
+def pointwise(in_channels, channels, use_bias=False):
+    """1x1 convolution."""
+    return nn.Conv2D(channels, kernel_size=1, in_channels=in_channels, use_bias=use_bias)
+
+
+def depthwise(channels, kernel_size, dilation=1):
+    """k x k convolution of every channel by itself, with a bias, that keeps the size of the map."""
+    if kernel_size < 1 or kernel_size % 2 == 0 or dilation < 1:
+        raise ValueError('kernel_size=%s must be odd and positive, and dilation=%s at least 1'
+                         % (kernel_size, dilation))
+    return nn.Conv2D(channels, kernel_size, padding=dilation * (kernel_size // 2), dilation=dilation, groups=channels,
+                     in_channels=channels)

@@ -1,0 +1,140 @@
+"""The ImageNet host: ResNet-v1b (stride in the 3x3 convolution) with plugs in its bottlenecks.
+
+A plug is a factory. `act(channels)` makes the block in the place of the two inner ReLUs, `spatial(channels, stride,
+dilation)` what stands where the 3x3 convolution stands, `gate(channels)` what rescales the residual branch before the
+addition. The ReLU of the stem and the one after the addition stay.
+
+Sources: He et al., "Deep residual learning for image recognition", 2016; the v1b layout and its options are those of
+GluonCV's resnet50_v1b, with which this host agrees to the last bit for the same weights.
+"""
+from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+
+from model.activation import act_factory, stage_plan
+
+STAGE_CHANNELS, EXPANSION = (64, 128, 256, 512), 4
+DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
+
+
+def conv3x3(channels, stride=1, dilation=1):
+    """The plain spatial plug: a 3x3 convolution without a bias."""
+    return nn.Conv2D(channels, 3, strides=stride, padding=dilation, dilation=dilation, use_bias=False,
+                     in_channels=channels)
+
+
+class Bottleneck(HybridBlock):
+    """relu(shortcut(x) + gate(BN(W3 act(BN(spatial(act(BN(W1 x))))))).   (N, in_channels, H, W) -> (N, 4C, H/s, W/s)"""
+
+    def __init__(self, in_channels, channels, stride, dilation, act, spatial, gate, norm, last_gamma, downsample,
+                 **kwargs):
+        super().__init__(**kwargs)
+        out_channels = channels * EXPANSION
+        with self.name_scope():
+            # relu1 and relu2 hold whatever `act` makes: files of weights, the released one among them, name them so.
+            self.conv1 = nn.Conv2D(channels, 1, use_bias=False, in_channels=in_channels)
+            self.bn1 = norm(channels)
+            self.relu1 = act(channels)
+            self.conv2 = spatial(channels, stride, dilation)
+            self.bn2 = norm(channels)
+            self.relu2 = act(channels)
+            self.conv3 = nn.Conv2D(out_channels, 1, use_bias=False, in_channels=channels)
+            self.bn3 = norm(out_channels, **({'gamma_initializer': 'zeros'} if last_gamma else {}))
+            self.gate = gate and gate(out_channels)
+            self.downsample = downsample
+            self.relu3 = nn.Activation('relu')
+
+    def hybrid_forward(self, F, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.relu1(self.bn1(self.conv1(x)))
+        x = self.relu2(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        if self.gate is not None:
+            x = self.gate(x)
+        return self.relu3(x + shortcut)
+
+
+class ResNetV1b(HybridBlock):
+    """The host.   (N, 3, H, W) -> (N, classes)
+
+    layers: blocks in each of the four stages. acts: a factory for each stage. spatial, gate: one for all.
+    last_gamma: the last BatchNorm of every block starts at gamma 0. dilated: stages 3 and 4 keep stride 8 and dilate
+    instead. deep_stem: three 3x3 convolutions for the 7x7. avg_down: the shortcut averages, then projects.
+    final_drop: dropout before the classifier. norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **kwargs).
+    """
+
+    def __init__(self, layers, acts, classes=1000, spatial=conv3x3, gate=None, last_gamma=False, dilated=False,
+                 deep_stem=False, stem_width=32, avg_down=False, final_drop=0.0, norm_layer=nn.BatchNorm,
+                 norm_kwargs=None, **kwargs):
+        super().__init__(**kwargs)
+        if len(layers) != 4 or min(layers) < 1:
+            raise ValueError('layers=%s must be four numbers of at least 1' % (list(layers),))
+        if not 0 <= final_drop < 1:
+            raise ValueError('final_drop=%s must lie in [0, 1)' % (final_drop,))
+        self._norm = lambda channels, **extra: norm_layer(in_channels=channels, **{**(norm_kwargs or {}), **extra})
+        self._plugs = dict(spatial=spatial, gate=gate, norm=self._norm, last_gamma=last_gamma)
+        self._avg_down = avg_down
+        strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
+        with self.name_scope():
+            in_channels = 2 * stem_width if deep_stem else 64
+            self.conv1 = self._deep_stem(stem_width) if deep_stem else nn.Conv2D(
+                64, 7, strides=2, padding=3, use_bias=False, in_channels=3)
+            self.bn1 = self._norm(in_channels)
+            self.relu = nn.Activation('relu')
+            self.maxpool = nn.MaxPool2D(3, 2, 1)
+            for stage in range(4):
+                channels = STAGE_CHANNELS[stage]
+                setattr(self, 'layer%d' % (stage + 1), self._stage(
+                    in_channels, channels, layers[stage], strides[stage], dilations[stage], acts[stage]))
+                in_channels = channels * EXPANSION
+            self.avgpool = nn.GlobalAvgPool2D()
+            self.flat = nn.Flatten()
+            self.drop = nn.Dropout(final_drop) if final_drop else None
+            self.fc = nn.Dense(classes, in_units=in_channels)
+
+    def _deep_stem(self, width):
+        stem = nn.HybridSequential()
+        for in_channels, channels, stride in ((3, width, 2), (width, width, 1)):
+            stem.add(nn.Conv2D(channels, 3, strides=stride, padding=1, use_bias=False, in_channels=in_channels),
+                     self._norm(channels), nn.Activation('relu'))
+        stem.add(nn.Conv2D(2 * width, 3, padding=1, use_bias=False, in_channels=width))
+        return stem
+
+    def _stage(self, in_channels, channels, blocks, stride, dilation, act):
+        """The blocks of a stage; its first one takes the stride, half of the dilation, and a projection shortcut."""
+        stage = nn.HybridSequential()
+        stage.add(Bottleneck(in_channels, channels, stride, max(1, dilation // 2), act,
+                             downsample=self._downsample(in_channels, channels * EXPANSION, stride), **self._plugs))
+        for _ in range(1, blocks):
+            stage.add(Bottleneck(channels * EXPANSION, channels, 1, dilation, act, downsample=None, **self._plugs))
+        return stage
+
+    def _downsample(self, in_channels, channels, stride):
+        projection = nn.HybridSequential()
+        if self._avg_down:
+            projection.add(nn.AvgPool2D(stride, stride, ceil_mode=True, count_include_pad=False))
+            stride = 1
+        projection.add(nn.Conv2D(channels, 1, strides=stride, use_bias=False, in_channels=in_channels),
+                       self._norm(channels))
+        return projection
+
+    def hybrid_forward(self, F, x):
+        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
+        x = self.flat(self.avgpool(x))
+        if self.drop is not None:
+            x = self.drop(x)
+        return self.fc(x)
+
+
+def resnet_v1b(layers, act_type='ChaATAC', act_layers=2, act_order='bac', replace_act='relu', r=2, use_relu=True,
+               use_global=False, kernel_size=3, dilation=1, norm_layer=nn.BatchNorm, norm_kwargs=None, **host_options):
+    """ResNet-v1b with a named unit in the activations of its last (act_order 'bac') or first ('pre') act_layers stages.
+
+    layers: blocks per stage. r, use_relu, use_global, kernel_size, dilation: of the unit (model.activation).
+    norm_layer, norm_kwargs: of the host and of its units alike. host_options: those of ResNetV1b.
+    """
+    unit_options = dict(r=r, use_relu=use_relu, use_global=use_global, kernel_size=kernel_size, dilation=dilation,
+                        norm_layer=norm_layer, norm_kwargs=norm_kwargs)
+    acts = stage_plan(act_factory(act_type, **unit_options), act_factory(replace_act, **unit_options), act_layers,
+                      act_order)
+    return ResNetV1b(layers, acts, norm_layer=norm_layer, norm_kwargs=norm_kwargs, **host_options)

@@ -1,0 +1,196 @@
+"""The flags that the scripts share, and how a mistake of the user becomes one sentence and exit code 2."""
+import argparse
+import json
+import os
+import sys
+import traceback
+
+from gluoncv import model_zoo
+
+from model import ACTIVATIONS, MODELS
+from training.checkpoint import load_weights
+from training.loss import Objective
+from training.schedule import MODES
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+# --model of train_cifar.py -> the name in model.MODELS
+CIFAR_MODELS = {'atac': 'cifar_resnet'}
+IMAGENET_MODELS = [name for name in MODELS if name not in ('cifar_resnet', 'resnet_v1b')]
+
+
+def at_least(bound, kind=int):
+    """An argparse type: a number that is not below the bound."""
+    def number(text):
+        value = kind(text)
+        if not value >= bound:
+            raise argparse.ArgumentTypeError('%s must be at least %s' % (text, bound))
+        return value
+    number.__name__ = 'number'
+    return number
+
+
+def positive(text):
+    value = float(text)
+    if not 0 < value < float('inf'):
+        raise argparse.ArgumentTypeError('%s must be positive' % text)
+    return value
+
+
+def epoch_list(text):
+    """An argparse type: epochs in ascending order, such as 300,350."""
+    try:
+        epochs = [int(epoch) for epoch in text.split(',')]
+    except ValueError:
+        raise argparse.ArgumentTypeError('%r is not a list of epochs such as 300,350' % text) from None
+    if epochs != sorted(set(epochs)) or epochs[0] < 0:
+        raise argparse.ArgumentTypeError('%s is not in ascending order' % text)
+    return epochs
+
+
+def add_network_options(parser):
+    group = parser.add_argument_group('network')
+    group.add_argument('--act-type', choices=list(ACTIVATIONS), metavar='UNIT',
+                       help='the activation unit: %s' % ', '.join(ACTIVATIONS))
+    group.add_argument('--r', type=at_least(1), default=2, help='reduction inside the unit: C channels become C/r')
+    group.add_argument('--act-layers', type=int, choices=range(5),
+                       help='how many of the four stages get the unit; the others get relu')
+    group.add_argument('--act-order', choices=['bac', 'pre'], default='bac',
+                       help='count these stages from the back or from the front')
+    group.add_argument('--use-global', action='store_true', help='global instead of local context inside ChaATAC')
+    group.add_argument('--skernel', type=at_least(1), default=3, help='kernel size of SpaATAC, SeqATAC and xUnit')
+    group.add_argument('--act-dilation', type=at_least(1), default=1, help='dilation of that kernel')
+    return group
+
+
+def add_cifar_network_options(group):
+    group.add_argument('--useReLU', action='store_true', help='the ReLU inside ChaATAC and SeqATAC')
+    group.add_argument('--blocks', type=at_least(1), default=3, help='blocks per stage: the depth is 6 * blocks + 2')
+    group.add_argument('--replace-act', choices=list(ACTIVATIONS), default='relu', metavar='UNIT',
+                       help='what stands in the stages without the unit')
+
+
+def add_imagenet_network_options(group):
+    group.add_argument('--num-classes', type=at_least(1), default=1000, help='number of classes')
+    group.add_argument('--last-gamma', action='store_true', help='start the last BatchNorm of each block at gamma 0')
+
+
+def add_imagenet_data_options(parser):
+    group = parser.add_argument_group('data')
+    group.add_argument('--use-rec', action='store_true', help='read RecordIO files instead of class folders')
+    group.add_argument('--rec-val', default='~/.mxnet/datasets/imagenet/rec/val.rec', help='validation images')
+    group.add_argument('--rec-val-idx', help='their index (default: the .idx beside them)')
+    group.add_argument('--data-dir', help='folder of train/ and val/ with a folder for each class, or of a small data '
+                                          'set (default: ~/.mxnet/datasets/imagenet, or the places the README names)')
+    group.add_argument('--input-size', type=at_least(1), default=224, help='size of the image that the network sees')
+    group.add_argument('--crop-ratio', type=positive, default=0.875,
+                       help='of the validation crop to the shorter side of the image, at most 1')
+    return group
+
+
+def add_schedule_options(parser, **defaults):
+    group = parser.add_argument_group('schedule')
+    group.add_argument('--num-epochs', type=at_least(1), help='number of epochs')
+    group.add_argument('--batch-size', type=at_least(1), default=128, help=defaults.pop('batch_help'))
+    group.add_argument('--lr', type=positive, help='learning rate')
+    group.add_argument('--lr-mode', choices=MODES, help='how the learning rate falls')
+    group.add_argument('--lr-decay', type=positive, default=0.1, help='factor of each step of --lr-mode step')
+    group.add_argument('--lr-decay-epoch', type=epoch_list, help='epochs of these steps, such as 300,350')
+    group.add_argument('--lr-decay-period', type=at_least(0), default=0,
+                       help='instead of them: a step every so many epochs')
+    group.add_argument('--warmup-epochs', type=at_least(0), default=0, help='epochs of linear warm-up')
+    group.add_argument('--warmup-lr', type=at_least(0, float), default=0.0, help='learning rate at its start')
+    group.add_argument('--momentum', type=at_least(0, float), default=0.9, help='Nesterov momentum')
+    group.add_argument('--wd', type=at_least(0, float), default=0.0001, help='weight decay')
+    group.add_argument('--no-wd', action='store_true', help='no weight decay on gamma, beta and bias')
+    parser.set_defaults(**defaults)
+
+
+def add_objective_options(parser):
+    group = parser.add_argument_group('objective')
+    group.add_argument('--label-smoothing', action='store_true', help='smooth the labels by 0.1')
+    group.add_argument('--mixup', action='store_true', help='train on mixtures of two images')
+    group.add_argument('--mixup-alpha', type=positive, default=0.2, help='of Beta(alpha, alpha), its weights')
+    group.add_argument('--mixup-off-epoch', type=at_least(0), default=0, help='no mixup from this epoch on (0: to the end)')
+    group.add_argument('--teacher', metavar='MODEL', help='distil from this network, of this repository or of GluonCV')
+    group.add_argument('--teacher-params', metavar='FILE', help='its weights')
+    group.add_argument('--temperature', type=positive, default=20.0, help='softening of its predictions')
+    group.add_argument('--hard-weight', type=at_least(0, float), default=0.5, help='weight of the labels beside it')
+
+
+def add_run_options(parser):
+    group = parser.add_argument_group('run')
+    group.add_argument('--mode', choices=['hybrid', 'imperative'], default='hybrid',
+                       help='compile the network, or run it operator by operator')
+    group.add_argument('--dtype', choices=['float32', 'float16'], default='float32',
+                       help='float16 needs a GPU; master weights, BatchNorm and loss stay float32')
+    group.add_argument('-j', '--num-workers', type=at_least(0), default=4,
+                       help='threads that prepare batches ahead (0: none)')
+    group.add_argument('--seed', type=at_least(0), default=0, help='of weights, order, augmentation and mixup')
+    group.add_argument('--save-dir', help='where checkpoints go (default: params/<run name>)')
+    group.add_argument('--logging-file', help='the log (default: logs/<run name>.log)')
+    group.add_argument('--log-interval', type=at_least(0), default=50, help='batches between log lines (0: none)')
+    group.add_argument('--resume', action='store_true', help='go on from <save-dir>/last.*')
+    group.add_argument('--summary', action='store_true', help='print the layers and leave; needs no data')
+
+
+def network_options(args):
+    """What the flags say about the unit, as options of get_model; what was not said is left to the network."""
+    options = dict(r=args.r, act_order=args.act_order, use_global=args.use_global, kernel_size=args.skernel,
+                   dilation=args.act_dilation)
+    options.update((name, getattr(args, name)) for name in ('act_type', 'act_layers')
+                   if getattr(args, name) is not None)
+    return options
+
+
+def objective_of(args, classes, devices):
+    return Objective(classes, label_smoothing=0.1 if args.label_smoothing else 0.0,
+                     mixup_alpha=args.mixup_alpha if args.mixup else 0.0, mixup_off_epoch=args.mixup_off_epoch,
+                     teacher=load_teacher(args.teacher, args.teacher_params, classes, devices, args.dtype),
+                     temperature=args.temperature, hard_weight=args.hard_weight, seed=args.seed)
+
+
+def load_teacher(name, params, classes, devices, dtype):
+    """A compiled network of this repository or of GluonCV's zoo with weights from a file, or None without a name."""
+    if name is None and params is None:
+        return None
+    if name is None or params is None:
+        raise ValueError('--teacher and --teacher-params go together')
+    if name in MODELS:
+        teacher = MODELS[name](classes=classes)
+    elif name in model_zoo.get_model_list():
+        teacher = model_zoo.get_model(name, classes=classes, pretrained=False)
+    else:
+        raise ValueError('unknown teacher %r; there are %s, and those of gluoncv.model_zoo' % (name, ', '.join(MODELS)))
+    load_weights(teacher, params, devices)
+    teacher.cast(dtype)
+    teacher.hybridize(static_alloc=True, static_shape=True)
+    return teacher
+
+
+def flags_of(args):
+    """All flags by name, as JSON would give them back: what a checkpoint keeps and compares."""
+    return json.loads(json.dumps(vars(args)))
+
+
+def run_script(main):
+    """Call main() and leave with its exit code.
+
+    What our own code says with a ValueError, and what the system says with an OSError, is a mistake of the user: one
+    sentence, exit code 2. A ValueError from inside a library is a defect of ours and keeps its traceback. A training
+    that has diverged leaves with 1.
+    """
+    try:
+        main()
+    except FloatingPointError as error:
+        leave(1, error)
+    except OSError as error:
+        leave(2, error)
+    except ValueError as error:
+        if not traceback.extract_tb(error.__traceback__)[-1].filename.startswith(HERE):
+            raise
+        leave(2, error)
+
+
+def leave(code, error):
+    print('%s: error: %s' % (os.path.basename(sys.argv[0]), error), file=sys.stderr)
+    sys.exit(code)

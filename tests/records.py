@@ -1,0 +1,41 @@
+"""Small RecordIO files and class folders of real images (Fashion-MNIST), for tests and for trying train_imagenet.py.
+
+    python -m tests.records FOLDER [--size 64] [--train 640] [--val 160]
+
+writes FOLDER/train.rec, train.idx, val.rec, val.idx and FOLDER/{train,val}/<class>/*.jpg.
+"""
+import argparse
+import os
+
+import runtime  # noqa: F401  (before mxnet)
+
+import cv2
+import mxnet as mx
+import numpy as np
+
+from data.fashion_mnist import load_mini
+
+
+def write(folder, size=64, train=640, val=160, folders=True):
+    """The first images of each split, enlarged to size x (size + row % 9), so that no two need be of one shape."""
+    for split, (pixels, labels), count in zip(('train', 'val'), load_mini(), (train, val)):
+        os.makedirs(folder, exist_ok=True)
+        records = mx.recordio.MXIndexedRecordIO(*(os.path.join(folder, split + end) for end in ('.idx', '.rec')), 'w')
+        for row in np.linspace(0, len(pixels) - 1, count).astype(int):
+            image = cv2.resize(pixels[row].transpose(1, 2, 0), (size + row % 9, size))
+            jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
+            records.write_idx(row, mx.recordio.pack(mx.recordio.IRHeader(0, float(labels[row]), int(row), 0), jpeg))
+            if folders:
+                place = os.path.join(folder, split, 'class%d' % labels[row])
+                os.makedirs(place, exist_ok=True)
+                with open(os.path.join(place, '%05d.jpg' % row), 'wb') as file:
+                    file.write(jpeg)
+        records.close()
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser()
+    parser.add_argument('folder')
+    for name, default in (('--size', 64), ('--train', 640), ('--val', 160)):
+        parser.add_argument(name, type=int, default=default)
+    write(**vars(parser.parse_args()))

@@ -1,0 +1,57 @@
+"""Which devices a run uses, and how a batch is divided among them."""
+import logging
+
+import mxnet as mx
+
+LOG = logging.getLogger(__name__)
+FLOAT16 = 'float16 needs a GPU: use --dtype float32'
+
+
+def devices_by_id(gpus, dtype='float32'):
+    """The devices of --gpus, such as '0,1'; '' is the CPU.
+
+    On a machine without a GPU the run goes to the CPU, with a warning. Raises ValueError for an id that is not there,
+    and for a dtype that the devices cannot compute in.
+    """
+    try:
+        ids = [int(gpu) for gpu in gpus.split(',')] if gpus.strip() else []
+    except ValueError:
+        raise ValueError('--gpus %s is not a list of numbers such as 0,1' % gpus) from None
+    found = mx.context.num_gpus()
+    if dtype == 'float16' and not (ids and found):
+        raise ValueError(FLOAT16)
+    if ids and not found:
+        LOG.warning('GPU %s was asked for and none was found: running on the CPU', gpus)
+        return [mx.cpu()]
+    if any(not 0 <= gpu < found for gpu in ids) or len(set(ids)) < len(ids):
+        raise ValueError('--gpus %s: %d GPUs were found, so each id must be below %d and stand once'
+                         % (gpus, found, found))
+    return [mx.gpu(gpu) for gpu in ids] or [mx.cpu()]
+
+
+def devices_by_number(num_gpus, dtype='float32'):
+    """The first num_gpus GPUs, or the CPU for 0. Raises ValueError if they are not there or cannot compute in dtype."""
+    found, complaints = mx.context.num_gpus(), []
+    if num_gpus > found:
+        complaints.append('%d GPUs asked, %d found: use --num-gpus %d' % (num_gpus, found, found))
+    if dtype == 'float16' and not min(num_gpus, found):
+        complaints.append(FLOAT16)
+    if complaints:
+        raise ValueError('; '.join(complaints))
+    return [mx.gpu(gpu) for gpu in range(num_gpus)] or [mx.cpu()]
+
+
+def split(array, devices):
+    """Slices of a batch along its first axis, one on each device; fewer slices if there are fewer rows than devices."""
+    if not isinstance(array, mx.nd.NDArray):
+        array = mx.nd.array(array, dtype=array.dtype)
+    return mx.gluon.utils.split_and_load(array, devices, even_split=False)
+
+
+def settle_idle(trainer, devices):
+    """Let devices that got no row take part in the next step with a gradient of zero."""
+    for device in devices:
+        for parameter in trainer._params:
+            if parameter.grad_req != 'null':
+                parameter.grad(device)[:] = 0
+                parameter.data(device)._fresh_grad = True

@@ -1,0 +1,124 @@
+"""Training and scoring, an epoch at a time."""
+import time
+from collections import deque
+
+import mxnet as mx
+import numpy as np
+from tqdm import tqdm
+
+from training.devices import settle_idle, split
+from training.loss import loss_function, mix, mixing_weight, targets, teach
+
+STEPS_IN_FLIGHT = 2
+
+
+def make_trainer(net, momentum, wd, no_wd=False, dtype='float32', devices=1):
+    """A Gluon Trainer with Nesterov's momentum; float16 networks keep float32 master weights.
+
+    no_wd: no weight decay on gamma, beta and bias. The learning rate is set before each step.
+    """
+    if no_wd:
+        for parameter in net.collect_params('.*gamma|.*beta|.*bias').values():
+            parameter.wd_mult = 0.0
+    options = {'learning_rate': 0.0, 'momentum': momentum, 'wd': wd, 'multi_precision': dtype == 'float16'}
+    return mx.gluon.Trainer(net.collect_params(), 'nag', options, kvstore='device' if devices > 1 else None,
+                            update_on_kvstore=False)
+
+
+def train_epoch(net, trainer, source, epoch, lr_at, objective, devices, dtype='float32', log_interval=0, report=None):
+    """Train on every image of an epoch once.
+
+    lr_at(epoch, batch): the learning rate. report(batch, numbers) is called every log_interval batches and shows the
+    numbers so far. Returns {'train_loss', 'train_error', 'lr', 'images_per_second', 'seconds'}, the loss and the error
+    (a fraction) being means over the images.
+    Raises FloatingPointError at a loss that is not finite, naming epoch and batch. Losses are read from the device when
+    a line is logged and at the end; until then at most STEPS_IN_FLIGHT steps are queued.
+    """
+    loss_of = loss_function(objective)
+    totals, pending, in_flight = {'loss': 0.0, 'wrong': 0.0, 'images': 0}, [], deque()
+    start = time.time()
+    bar = tqdm(source.epoch(epoch), total=len(source), desc='epoch %d' % epoch, unit='batch', disable=None, leave=False)
+    for batch, (data, labels) in enumerate(bar):
+        trainer.set_learning_rate(lr_at(epoch, batch))
+        measures = train_step(net, trainer, data, labels, objective, loss_of, devices, dtype, epoch, batch)
+        pending.append((batch, len(labels), measures))
+        in_flight.append(measures)
+        if len(in_flight) > STEPS_IN_FLIGHT:
+            for measure in in_flight.popleft():
+                measure.wait_to_read()
+        if log_interval and (batch + 1) % log_interval == 0:
+            collect(totals, pending, epoch)
+            if report:
+                report(batch, epoch_numbers(totals, trainer, start))
+    collect(totals, pending, epoch)
+    return epoch_numbers(totals, trainer, start)
+
+
+def train_step(net, trainer, data, labels, objective, loss_of, devices, dtype, epoch, batch):
+    """One step on a batch, queued. Returns (loss summed over the batch, images that are wrong) per device, float32."""
+    weight = mixing_weight(objective, epoch, batch)
+    data, target = mx.nd.array(data), targets(mx.nd.array(labels, dtype='int32'), objective, weight)
+    parts = [split(array, devices) for array in (mix(data, weight), target, labels, labels[::-1])]
+    losses, measures = [], []
+    for image, target, label, partner in zip(*parts):
+        image = image.astype(dtype, copy=False)
+        softened = teach(objective, image)
+        with mx.autograd.record():
+            logits = net(image).astype('float32')
+            losses.append(loss_of(logits, target, *softened))
+        guess = logits.argmax(axis=1).astype('int32')
+        wrong = (guess != label).sum() if weight == 1 else \
+            weight * (guess != label).sum() + (1 - weight) * (guess != partner).sum()
+        measures.append(mx.nd.concat(losses[-1].sum(), wrong.astype('float32'), dim=0))
+    mx.autograd.backward(losses)
+    settle_idle(trainer, devices[len(losses):])
+    trainer.step(len(labels))
+    return measures
+
+
+def collect(totals, pending, epoch):
+    """Read what has been measured since the last time, in the order of the batches, into the totals."""
+    for batch, images, measures in pending:
+        loss, wrong = np.sum([measure.asnumpy() for measure in measures], axis=0, dtype='float64')
+        if not np.isfinite(loss):
+            raise FloatingPointError('the loss is %s in epoch %d, batch %d' % (loss, epoch, batch))
+        totals['loss'] += float(loss)
+        totals['wrong'] += float(wrong)
+        totals['images'] += images
+    pending.clear()
+
+
+def epoch_numbers(totals, trainer, start):
+    seconds = time.time() - start
+    return {'train_loss': totals['loss'] / totals['images'], 'train_error': totals['wrong'] / totals['images'],
+            'lr': trainer.learning_rate, 'images_per_second': totals['images'] / seconds, 'seconds': seconds}
+
+
+def evaluate(net, source, devices, dtype='float32'):
+    """Score every image of a source once.
+
+    Returns {'top1_error', 'top5_error', 'images', 'images_per_second'}, errors as fractions; with fewer than five
+    classes, the second is the error of guessing all of them. Raises FloatingPointError if a logit is not finite.
+    """
+    start, counts, in_flight, images = time.time(), [], deque(), 0
+    for data, labels in source.epoch(0):
+        images += len(labels)
+        for image, label in zip(split(data, devices), split(labels, devices)):
+            counts.append(_hits(net(image.astype(dtype, copy=False)).astype('float32'), label))
+            in_flight.append(counts[-1])
+        while len(in_flight) > STEPS_IN_FLIGHT * len(devices):
+            in_flight.popleft().wait_to_read()
+    top1, top5, finite = np.sum([count.asnumpy() for count in counts], axis=0, dtype='float64')
+    if images != source.images:
+        raise RuntimeError('%d images were scored where there are %d' % (images, source.images))
+    if finite != images:
+        raise FloatingPointError('the logits of %d of %d images are not finite' % (images - finite, images))
+    return {'top1_error': 1 - top1 / images, 'top5_error': 1 - top5 / images, 'images': images,
+            'images_per_second': images / (time.time() - start)}
+
+
+def _hits(logits, label):
+    """(images right at the first guess, right among five guesses, with finite logits), queued."""
+    right = logits.topk(k=min(5, logits.shape[1]), dtype='int32') == label.reshape((-1, 1))
+    finite = (logits * 0).sum(axis=1) == 0  # 0 times infinity or NaN is NaN, which equals nothing
+    return mx.nd.concat(right[:, 0].sum().astype('float32'), right.sum().astype('float32'), finite.sum(), dim=0)

@@ -1,0 +1,83 @@
+"""Read MXNet's .params files without handing their bytes to MXNet.
+
+MXNet's own reader trusts every length that it finds. This one checks each against the size of the file before it is
+used, so a file that is cut short, damaged or hostile gives a ValueError and nothing else.
+
+Layout, little-endian: u64 0x112, u64 0, u64 arrays, that many arrays, u64 names, that many (u64 length, bytes).
+An array: u32 version, i32 storage (0 = dense), i32 dimensions, i64 sizes, i32 device and its number, i32 type, data.
+"""
+import struct
+from math import prod
+
+import numpy as np
+
+LIST_MAGIC = 0x112
+ARRAY_VERSIONS = (0xF993FAC9, 0xF993FACA)
+TYPES = {0: 'float32', 1: 'float64', 2: 'float16', 3: 'uint8', 4: 'int32', 5: 'int8', 6: 'int64'}
+MOST_DIMENSIONS = 8
+
+
+class _Reader:
+    """A position in bytes that cannot leave them."""
+
+    def __init__(self, path):
+        self.path, self.position = path, 0
+        with open(path, 'rb') as file:
+            self.content = memoryview(file.read())
+
+    def take(self, size):
+        if not 0 <= size <= len(self.content) - self.position:
+            raise ValueError('%s is cut short or damaged: %d bytes are needed at %d, the file ends at %d'
+                             % (self.path, size, self.position, len(self.content)))
+        self.position += size
+        return self.content[self.position - size:self.position]
+
+    def numbers(self, form):
+        return struct.unpack('<' + form, self.take(struct.calcsize('<' + form)))
+
+    def expect(self, right, what):
+        if not right:
+            raise ValueError('%s is damaged or no .params file: %s' % (self.path, what))
+
+
+def read_params(path):
+    """{name: NumPy array} of a .params file. Raises OSError if there is none, ValueError if it is not whole."""
+    reader = _Reader(path)
+    magic, reserved, count = reader.numbers('QQQ')
+    reader.expect(magic == LIST_MAGIC and reserved == 0, 'it does not begin as one')
+    arrays = []
+    for _ in range(count):
+        arrays.append(_array(reader))
+    names = [_name(reader) for _ in range(_count_of_names(reader, count))]
+    reader.expect(reader.position == len(reader.content), 'there are bytes behind its end')
+    reader.expect(len(set(names)) == count, 'a name stands twice')
+    return dict(zip(names, arrays))
+
+
+def _array(reader):
+    version, storage, dimensions = reader.numbers('Iii')
+    reader.expect(version in ARRAY_VERSIONS and storage == 0, 'it holds an array of an unknown kind')
+    reader.expect(0 <= dimensions <= MOST_DIMENSIONS, 'an array has %d dimensions' % dimensions)
+    shape = reader.numbers('%dq' % dimensions)
+    reader.expect(all(size >= 0 for size in shape), 'an array has a negative size')
+    _, _, kind = reader.numbers('iii')
+    reader.expect(kind in TYPES, 'an array has the unknown type %d' % kind)
+    dtype = np.dtype(TYPES[kind])
+    return np.frombuffer(reader.take(prod(shape) * dtype.itemsize), dtype).reshape(shape)
+
+
+def _count_of_names(reader, count):
+    names, = reader.numbers('Q')
+    reader.expect(names == count, '%d names for %d arrays' % (names, count))
+    return names
+
+
+def _name(reader):
+    length, = reader.numbers('Q')
+    try:
+        name = bytes(reader.take(length)).decode()
+    except UnicodeDecodeError:
+        name = ''
+    reader.expect(name, 'a name cannot be read')
+    # Module-style files say what an array is: arg:weight, aux:running_mean.
+    return name[4:] if name.startswith(('arg:', 'aux:')) else name
