@@ -110,7 +110,7 @@ def add_objective_options(parser):
     group.add_argument('--label-smoothing', action='store_true', help='smooth the labels by 0.1')
     group.add_argument('--mixup', action='store_true', help='train on mixtures of two images')
     group.add_argument('--mixup-alpha', type=positive, default=0.2, help='of Beta(alpha, alpha), its weights')
-    group.add_argument('--mixup-off-epoch', type=at_least(0), default=0, help='no mixup from this epoch on (0: to the end)')
+    group.add_argument('--mixup-off-epoch', type=at_least(0), default=0, help='no mixup from here on (0: to the end)')
     group.add_argument('--teacher', metavar='MODEL', help='distil from this network, of this repository or of GluonCV')
     group.add_argument('--teacher-params', metavar='FILE', help='its weights')
     group.add_argument('--temperature', type=positive, default=20.0, help='softening of its predictions')

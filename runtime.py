@@ -1,8 +1,8 @@
 """What must happen before MXNet is imported: `import runtime` alone prepares a process.
 
 MXNet 1.9.1 reads its thread count once, while it loads, and takes half of the processors it sees; it accumulates
-float16 sums in float16 unless told otherwise; and it uses names that NumPy removed in 1.24. A value that the user has set in
-the environment always wins.
+float16 sums in float16 unless told otherwise; and it uses names that NumPy removed in 1.24. A value that the user has
+set in the environment always wins.
 """
 import os
 import sys
