@@ -44,7 +44,7 @@ def layers(net, input_shape):
     internals = symbol.get_internals()
     shapes = dict(zip(internals.list_outputs(), internals.infer_shape(data=input_shape)[1]))
     nodes = json.loads(symbol.tojson())['nodes']
-    found = []
+    found, counted = [], {'data'}
     for node in nodes:
         if node['op'] == 'null':
             continue
@@ -52,7 +52,8 @@ def layers(net, input_shape):
         input_shapes = [_output_shape(shapes, parent) for parent in inputs]
         output = _output_shape(shapes, node)
         own = sum(prod(shape) for parent, shape in zip(inputs, input_shapes)
-                  if parent['op'] == 'null' and parent['name'] != 'data')
+                  if parent['op'] == 'null' and parent['name'] not in counted)
+        counted.update(parent['name'] for parent in inputs)
         macs = MACS[node['op']](input_shapes, output) if node['op'] in MACS else 0
         found.append(Layer(node['name'], node['op'], output, own, macs))
     return found

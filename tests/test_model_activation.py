@@ -1,0 +1,114 @@
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet.gluon import nn
+
+from model import ACTIVATIONS
+from model.activation import act_factory, stage_plan
+from model.complexity import parameters
+from tests.numpy_layers import batch_norm, convolution, part, randomise, relu, sigmoid
+
+C = 8
+
+
+def gate_of(arrays, x, kind, use_relu, use_global, dilation):
+    """The gate of a unit by its formula, layer after layer of `module`."""
+    def bn(x, index):
+        return batch_norm(x, **part(arrays, 'module.%d' % index))
+
+    def conv(x, index, **options):
+        return convolution(x, arrays['module.%d.weight' % index], arrays.get('module.%d.bias' % index), **options)
+
+    wide = dict(padding=dilation, dilation=dilation, groups=C)
+    inner = relu if use_relu else (lambda x: x)
+    step = 3 if use_relu else 2
+    if kind == 'ChaATAC':
+        first = 1 if use_global else 0
+        x = x.mean((2, 3), keepdims=True) if use_global else x
+        x = inner(bn(conv(x, first), first + 1))
+        return sigmoid(bn(conv(x, first + step), first + step + 1))
+    if kind == 'SpaATAC':
+        return sigmoid(bn(conv(x, 0, **wide), 1))
+    if kind == 'xUnit':
+        return sigmoid(bn(conv(relu(x), 1, **wide), 2))
+    x = inner(bn(conv(x, 0), 1))
+    x = inner(bn(conv(x, step, **wide), step + 1))
+    return sigmoid(bn(conv(x, 2 * step), 2 * step + 1))
+
+
+@pytest.mark.parametrize('kind,use_relu,use_global,dilation', [
+    ('ChaATAC', True, False, 1), ('ChaATAC', False, False, 1), ('ChaATAC', True, True, 1), ('SpaATAC', True, False, 2),
+    ('xUnit', True, False, 1), ('SeqATAC', True, False, 1), ('SeqATAC', False, False, 2)])
+def test_unit_equals_its_formula(kind, use_relu, use_global, dilation):
+    unit = ACTIVATIONS[kind](C, r=2, use_relu=use_relu, use_global=use_global, dilation=dilation)
+    unit.initialize()
+    arrays = randomise(unit)
+    x = np.random.RandomState(1).randn(2, C, 5, 6).astype('float32')
+    expected = x * gate_of(arrays, x.astype('float64'), kind, use_relu, use_global, dilation)
+    np.testing.assert_allclose(unit(mx.nd.array(x)).asnumpy(), expected, rtol=1e-4, atol=1e-5)
+    unit.hybridize()
+    np.testing.assert_allclose(unit(mx.nd.array(x)).asnumpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+# Trainable parameters for C channels, r = 2 and a 3x3 kernel.
+COSTS = {
+    'relu': 0, 'prelu': 1, 'elu': 0, 'selu': 0, 'gelu': 0, 'swish': 0,
+    'xUnit': 12 * C, 'SpaATAC': 12 * C, 'ChaATAC': C * C + 3 * C, 'SeqATAC': 2 * C * C + 16 * C,
+    'SE-activation': C * C + 3 * C, 'ChaATAC-linear': C * C + 3 * C, 'SeqATAC-linear': 2 * C * C + 16 * C,
+}
+
+
+@pytest.mark.parametrize('name', ACTIVATIONS)
+def test_every_unit_costs_what_its_docstring_says_and_trains(name):
+    unit = ACTIVATIONS[name](C, r=2)
+    assert parameters(unit)[1] == COSTS[name]
+    unit.initialize(mx.init.MSRAPrelu())
+    unit.hybridize()
+    x = mx.nd.random.normal(shape=(2, C, 6, 6))
+    x.attach_grad()
+    with mx.autograd.record():
+        y = unit(x)
+    y.backward()
+    assert y.shape == x.shape
+    for parameter in unit.collect_params().values():
+        if parameter.grad_req != 'null':
+            gradient = parameter.grad().asnumpy()
+            assert np.isfinite(gradient).all()
+            assert parameter.name.endswith('bias') or np.abs(gradient).max() > 0
+
+
+def test_ablations_keep_what_their_name_says():
+    unit = ACTIVATIONS['SE-activation'](C, use_global=False)
+    assert any(isinstance(layer, nn.GlobalAvgPool2D) for layer in unit.module)
+    unit = ACTIVATIONS['ChaATAC-linear'](C, use_relu=True)
+    assert not any(getattr(layer, '_act_type', '') == 'relu' for layer in unit.module)
+
+
+def test_norm_layer_reaches_every_unit():
+    for name in ('ChaATAC', 'SpaATAC', 'SeqATAC', 'xUnit'):
+        unit = ACTIVATIONS[name](C, norm_layer=mx.gluon.contrib.nn.SyncBatchNorm, norm_kwargs={'num_devices': 1})
+        norms = [layer for layer in unit.module if isinstance(layer, nn.BatchNorm)]
+        assert norms and all(isinstance(layer, mx.gluon.contrib.nn.SyncBatchNorm) for layer in norms)
+
+
+@pytest.mark.parametrize('options', [dict(r=3), dict(r=0), dict(r=-1), dict(r=16)])
+def test_r_must_divide_the_channels(options):
+    with pytest.raises(ValueError, match='must be at least 1 and divide the 8 channels'):
+        ACTIVATIONS['ChaATAC'](C, **options)
+
+
+def test_bad_names_and_options_are_refused():
+    with pytest.raises(ValueError, match='unknown activation .*there are relu, prelu'):
+        act_factory('ReLU6')
+    with pytest.raises(TypeError, match='unknown options of an activation unit: rr'):
+        ACTIVATIONS['relu'](C, rr=2)
+    with pytest.raises(ValueError, match='must be odd'):
+        ACTIVATIONS['SpaATAC'](C, kernel_size=2)
+
+
+def test_stage_plan_from_the_back_and_from_the_front():
+    assert [''.join(stage_plan('A', '.', k)) for k in range(5)] == ['....', '...A', '..AA', '.AAA', 'AAAA']
+    assert [''.join(stage_plan('A', '.', k, 'pre')) for k in range(5)] == ['....', 'A...', 'AA..', 'AAA.', 'AAAA']
+    for bad in (dict(act_layers=5), dict(act_layers=-1), dict(act_layers=2, act_order='front')):
+        with pytest.raises(ValueError, match='must be'):
+            stage_plan('A', '.', **bad)
