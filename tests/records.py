@@ -17,11 +17,11 @@ from data.fashion_mnist import load_mini
 
 
 def write(folder, size=64, train=640, val=160, folders=True):
-    """The first images of each split, enlarged to size x (size + row % 9), so that no two need be of one shape."""
+    """Images of every class from each split, enlarged to size x (size + row % 9), so that no two need be of one shape."""
     for split, (pixels, labels), count in zip(('train', 'val'), load_mini(), (train, val)):
         os.makedirs(folder, exist_ok=True)
         records = mx.recordio.MXIndexedRecordIO(*(os.path.join(folder, split + end) for end in ('.idx', '.rec')), 'w')
-        for row in np.linspace(0, len(pixels) - 1, count).astype(int):
+        for row in np.sort(np.argsort(labels, kind='stable')[np.linspace(0, len(pixels) - 1, count).astype(int)]):
             image = cv2.resize(pixels[row].transpose(1, 2, 0), (size + row % 9, size))
             jpeg = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 95])[1].tobytes()
             records.write_idx(row, mx.recordio.pack(mx.recordio.IRHeader(0, float(labels[row]), int(row), 0), jpeg))

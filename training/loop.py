@@ -51,6 +51,8 @@ def train_epoch(net, trainer, source, epoch, lr_at, objective, devices, dtype='f
             if report:
                 report(batch, epoch_numbers(totals, trainer, start))
     collect(totals, pending, epoch)
+    # With static_shape a CPU is still writing running statistics when the last gradient is there.
+    mx.nd.waitall()
     return epoch_numbers(totals, trainer, start)
 
 
