@@ -9,7 +9,7 @@ import numpy as np
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from training import checkpoint
-from training.loop import evaluate, train_epoch
+from training.loop import evaluate, renew_weights, train_epoch
 from training.runlog import RunLog
 
 LOG = logging.getLogger(__name__)
@@ -96,6 +96,7 @@ def run_epoch(run, log, net, trainer, train, validation, epoch, lr_at, objective
     numbers = train_epoch(net, trainer, train, epoch, lr_at, objective, devices, dtype, run.log_interval,
                           partial(report_batch, log, epoch))
     scores = evaluate(net, validation, devices, dtype)
+    renew_weights(net)
     return {'epoch': epoch, 'val_top1_error': scores['top1_error'], 'val_top5_error': scores['top5_error'], **numbers}
 
 

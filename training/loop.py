@@ -1,6 +1,6 @@
 """Training and scoring, an epoch at a time."""
 import time
-from collections import deque
+from collections import defaultdict, deque
 
 import mxnet as mx
 import numpy as np
@@ -10,6 +10,7 @@ from training.devices import settle_idle, split
 from training.loss import loss_function, mix, mixing_weight, targets, teach
 
 STEPS_IN_FLIGHT = 2
+ARRAYS_PER_CHECK = 200  # MXNet passes no more than a few hundred arrays to an operator
 
 
 def make_trainer(net, momentum, wd, no_wd=False, dtype='float32', devices=1):
@@ -31,8 +32,8 @@ def train_epoch(net, trainer, source, epoch, lr_at, objective, devices, dtype='f
     lr_at(epoch, batch): the learning rate. report(batch, numbers) is called every log_interval batches and shows the
     numbers so far. Returns {'train_loss', 'train_error', 'lr', 'images_per_second', 'seconds'}, the loss and the error
     (a fraction) being means over the images.
-    Raises FloatingPointError at a loss that is not finite, naming epoch and batch. Losses are read from the device when
-    a line is logged and at the end; until then at most STEPS_IN_FLIGHT steps are queued.
+    Raises FloatingPointError at a loss or gradient that is not finite, naming epoch and batch. Losses are read from the
+    device when a line is logged and at the end; until then at most STEPS_IN_FLIGHT steps are queued.
     """
     loss_of = loss_function(objective)
     totals, pending, in_flight = {'loss': 0.0, 'wrong': 0.0, 'images': 0}, [], deque()
@@ -57,7 +58,7 @@ def train_epoch(net, trainer, source, epoch, lr_at, objective, devices, dtype='f
 
 
 def train_step(net, trainer, data, labels, objective, loss_of, devices, dtype, epoch, batch):
-    """One step on a batch, queued. Returns (loss summed over the batch, images that are wrong) per device, float32."""
+    """One step on a batch, queued. Returns (summed loss, wrong images, gradients are finite) per device, float32."""
     weight = mixing_weight(objective, epoch, batch)
     data, target = mx.nd.array(data), targets(mx.nd.array(labels, dtype='int32'), objective, weight)
     parts = [split(array, devices) for array in (mix(data, weight), target, labels, labels[::-1])]
@@ -71,19 +72,38 @@ def train_step(net, trainer, data, labels, objective, loss_of, devices, dtype, e
         guess = logits.argmax(axis=1).astype('int32')
         wrong = (guess != label).sum() if weight == 1 else \
             weight * (guess != label).sum() + (1 - weight) * (guess != partner).sum()
-        measures.append(mx.nd.concat(losses[-1].sum(), wrong.astype('float32'), dim=0))
+        measures.append((losses[-1].sum(), wrong.astype('float32')))
     mx.autograd.backward(losses)
+    measures = [mx.nd.concat(*measure, all_finite(trainer, device), dim=0)
+                for measure, device in zip(measures, devices)]
     settle_idle(trainer, devices[len(losses):])
     trainer.step(len(labels))
     return measures
 
 
+def all_finite(trainer, device):
+    """1 if every gradient on a device is finite, else 0, queued.
+
+    The loss alone does not tell: the ReLU of oneDNN makes 0 of NaN, and a ruined network goes on with a finite loss.
+    """
+    verdict, gradients = mx.nd.ones(1, ctx=device), defaultdict(list)
+    for parameter in trainer._params:
+        if parameter.grad_req != 'null':
+            gradients[parameter.dtype].append(parameter.grad(device))
+    for group in gradients.values():
+        for start in range(0, len(group), ARRAYS_PER_CHECK):
+            chunk = group[start:start + ARRAYS_PER_CHECK]
+            mx.nd.multi_all_finite(*chunk, num_arrays=len(chunk), init_output=False, out=verdict)
+    return verdict
+
+
 def collect(totals, pending, epoch):
     """Read what has been measured since the last time, in the order of the batches, into the totals."""
     for batch, images, measures in pending:
-        loss, wrong = np.sum([measure.asnumpy() for measure in measures], axis=0, dtype='float64')
-        if not np.isfinite(loss):
-            raise FloatingPointError('the loss is %s in epoch %d, batch %d' % (loss, epoch, batch))
+        loss, wrong, finite = np.sum([measure.asnumpy() for measure in measures], axis=0, dtype='float64')
+        if not np.isfinite(loss) or finite != len(measures):
+            raise FloatingPointError('the %s is not finite in epoch %d, batch %d'
+                                     % ('gradient' if np.isfinite(loss) else 'loss', epoch, batch))
         totals['loss'] += float(loss)
         totals['wrong'] += float(wrong)
         totals['images'] += images
@@ -117,6 +137,18 @@ def evaluate(net, source, devices, dtype='float32'):
         raise FloatingPointError('the logits of %d of %d images are not finite' % (images - finite, images))
     return {'top1_error': 1 - top1 / images, 'top5_error': 1 - top5 / images, 'images': images,
             'images_per_second': images / (time.time() - start)}
+
+
+def renew_weights(net):
+    """Put the weights into new arrays, equal in every bit, after a network was scored and before it trains on.
+
+    On a CPU, inference leaves weights in oneDNN's blocked layouts, some sooner, some later. Training goes on from
+    these, but its sums are rounded differently than from plain arrays, and differently from run to run.
+    """
+    mx.nd.waitall()
+    for parameter in net.collect_params().values():
+        if parameter.grad_req != 'null':
+            parameter.reset_ctx(parameter.list_ctx())
 
 
 def _hits(logits, label):
