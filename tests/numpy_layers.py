@@ -28,7 +28,8 @@ def relu(x):
 
 def max_pool(x, size, stride, padding):
     x = np.pad(x, ((0, 0), (0, 0), (padding, padding), (padding, padding)), constant_values=-np.inf)
-    return np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))[:, :, ::stride, ::stride].max((-1, -2))
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(2, 3))
+    return windows[:, :, ::stride, ::stride].max((-1, -2))
 
 
 def randomise(net, seed=0, gamma=None):

@@ -17,7 +17,7 @@ from data.fashion_mnist import load_mini
 
 
 def write(folder, size=64, train=640, val=160, folders=True):
-    """Images of every class from each split, enlarged to size x (size + row % 9), so that no two need be of one shape."""
+    """Images of every class from each split, enlarged to size x (size + row % 9), so that shapes differ."""
     for split, (pixels, labels), count in zip(('train', 'val'), load_mini(), (train, val)):
         os.makedirs(folder, exist_ok=True)
         records = mx.recordio.MXIndexedRecordIO(*(os.path.join(folder, split + end) for end in ('.idx', '.rec')), 'w')

@@ -105,7 +105,8 @@ def test_a_batch_is_rgb():
 def test_a_record_with_the_magic_number_in_it_is_read_whole(tmp_path):
     """Such a record is written in parts."""
     paths = str(tmp_path / 'x.idx'), str(tmp_path / 'x.rec')
-    content = b'abcd' + np.array([0xced7230a], '<u4').tobytes() + b'efgh' + np.array([0xced7230a], '<u4').tobytes() + b'i'
+    magic = np.array([0xced7230a], '<u4').tobytes()
+    content = b'abcd' + magic + b'efgh' + magic + b'i'
     writer = mx.recordio.MXIndexedRecordIO(*paths, 'w')
     for row in range(3):
         writer.write_idx(row, mx.recordio.pack(mx.recordio.IRHeader(0, row, row, 0), content + bytes([row])))

@@ -16,7 +16,7 @@ from data.make_mini import write_idx
 
 def small(variant, per_file=3):
     """A variant whose files hold a few records, so that a test need not write 180 MB."""
-    return variant._replace(train={name: per_file for name in variant.train}, test={name: 2 for name in variant.test})
+    return variant._replace(train=dict.fromkeys(variant.train, per_file), test=dict.fromkeys(variant.test, 2))
 
 
 def write_cifar(folder, variant, seed=0):

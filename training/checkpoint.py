@@ -114,8 +114,7 @@ def save(folder, net, trainer, facts):
             _flush(os.path.join(folder, 'last.%s.new' % extension))
     except mx.base.MXNetError as error:
         raise OSError('cannot write into %s: %s' % (folder, str(error).splitlines()[-1])) from error
-    for extension in ARRAYS + ('json',):
-        _keep_previous(folder, extension)
+    _keep_previous(folder)
     for extension in ARRAYS + ('json',):
         os.replace(os.path.join(folder, 'last.%s.new' % extension), os.path.join(folder, 'last.' + extension))
     _flush(folder)
@@ -163,15 +162,21 @@ def load(folder):
 
 
 def _load(folder, stem):
+    facts, paths = _files_of(folder, stem)
+    return facts, {kind: read_params(path) for kind, path in paths.items()}
+
+
+def _files_of(folder, stem):
+    """(what a JSON says, {kind: path of the file with the size and the sum that it names})."""
     with open(os.path.join(folder, stem + '.json')) as file:
         facts = json.load(file)
     if facts['format'] != FORMAT:
         raise ValueError('its format is %s, this program reads %s' % (facts['format'], FORMAT))
-    return facts, {kind: read_params(_whole(folder, kind, facts['arrays'][kind])) for kind in ARRAYS}
+    return facts, {kind: _whole(folder, kind, facts['arrays'][kind]) for kind in ARRAYS}
 
 
 def _whole(folder, kind, expected):
-    """The file with the size and the sum that a JSON names: a crash between two renames may have left it as either."""
+    """The file that a JSON means: a crash between two renames may have left it under either name."""
     for stem in ('last', 'previous'):
         path = os.path.join(folder, '%s.%s' % (stem, kind))
         if os.path.isfile(path) and os.path.getsize(path) == expected['size'] and \
@@ -196,15 +201,21 @@ def _flush(path):
         os.close(handle)
 
 
-def _keep_previous(folder, extension):
-    """Let previous.* be what last.* is, without a moment at which last.* is missing."""
-    last, previous = (os.path.join(folder, '%s.%s' % (stem, extension)) for stem in ('last', 'previous'))
-    if not os.path.exists(last):
-        return
+def _keep_previous(folder):
+    """Let previous.* be what last.* is, without a moment at which last.* is missing.
+
+    Where a crash has left new arrays beside an old last.json, that one's arrays are previous.* already and must stay.
+    """
     try:
+        whole = all(path.endswith('last.' + kind) for kind, path in _files_of(folder, 'last')[1].items())
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for extension in ARRAYS + ('json',) if whole else ():
+        last, previous = (os.path.join(folder, '%s.%s' % (stem, extension)) for stem in ('last', 'previous'))
         if os.path.exists(previous + '.new'):
             os.remove(previous + '.new')
-        os.link(last, previous + '.new')
-    except OSError:  # a file system without hard links
-        shutil.copyfile(last, previous + '.new')
-    os.replace(previous + '.new', previous)
+        try:
+            os.link(last, previous + '.new')
+        except OSError:  # a file system without hard links
+            shutil.copyfile(last, previous + '.new')
+        os.replace(previous + '.new', previous)

@@ -45,7 +45,9 @@ def split(array, devices):
     """Slices of a batch along its first axis, one on each device; fewer slices if there are fewer rows than devices."""
     if not isinstance(array, mx.nd.NDArray):
         array = mx.nd.array(array, dtype=array.dtype)
-    return mx.gluon.utils.split_and_load(array, devices, even_split=False)
+    used = devices[:len(array)]
+    bounds = [len(array) * position // len(used) for position in range(len(used) + 1)]
+    return [array[start:end].as_in_context(device) for start, end, device in zip(bounds, bounds[1:], used)]
 
 
 def settle_idle(trainer, devices):

@@ -1,0 +1,244 @@
+"""The scripts as a user runs them; in this process where that is the same thing."""
+import json
+import os
+import re
+import subprocess
+import sys
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import evaluate
+import options
+import train_cifar
+import train_imagenet
+from model import get_model
+from training import fit as fitting
+from training.params_file import read_params
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PUBLISHED_IMAGENET = (
+    '--mode hybrid --lr 0.075 --lr-mode cosine --num-epochs 160 --batch-size 128 --num-gpus 2 -j 48 --warmup-epochs 5 '
+    '--dtype float16 --use-rec --last-gamma --no-wd --label-smoothing --save-dir params_resnet50_v1b_ChaATAC_2 '
+    '--logging-file resnet50_v1b_ChaATAC_2.log --r 2 --act-layers 2').split()
+PUBLISHED_CIFAR = (
+    '--gpus 0 --num-epochs 400 --mode hybrid -j 32 --batch-size 128 --wd 0.0001 --lr 0.2 --lr-decay 0.1 '
+    '--lr-decay-epoch 300,350 --dataset cifar100 --model atac --act-type ChaATAC --useReLU --r 2 --blocks 3').split()
+
+
+def run(script, *flags, cwd=ROOT, timeout=120):
+    """Exit code, standard output and standard error of a script run as a process."""
+    done = subprocess.run([sys.executable, os.path.join(ROOT, script), *map(str, flags)], cwd=str(cwd), timeout=timeout,
+                          capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def refusal(main, flags, capsys, monkeypatch):
+    """The sentence with which a script leaves with exit code 2, without a traceback."""
+    monkeypatch.setattr(sys, 'argv', ['script.py', *map(str, flags)])
+    with pytest.raises(SystemExit) as leaving:
+        options.run_script(main)
+    text = capsys.readouterr().err
+    assert leaving.value.code == 2 and 'Traceback' not in text
+    return text.strip().splitlines()[-1]
+
+
+def imagenet_flags(record_folder, tmp_path):
+    return ['--use-rec', '--rec-train', record_folder / 'train.rec', '--rec-val', record_folder / 'val.rec',
+            '--num-classes', 10, '--input-size', 32, '--batch-size', 16, '--lr', 0.002, '--lr-mode', 'step',
+            '--last-gamma', '--no-wd', '--label-smoothing', '--log-interval', 1, '-j', 2, '--save-dir', tmp_path / 'run',
+            '--logging-file', tmp_path / 'run.log']
+
+
+@pytest.fixture
+def small_resnet(monkeypatch):
+    """train_imagenet.py and evaluate.py on a ResNet of one block a stage under the name of the published one."""
+    for script in (train_imagenet, evaluate):
+        monkeypatch.setattr(script, 'get_model', lambda name, **flags: get_model(
+            'resnet_v1b' if 'resnet50' in name else name, **({'layers': (1, 1, 1, 1)} if 'resnet50' in name else {}),
+            **flags))
+
+
+def test_train_cifar_learns_saves_and_is_scored(cifar_flags, tmp_path, capsys):
+    summary = train_cifar.main(cifar_flags)
+    files = sorted(os.listdir(str(tmp_path / 'run')))
+    assert {'last.json', 'last.params', 'last.states'} < set(files)
+    best, = [name for name in files if name.endswith('best.params')]
+    assert re.fullmatch(r'0\.\d{4}-fashion-mnist-mini-ResNet8_ChaATAC-\d-best.params', best)
+    with open(str(tmp_path / 'run.jsonl')) as file:
+        epochs = [json.loads(line) for line in file]
+    assert [epoch['epoch'] for epoch in epochs] == [0, 1] and epochs[1]['train_loss'] < epochs[0]['train_loss']
+    assert set(epochs[0]) == {'epoch', 'lr', 'train_loss', 'train_error', 'val_top1_error', 'val_top5_error',
+                              'images_per_second', 'seconds'}
+    log = (tmp_path / 'run.log').read_text()
+    assert '"act_type": "ChaATAC"' in log and 'Epoch[0] Batch [1]' in log and 'Best epoch' in log and 'Last' in log
+    capsys.readouterr()
+    data = cifar_flags[:2]
+    scores = evaluate.main(['--model', 'atac', '--act-type', 'ChaATAC', '--useReLU', '--r', '4', '--blocks', '1', *data,
+                            '--dataset', 'fashion-mnist-mini', '--json', '--params', str(tmp_path / 'run/last.params')])
+    assert json.loads(capsys.readouterr().out) == scores
+    assert set(scores) == {'top1_error', 'top5_error', 'images', 'images_per_second'} and scores['images'] == 70
+    assert scores['top1_error'] == pytest.approx(100 * summary['last']['val_top1_error'])
+
+
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(cifar_flags, tmp_path, monkeypatch, capsys):
+    train_cifar.main(cifar_flags)
+    whole = read_params(str(tmp_path / 'run/last.params'))
+    split = cifar_flags + ['--save-dir', str(tmp_path / 'split'), '--logging-file', str(tmp_path / 'split.log')]
+    save = fitting.checkpoint.save
+
+    def killed_after_the_first(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting.checkpoint, 'save', killed_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        train_cifar.main(split)
+    monkeypatch.undo()
+    capsys.readouterr()
+    train_cifar.main(split + ['--resume'])
+    assert '[Epoch 0]' not in capsys.readouterr().out
+    again = read_params(str(tmp_path / 'split/last.params'))
+    assert whole.keys() == again.keys() and all((whole[name] == again[name]).all() for name in whole)
+    epochs = [[json.loads(line) for line in open(str(tmp_path / (name + '.jsonl')))] for name in ('run', 'split')]
+    for one, other in zip(*epochs):
+        assert {**one, 'seconds': 0, 'images_per_second': 0} == {**other, 'seconds': 0, 'images_per_second': 0}
+    # The number of epochs may grow; a finished run that is resumed says so and leaves.
+    assert train_cifar.main(split + ['--resume'])['last'] is None
+
+
+@pytest.mark.parametrize('flags', [['--mode', 'imperative'], ['--mixup', '--label-smoothing', '--num-epochs', '1'],
+                                   ['--act-layers', '2', '--act-order', 'pre', '--replace-act', 'swish', '--no-wd']])
+def test_other_flags_train_too(cifar_flags, flags):
+    assert np.isfinite(train_cifar.main(cifar_flags + ['--num-epochs', '1'] + flags)['last']['train_loss'])
+
+
+def test_distillation_from_a_file(cifar_flags, tmp_path):
+    teacher = get_model('cifar_resnet', classes=10)
+    teacher.initialize(mx.init.MSRAPrelu())
+    teacher.save_parameters(str(tmp_path / 'teacher.params'))
+    flags = ['--num-epochs', '1', '--teacher', 'cifar_resnet', '--teacher-params', str(tmp_path / 'teacher.params')]
+    assert np.isfinite(train_cifar.main(cifar_flags + flags)['last']['train_loss'])
+
+
+def test_train_imagenet_learns_saves_resumes_and_is_scored(record_folder, tmp_path, small_resnet, capsys):
+    flags = list(map(str, imagenet_flags(record_folder, tmp_path)))
+    first = train_imagenet.main(flags + ['--num-epochs', '2'])
+    second = train_imagenet.main(flags + ['--num-epochs', '3', '--resume'])
+    assert first['last']['epoch'] == 1 and second['last']['epoch'] == 2
+    assert second['last']['train_loss'] < first['last']['train_loss']
+    assert any(re.fullmatch(r'[01]\.\d{4}-imagenet-ResNet50_v1b_ChaATAC-\d-best.params', name)
+               for name in os.listdir(str(tmp_path / 'run')))
+    capsys.readouterr()
+    shared = ['--model', 'atac_resnet50_v1b', '--num-classes', '10', '--input-size', '32', '--params',
+              str(tmp_path / 'run/last.params'), '--batch-size', '5', '--json']
+    scores = [evaluate.main(shared + data) for data in (
+        ['--use-rec', '--rec-val', str(record_folder / 'val.rec')], ['--data-dir', str(record_folder)])]
+    assert [score['images'] for score in scores] == [21, 21]
+    assert scores[0]['top1_error'] == scores[1]['top1_error'] == pytest.approx(100 * second['last']['val_top1_error'])
+
+
+def test_class_folders_train(record_folder, tmp_path, small_resnet):
+    flags = [flag for flag in map(str, imagenet_flags(record_folder, tmp_path)) if flag != '--use-rec']
+    flags += ['--data-dir', str(record_folder), '--num-epochs', '1', '--act-type', 'SpaATAC', '--lr-mode', 'poly']
+    assert train_imagenet.main(flags)['last']['epoch'] == 0
+
+
+def test_the_published_imagenet_command_says_what_is_missing(tmp_path):
+    code, _, error = run('train_imagenet.py', *PUBLISHED_IMAGENET, cwd=tmp_path)
+    assert code == 2 and '2 GPUs asked, 0 found' in error and 'float16 needs a GPU' in error
+    assert len(error.strip().splitlines()) == 1 and os.listdir(str(tmp_path)) == []
+
+
+def test_the_published_cifar_command_parses_to_the_published_run():
+    args = train_cifar.parse_args(PUBLISHED_CIFAR)
+    assert args.lr_decay_epoch == [300, 350] and args.useReLU and args.label_set == 'coarse' and args.act_layers == 4
+    name = train_cifar.run_of(args).save_dir
+    assert name == 'params/cifar100-coarse-atac-ChaATAC-r2-al4bac-b3-seed0'
+
+
+@pytest.mark.parametrize('script,flags,total', [('train_cifar', ['--useReLU'], '310,310'),
+                                                ('train_imagenet', ['--num-gpus', '2'], '28,006,312')])
+def test_summary_needs_no_data(script, flags, total, capsys):
+    assert sys.modules[script].main(flags + ['--summary']) is None
+    text = capsys.readouterr().out
+    assert 'parameters: %s in all' % total in text and 'multiply-adds: ' in text
+
+
+def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys, monkeypatch):
+    def refused(main, *flags):
+        return refusal(main, flags, capsys, monkeypatch)
+
+    cifar = cifar_flags + ['--save-dir', str(tmp_path / 'new'), '--logging-file', str(tmp_path / 'new.log')]
+    for flags, sentence in (
+            (['--act-type', 'x'], "invalid choice: 'x' (choose from"), (['--model', 'x'], "invalid choice: 'x'"),
+            (['--dataset', 'x'], "invalid choice: 'x'"), (['--r', '0'], '0 must be at least 1'),
+            (['--r', '3'], 'r=3 must be at least 1 and divide the 16 channels'), (['--blocks', '0'], 'at least 1'),
+            (['--act-layers', '5'], 'invalid choice: 5'), (['--lr-decay-epoch', ''], 'is not a list of epochs'),
+            (['--lr-decay-epoch', '5,3'], 'is not in ascending order'), (['--batch-size', '151'], 'larger than'),
+            (['--data-dir', '/absent'], '/absent/train-images'), (['--gpus', 'x'], 'not a list of numbers'),
+            (['--save-dir', '/dev/null/x'], 'Not a directory'), (['--logging-file', '/dev/null/x'], '/dev/null'),
+            (['--warmup-epochs', '2'], 'warm-up epochs must be fewer'), (['--teacher', 'x'], 'go together'),
+            (['--teacher', 'x', '--teacher-params', 'y'], "unknown teacher 'x'"), (['--lr', 'nan'], 'must be positive'),
+            (['--dtype', 'float16'], 'float16 needs a GPU')):
+        assert sentence in refused(train_cifar.main, *cifar, *flags), flags
+        assert not os.path.exists(str(tmp_path / 'new.log'))
+    imagenet = imagenet_flags(record_folder, tmp_path)
+    for flags, sentence in ((['--rec-train', '/absent.rec'], '/absent.rec'), (['--num-gpus', '1'], '1 GPUs asked'),
+                            (['--num-classes', '3'], 'is out of range: there are 3 classes')):
+        assert sentence in refused(train_imagenet.main, *imagenet, *flags), flags
+
+
+def test_nothing_is_written_over(cifar_flags, tmp_path, capsys, monkeypatch):
+    train_cifar.main(cifar_flags + ['--num-epochs', '1'])
+    before = {name: (tmp_path / 'run' / name).read_bytes() for name in os.listdir(str(tmp_path / 'run'))}
+    log = (tmp_path / 'run.log').read_bytes()
+    assert 'go on with it by --resume' in refusal(train_cifar.main, cifar_flags, capsys, monkeypatch)
+    other = cifar_flags + ['--resume', '--lr', '0.1', '--seed', '3']
+    assert 'lr was 0.05 and is 0.1; ' in refusal(train_cifar.main, other, capsys, monkeypatch)
+    elsewhere = cifar_flags + ['--save-dir', str(tmp_path / 'other')]
+    assert 'run.log exists and its checkpoint' in refusal(train_cifar.main, elsewhere, capsys, monkeypatch)
+    assert before == {name: (tmp_path / 'run' / name).read_bytes() for name in os.listdir(str(tmp_path / 'run'))}
+    assert log == (tmp_path / 'run.log').read_bytes()
+
+
+def test_an_exploding_run_stops_and_names_the_last_good_checkpoint(cifar_flags, tmp_path, capsys, monkeypatch):
+    train_cifar.main(cifar_flags + ['--num-epochs', '1'])
+    monkeypatch.setattr(train_cifar, 'learning_rate', lambda *_: lambda *_: 1e30)
+    with pytest.raises(FloatingPointError, match=r'not finite in epoch 1, batch \d; the last good checkpoint is .*last'
+                                                 r'.params of epoch 0'):
+        train_cifar.main(cifar_flags + ['--num-epochs', '2', '--resume'])
+
+
+@pytest.mark.parametrize('script', [train_cifar, train_imagenet, evaluate])
+def test_every_flag_is_read(script):
+    """Each flag's name stands in the code once more than where it is declared."""
+    code = ''.join(open(os.path.join(ROOT, name)).read() for name in (script.__name__ + '.py', 'options.py'))
+    argv = ['--model', 'atac', '--params', 'x'] if script is evaluate else []
+    for name in vars(script.parse_args(argv)):
+        reads = len(re.findall(r"args\.%s\b|getattr\(args, name\)" % name, code))
+        assert reads - code.count('getattr(args, name)') > 0 or name in ('act_type', 'act_layers'), name
+
+
+def test_evaluate_as_a_process_prints_one_json_object(tiny_data, tmp_path):
+    net = get_model('cifar_resnet', blocks=1, act_type='relu', classes=10)
+    net.initialize()
+    net.save_parameters(str(tmp_path / 'x.params'))
+    flags = ['--model', 'atac', '--act-type', 'relu', '--blocks', 1, '--dataset', 'fashion-mnist-mini', '--data-dir',
+             tiny_data, '--params', tmp_path / 'x.params']
+    code, out, error = run('evaluate.py', *flags, '--json')
+    assert code == 0 and json.loads(out)['images'] == 70, error
+    code, out, error = run('evaluate.py', *flags, '--act-type', 'ChaATAC')
+    assert (code, out) == (2, '') and 'is of another architecture: it lacks features.1.0.act1' in error
+
+
+def test_runtime_alone_prepares_a_process():
+    code = ('import runtime, os, sys; assert "mxnet" not in sys.modules; import mxnet, numpy; '
+            'print(os.environ["OMP_NUM_THREADS"], os.environ["MXNET_SAFE_ACCUMULATION"], runtime.physical_cores(), '
+            'numpy.bool is bool)')
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(('OMP', 'MXNET'))}
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=ROOT, env=environment, timeout=60,
+                          capture_output=True, text=True)
+    threads, safe, cores, alias = done.stdout.split()
+    assert threads == cores and safe == '1' and alias == 'True'

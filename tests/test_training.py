@@ -1,0 +1,261 @@
+"""Schedule, loss, loop, devices, log."""
+import csv
+import gzip
+import json
+import math
+import os
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from data.batches import ArrayBatches
+from model import get_model
+from training import fit as fitting
+from training.devices import devices_by_id, devices_by_number, split
+from training.loop import evaluate, make_trainer, train_epoch
+from training.loss import Objective, loss_function, mix, mixing_weight, targets, teach
+from training.runlog import RunLog
+from training.schedule import decay_epochs, learning_rate
+
+CPU = [mx.cpu(0)]
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+def test_the_published_schedule_equals_every_line_of_the_authors_log():
+    lr_at = learning_rate('cosine', 0.075, 160, 1281167, 256, warmup_epochs=5)
+    with gzip.open(os.path.join(HERE, 'golden', 'authors_learning_rates.csv.gz'), 'rt') as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 16000
+    differing = [line for line in lines if '%.6f' % lr_at(int(line['epoch']), int(line['batch'])) != line['lr']]
+    assert not differing
+
+
+@pytest.mark.parametrize('images,batch_size', [(50000, 128), (1281167, 256), (100, 33), (39, 10)])
+def test_steps_fall_at_the_first_batch_of_their_epochs(images, batch_size):
+    lr_at = learning_rate('step', 0.2, 12, images, batch_size, decay_epochs=[3, 11], decay=0.1)
+    for epoch in range(12):
+        expected = 0.2 * 0.1 ** sum(epoch >= decay for decay in (3, 11))
+        for batch in (0, math.ceil(images / batch_size) - 1):
+            assert lr_at(epoch, batch) == pytest.approx(expected)
+
+
+def test_schedules_have_their_closed_forms():
+    poly = learning_rate('poly', 1.0, 10, 100, 10, warmup_epochs=2, warmup_lr=0.5)
+    assert poly(0, 0) == pytest.approx(0.5 + 0.5 * 1 / 19) and poly(1, 8) == pytest.approx(1)
+    for epoch, batch in ((2, 0), (5, 5), (9, 8)):
+        position = 10 * (epoch - 2) + batch + 1
+        assert poly(epoch, batch) == pytest.approx((1 - position / 79) ** 2)
+    assert learning_rate('cosine', 1.0, 4, 100, 10)(3, 9) == 0
+    assert decay_epochs([5], 3, 10) == [3, 6, 9] and decay_epochs([5], 0, 10) == [5]
+    for bad in (dict(mode='linear'), dict(mode='step', warmup_epochs=10)):
+        with pytest.raises(ValueError, match='unknown learning rate mode|warm-up epochs must be fewer'):
+            learning_rate(lr=1.0, num_epochs=10, images=100, batch_size=10, **bad)
+
+
+def softmax(x):
+    x = np.exp(x - x.max(-1, keepdims=True))
+    return x / x.sum(-1, keepdims=True)
+
+
+def test_losses_equal_numpy():
+    logits, labels = np.random.RandomState(0).randn(4, 5), np.array([0, 3, 4, 1])
+    log_probability, hot = np.log(softmax(logits)), np.eye(5)[labels]
+    plain = Objective(5)
+    loss = loss_function(plain)(mx.nd.array(logits), targets(mx.nd.array(labels), plain, 1))
+    np.testing.assert_allclose(loss.asnumpy(), -(hot * log_probability).sum(1), rtol=1e-5)
+
+    mixed = Objective(5, label_smoothing=0.1, mixup_alpha=0.2)
+    soft = targets(mx.nd.array(labels), mixed, 0.3)
+    smooth = 0.9 * hot + 0.1 / 5
+    expected = 0.3 * smooth + 0.7 * smooth[::-1]
+    assert soft.dtype == np.float32
+    np.testing.assert_allclose(soft.asnumpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(loss_function(mixed)(mx.nd.array(logits), soft).asnumpy(),
+                               -(expected * log_probability).sum(1), rtol=1e-5)
+    np.testing.assert_allclose(mix(mx.nd.array(logits), 0.3).asnumpy(), 0.3 * logits + 0.7 * logits[::-1], rtol=1e-5)
+
+    def teacher(_):
+        return mx.nd.array(logits[::-1])
+
+    distilled = Objective(5, teacher=teacher, temperature=2.0, hard_weight=0.25)
+    loss = loss_function(distilled)(mx.nd.array(logits), mx.nd.array(labels), *teach(distilled, mx.nd.array(logits)))
+    soft_loss = -4 * (softmax(logits[::-1] / 2) * np.log(softmax(logits / 2))).sum(1)
+    np.testing.assert_allclose(loss.asnumpy(), 0.75 * soft_loss - 0.25 * (hot * log_probability).sum(1), rtol=1e-5)
+
+
+def test_mixing_weights_are_a_function_of_seed_epoch_and_batch():
+    objective = Objective(5, mixup_alpha=0.2, mixup_off_epoch=3, seed=1)
+    weights = [mixing_weight(objective, epoch, batch) for epoch in range(3) for batch in range(100)]
+    assert weights == [mixing_weight(objective, epoch, batch) for epoch in range(3) for batch in range(100)]
+    assert len(set(weights)) > 290 and abs(np.mean(weights) - 0.5) < 0.1
+    assert mixing_weight(objective, 3, 0) == 1 and mixing_weight(Objective(5), 0, 0) == 1
+
+
+def source(count=20, batch_size=8, train=True, classes=4):
+    random = np.random.RandomState(0)
+    pixels = random.randint(0, 256, (count, 3, 32, 32)).astype('uint8')
+    return ArrayBatches(pixels, random.randint(0, classes, count), classes, (0.5,) * 3, (0.25,) * 3, batch_size, train)
+
+
+def network(devices, seed=0, **options):
+    mx.random.seed(seed)
+    net = get_model('cifar_resnet', blocks=1, act_type='relu', classes=4, **options)
+    net.initialize(mx.init.MSRAPrelu(), ctx=devices)
+    net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+def test_two_devices_do_what_one_does(monkeypatch):
+    """Also when the batch does not divide (odd batches, a last batch of one image for two devices).
+
+    BatchNorm sees half of a batch on each device, so it is frozen to its running statistics for the comparison.
+    """
+    weights = []
+    for devices in ([mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]):
+        net = network(devices)
+        for block in list(net.collect_params().values()):
+            if 'running' in block.name:
+                block.grad_req = 'null'
+        frozen = []
+        net.apply(frozen.append)
+        for block in frozen:
+            if isinstance(block, mx.gluon.nn.BatchNorm):
+                block._kwargs['use_global_stats'] = True
+        trainer = make_trainer(net, 0.9, 1e-4, devices=len(devices))
+        numbers = train_epoch(net, trainer, source(count=15, batch_size=7), 0, lambda *_: 0.01, Objective(4), devices)
+        assert numbers['images_per_second'] > 0
+        weights.append([np.stack([array.asnumpy() for array in parameter.list_data()])
+                        for parameter in net.collect_params().values()] + [numbers['train_loss']])
+        scores = evaluate(net, source(count=15, batch_size=7, train=False), devices)
+        assert scores['images'] == 15
+    for one, two in zip(*weights):
+        np.testing.assert_allclose(np.broadcast_to(one, np.shape(two)), two, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize('batch_size', [1, 3, 20, 64])
+def test_scores_count_every_image_once_for_any_batch_size(batch_size):
+    net = network(CPU)
+    data, labels = zip(*source(train=False).epoch(0))
+    logits = np.concatenate([net(mx.nd.array(part)).asnumpy() for part in data])
+    wrong = (logits.argmax(1) != np.concatenate(labels)).mean()
+    for _ in range(2):
+        scores = evaluate(net, source(batch_size=batch_size, train=False), CPU)
+        assert scores['images'] == 20 and scores['top1_error'] == pytest.approx(wrong)
+        assert scores['top5_error'] == 0  # of four classes, five guesses
+
+
+def test_top5_is_counted():
+    logits = mx.nd.array([[9, 8, 7, 6, 5, 4, 3]] * 3)
+    few = source(count=3, train=False, classes=7)
+    few.labels = np.array([0, 4, 5])
+    scores = evaluate(lambda _: logits, few, CPU)
+    assert scores['top1_error'] == pytest.approx(2 / 3) and scores['top5_error'] == pytest.approx(1 / 3)
+
+
+def test_training_measures_loss_and_error():
+    net = network(CPU)
+    trainer = make_trainer(net, 0.0, 0.0)
+    whole = source(batch_size=20)
+    data, labels = next(whole.epoch(0))
+    with mx.autograd.train_mode():
+        logits = net(mx.nd.array(data)).asnumpy()
+    expected = -np.log(softmax(logits.astype('float64'))[np.arange(20), labels]).mean()
+    seen = []
+    numbers = train_epoch(net, trainer, whole, 0, lambda *_: 0.5, Objective(4), CPU, log_interval=1,
+                          report=lambda batch, numbers: seen.append((batch, numbers['train_loss'])))
+    assert numbers['train_loss'] == pytest.approx(expected, rel=1e-4) and seen == [(0, numbers['train_loss'])]
+    assert numbers['train_error'] == pytest.approx((logits.argmax(1) != labels).mean())
+    assert numbers['lr'] == 0.5
+
+
+@pytest.mark.parametrize('options', [dict(mixup_alpha=1.0), dict(label_smoothing=0.1),
+                                     dict(teacher=lambda x: mx.nd.ones((x.shape[0], 4)))])
+def test_every_objective_trains(options):
+    net = network(CPU)
+    numbers = train_epoch(net, make_trainer(net, 0.9, 1e-4), source(), 0, lambda *_: 0.01, Objective(4, **options), CPU)
+    assert np.isfinite(numbers['train_loss']) and 0 <= numbers['train_error'] <= 1
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_batch():
+    net, bad = network(CPU), source()
+    load = bad.load
+
+    def with_nan(rows, epoch, batch, pool):
+        data, labels = load(rows, epoch, batch, pool)
+        return data if batch != 1 else data * np.float32('nan'), labels
+
+    bad.load = with_nan
+    with pytest.raises(FloatingPointError, match='the gradient is not finite in epoch 5, batch 1'):
+        train_epoch(net, make_trainer(net, 0.9, 0), bad, 5, lambda *_: 0.01, Objective(4), CPU)
+    net.output.bias.set_data(mx.nd.array([np.nan] * 4))
+    with pytest.raises(FloatingPointError, match='the logits of 20 of 20 images are not finite'):
+        evaluate(net, source(train=False), CPU)
+
+
+def test_no_wd_spares_gamma_beta_and_bias():
+    net = network(CPU)
+    make_trainer(net, 0.9, 1e-4, no_wd=True)
+    spared = {name.rsplit('.', 1)[-1] for name, parameter in net._collect_params_with_prefix().items()
+              if parameter.wd_mult == 0}
+    assert spared == {'gamma', 'beta', 'bias'}
+
+
+def test_devices(caplog):
+    assert devices_by_id('') == [mx.cpu()] and devices_by_id('0,1') == [mx.cpu()]
+    assert 'none was found: running on the CPU' in caplog.text
+    assert devices_by_number(0) == [mx.cpu()]
+    with pytest.raises(ValueError, match='2 GPUs asked, 0 found: use --num-gpus 0; float16 needs a GPU'):
+        devices_by_number(2, 'float16')
+    with pytest.raises(ValueError, match='not a list of numbers'):
+        devices_by_id('a')
+    with pytest.raises(ValueError, match='float16 needs a GPU'):
+        devices_by_id('0', 'float16')
+    assert [len(part) for part in split(np.arange(5), [mx.cpu(0), mx.cpu(1)])] == [2, 3]
+    assert [len(part) for part in split(np.arange(1), [mx.cpu(0), mx.cpu(1)])] == [1]
+
+
+def test_float16_networks_keep_batchnorm_and_master_weights_in_float32():
+    net = network(CPU)
+    net.cast('float16')
+    kinds = {name.rsplit('.', 1)[-1]: parameter.dtype for name, parameter in net._collect_params_with_prefix().items()}
+    assert kinds['weight'] == 'float16' and kinds['gamma'] == kinds['running_var'] == 'float32'
+    trainer = make_trainer(net, 0.9, 0, dtype='float16')
+    momentum, master = trainer._optimizer.create_state_multi_precision(0, mx.nd.ones(2, dtype='float16'))
+    assert momentum.dtype == master.dtype == np.float32
+
+
+def numbers_of(epoch):
+    return dict(epoch=epoch, lr=0.1, train_loss=1.0, train_error=0.5, val_top1_error=0.4, val_top5_error=0.1,
+                images_per_second=10.0, seconds=1.0)
+
+
+def test_the_log_holds_each_epoch_once_after_a_resume(tmp_path):
+    path = str(tmp_path / 'folder' / 'run.log')
+    log = RunLog(path)
+    log.header({'lr': 0.1}, CPU, 'tiny')
+    for epoch in range(3):
+        log.say('Epoch[%d] Batch [49]\tSpeed: 1.0 samples/sec' % epoch)
+        log.epoch(numbers_of(epoch))
+    log.say('Best epoch: 1, err-top1=0.4000')
+    log.close()
+    with open(path[:-3] + 'jsonl', 'a') as file:
+        file.write('{"epoch": 3, "lr": ')  # killed while it wrote
+    log = RunLog(path, first_epoch=2)
+    for epoch in (2, 3):
+        log.epoch(numbers_of(epoch))
+    log.close()
+    with open(path[:-3] + 'jsonl') as file:
+        assert [json.loads(line) for line in file] == [numbers_of(epoch) for epoch in range(4)]
+    with open(path) as file:
+        lines = [line[24:].split(']')[0] for line in file]
+    assert [line for line in lines if 'Epoch' in line] == [
+        'Epoch[0', '[Epoch 0', 'Epoch[1', '[Epoch 1', '[Epoch 2', '[Epoch 3']
+    assert not any(line.startswith('Best') for line in lines) and lines[0].startswith('Command: ')
+
+
+def test_options_that_change_the_result_may_not_differ_on_resume():
+    before = {'lr': 0.1, 'num_epochs': 4, 'seed': 0, 'num_workers': 4}
+    fitting.refuse_differences(before, dict(before, num_epochs=8, num_workers=0), 'folder')
+    with pytest.raises(ValueError, match='lr was 0.1 and is 0.2; seed was 0 and is 1; num_epochs was 4 and is 3'):
+        fitting.refuse_differences(before, dict(before, lr=0.2, seed=1, num_epochs=3), 'folder')

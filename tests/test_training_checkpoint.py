@@ -1,0 +1,219 @@
+"""Weights and checkpoints: what is saved comes back, exactly, and what is damaged is refused."""
+import json
+import os
+import re
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+from model import get_model
+from training import checkpoint
+from training.loop import make_trainer
+from training.params_file import read_params
+
+
+def network(seed=0, **options):
+    mx.random.seed(seed)
+    net = get_model('cifar_resnet', blocks=1, classes=4, **options)
+    net.initialize(mx.init.MSRAPrelu())
+    return net
+
+
+def step(net, trainer, seed):
+    x = mx.nd.array(np.random.RandomState(seed).randn(4, 3, 32, 32))
+    trainer.set_learning_rate(0.1)
+    with mx.autograd.record():
+        loss = net(x).square().mean()
+    loss.backward()
+    trainer.step(4)
+    mx.nd.waitall()
+
+
+def arrays_of(net):
+    return {name: parameter.data().asnumpy() for name, parameter in net._collect_params_with_prefix().items()}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys() and all((one[name] == other[name]).all() for name in one)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A folder with the checkpoints of two steps, and the nets as they were."""
+    net = network()
+    trainer = make_trainer(net, 0.9, 1e-4)
+    states = []
+    for epoch in range(2):
+        step(net, trainer, epoch)
+        checkpoint.save(str(tmp_path), net, trainer, {'epoch': epoch})
+        states.append(arrays_of(net))
+    return str(tmp_path), states, net, trainer
+
+
+def test_a_restored_run_goes_on_bit_for_bit(saved):
+    folder, _, net, trainer = saved
+    step(net, trainer, 2)
+    other = network(seed=9)
+    fresh = make_trainer(other, 0.9, 1e-4)
+    facts, arrays = checkpoint.load(folder)
+    assert facts['epoch'] == 1
+    checkpoint.set_weights(other, arrays['params'], folder)
+    checkpoint.set_trainer_arrays(fresh, arrays['states'])
+    step(other, fresh, 2)
+    assert_same(arrays_of(net), arrays_of(other))
+
+
+def test_files_are_arrays_and_json_and_any_gluon_net_loads_them(saved):
+    folder, states, _, _ = saved
+    assert sorted(os.listdir(folder)) == sorted(
+        '%s.%s' % (stem, end) for stem in ('last', 'previous') for end in ('params', 'states', 'json'))
+    net = network(seed=5)
+    net.load_parameters(os.path.join(folder, 'last.params'))
+    assert_same(arrays_of(net), states[1])
+    assert_same(read_params(os.path.join(folder, 'previous.params')), states[0])
+    with open(os.path.join(folder, 'last.json')) as file:
+        assert json.load(file)['arrays']['params']['size'] == os.path.getsize(os.path.join(folder, 'last.params'))
+
+
+@pytest.mark.parametrize('name', ['last.params', 'last.states', 'last.json'])
+@pytest.mark.parametrize('harm', ['cut', 'flip', 'remove'])
+def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_taken(saved, name, harm, caplog):
+    folder, states, _, _ = saved
+    path = os.path.join(folder, name)
+    with open(path, 'rb') as file:
+        content = bytearray(file.read())
+    if harm == 'remove':
+        os.remove(path)
+    else:
+        content[len(content) // 2] ^= 0x80
+        with open(path, 'wb') as file:
+            file.write(content[:len(content) // 2] if harm == 'cut' else content)
+    facts, arrays = checkpoint.load(folder)
+    assert facts['epoch'] == 0 and 'going on from the previous checkpoint' in caplog.text
+    assert_same(arrays['params'], states[0])
+
+
+def test_a_crash_between_any_two_renames_leaves_a_whole_checkpoint(saved, monkeypatch):
+    folder, states, net, trainer = saved
+    step(net, trainer, 2)
+    states.append(arrays_of(net))
+    replace, crash_at = os.replace, [0]
+
+    def crashing(source, target):
+        if crash_at[0] == 0:
+            raise KeyboardInterrupt
+        crash_at[0] -= 1
+        replace(source, target)
+
+    monkeypatch.setattr(checkpoint.os, 'replace', crashing)
+    for moment in [0, 1, 2, 3, 0, 1, 2, 1, 0]:  # after the fourth, last.* is half new and only three renames are left
+        crash_at[0] = moment
+        with pytest.raises(KeyboardInterrupt):
+            checkpoint.save(folder, net, trainer, {'epoch': 2})
+        facts, arrays = checkpoint.load(folder)
+        assert_same(arrays['params'], states[facts['epoch']])
+        assert os.path.exists(os.path.join(folder, 'last.params'))
+    monkeypatch.undo()
+    checkpoint.save(folder, net, trainer, {'epoch': 2})
+    assert checkpoint.load(folder)[0]['epoch'] == 2
+
+
+def test_weights_that_are_not_finite_are_not_saved(saved):
+    folder, states, net, trainer = saved
+    net.output.bias.set_data(mx.nd.array([1, np.inf, 0, 0]))
+    with pytest.raises(FloatingPointError, match='output.bias is not finite'):
+        checkpoint.save(folder, net, trainer, {'epoch': 2})
+    assert_same(checkpoint.load(folder)[1]['params'], states[1])
+
+
+def test_nothing_whole_or_nothing_at_all_is_said(saved, tmp_path):
+    folder = saved[0]
+    for stem in ('last', 'previous'):
+        with open(os.path.join(folder, stem + '.json'), 'w') as file:
+            file.write('{}')
+    with pytest.raises(ValueError, match='no checkpoint in .* is whole: last.json'):
+        checkpoint.load(folder)
+    with pytest.raises(OSError, match='there is no checkpoint in'):
+        checkpoint.load(str(tmp_path / 'absent'))
+
+
+def test_the_best_file_replaces_older_ones_of_its_run_alone(tmp_path):
+    folder, net = str(tmp_path), network()
+    other = '0.1000-imagenet-ResNet50_v1b-3-best.params'
+    open(os.path.join(folder, other), 'w').close()
+    for error, epoch in ((0.5, 1), (0.21409, 155)):
+        checkpoint.save_best(folder, 'imagenet-ResNet50_v1b_ChaATAC', error, epoch, net)
+    assert sorted(os.listdir(folder)) == [other, '0.2141-imagenet-ResNet50_v1b_ChaATAC-155-best.params']
+
+
+def test_weights_of_another_architecture_are_refused_and_the_net_is_untouched(tmp_path):
+    path = str(tmp_path / 'relu.params')
+    network(act_type='relu').save_parameters(path)
+    net = network()
+    before = arrays_of(net)
+    with pytest.raises(ValueError, match=re.escape('lacks features.1.0.act1.module.0.weight')):
+        checkpoint.load_weights(net, path)
+    other = network(r=4)
+    with pytest.raises(ValueError, match=r'other shapes .*module.0.weight \(8, 16, 1, 1\) instead of \(4, 16, 1, 1\)'):
+        net.save_parameters(path)
+        checkpoint.load_weights(other, path)
+    assert_same(arrays_of(net), before)
+
+
+def test_float16_files_load_into_float32_nets_and_back(tmp_path):
+    net, path = network(), str(tmp_path / 'x.params')
+    net.cast('float16')
+    net.save_parameters(path)
+    target = network(seed=1)
+    checkpoint.load_weights(target, path)
+    assert {array.dtype for array in arrays_of(target).values()} == {np.dtype('float32')}
+    np.testing.assert_array_equal(target.output.weight.data().asnumpy(), net.output.weight.data().asnumpy())
+    target.save_parameters(path)
+    checkpoint.load_weights(net, path)
+    assert net.output.weight.data().dtype == np.float16
+
+
+def test_weights_go_into_a_net_that_was_not_initialised(tmp_path):
+    path = str(tmp_path / 'x.params')
+    net = network()
+    net.save_parameters(path)
+    other = get_model('cifar_resnet', blocks=1, classes=4)
+    checkpoint.load_weights(other, path, [mx.cpu(0), mx.cpu(1)])
+    assert_same({name: parameter.data(mx.cpu(1)).asnumpy() for name, parameter
+                 in other._collect_params_with_prefix().items()}, arrays_of(net))
+
+
+def test_params_files_are_read_as_mxnet_reads_them(tmp_path):
+    path = str(tmp_path / 'x.params')
+    arrays = {'a': mx.nd.random.normal(shape=(2, 3)), 'arg:b': mx.nd.array([[7]], dtype='uint8'),
+              'c': mx.nd.array([1, 2], dtype='float16'), 'd': mx.nd.zeros((1, 2, 3, 4), dtype='int64')}
+    mx.nd.save(path, arrays)
+    found = read_params(path)
+    for name, array in arrays.items():
+        array, mine = array.asnumpy(), found[name.replace('arg:', '')]
+        assert mine.dtype == array.dtype and mine.shape == array.shape and (mine == array).all()
+
+
+def test_damaged_params_files_raise_and_never_more(tmp_path):
+    """Cut at every length and flipped at random bits: a ValueError, or arrays whose sizes are those of the file."""
+    path = str(tmp_path / 'x.params')
+    mx.nd.save(path, {'weight': mx.nd.ones((2, 3)), 'bias': mx.nd.ones((4,))})
+    with open(path, 'rb') as file:
+        whole = file.read()
+    for length in range(len(whole)):
+        with open(path, 'wb') as file:
+            file.write(whole[:length])
+        with pytest.raises(ValueError, match='cut short or damaged'):
+            read_params(path)
+    random, refused = np.random.RandomState(0), 0
+    for _ in range(500):
+        flipped = bytearray(whole)
+        flipped[random.randint(len(whole))] ^= 1 << random.randint(8)
+        with open(path, 'wb') as file:
+            file.write(flipped)
+        try:
+            assert sum(array.nbytes for array in read_params(path).values()) <= len(whole)
+        except ValueError:
+            refused += 1
+    assert refused > 100
