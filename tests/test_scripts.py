@@ -45,9 +45,9 @@ def refusal(main, flags, capsys, monkeypatch):
 
 
 def imagenet_flags(record_folder, tmp_path):
-    return ['--use-rec', '--rec-train', record_folder / 'train.rec', '--rec-val', record_folder / 'val.rec',
+    return ['--use-rec', '--rec-train', record_folder / 'train.rec', '--rec-val', record_folder / 'val.rec', '-j', 2,
             '--num-classes', 10, '--input-size', 32, '--batch-size', 16, '--lr', 0.002, '--lr-mode', 'step',
-            '--last-gamma', '--no-wd', '--label-smoothing', '--log-interval', 1, '-j', 2, '--save-dir', tmp_path / 'run',
+            '--last-gamma', '--no-wd', '--label-smoothing', '--log-interval', 1, '--save-dir', tmp_path / 'run',
             '--logging-file', tmp_path / 'run.log']
 
 
