@@ -16,7 +16,6 @@ import runtime  # noqa: F401  (before mxnet)
 from data import DATASETS, load_dataset
 from data.cifar import LABEL_SETS
 from data.imagenet import ImageBatches, ImageFolder, RecordFile
-from model import MODELS, get_model
 from options import (
     CIFAR_MODELS,
     IMAGENET_MODELS,
@@ -25,14 +24,17 @@ from options import (
     add_imagenet_network_options,
     add_network_options,
     at_least,
-    network_options,
+    cifar_network,
+    imagenet_network,
     run_script,
 )
 from training.checkpoint import load_weights
 from training.devices import devices_by_number
 from training.loop import evaluate
 
-NAMES = list(CIFAR_MODELS) + [name for name in MODELS if name in IMAGENET_MODELS + list(CIFAR_MODELS.values())]
+# A CIFAR network goes by its name in train_cifar.py and by that of get_model.
+CIFAR_NAMES = {name: model for model, name in CIFAR_MODELS.items()}
+NAMES = [*CIFAR_MODELS, *CIFAR_NAMES, *IMAGENET_MODELS]
 
 
 def parse_args(argv=None):
@@ -57,12 +59,10 @@ def parse_args(argv=None):
 
 
 def build_network(args):
-    name = CIFAR_MODELS.get(args.model, args.model)
-    if name in IMAGENET_MODELS:
-        return get_model(name, classes=args.num_classes, last_gamma=args.last_gamma, **network_options(args))
-    classes = args.num_classes if args.dataset == 'imagenet' else DATASETS[args.dataset].classes
-    return get_model(name, blocks=args.blocks, use_relu=args.useReLU, replace_act=args.replace_act, classes=classes,
-                     **network_options(args))
+    if args.model in IMAGENET_MODELS:
+        return imagenet_network(args)
+    args.model = CIFAR_NAMES.get(args.model, args.model)
+    return cifar_network(args, args.num_classes if args.dataset == 'imagenet' else DATASETS[args.dataset].classes)
 
 
 def load_data(args, batch_size):

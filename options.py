@@ -7,15 +7,18 @@ import traceback
 
 from gluoncv import model_zoo
 
-from model import ACTIVATIONS, MODELS
+from model import ACTIVATIONS, MODELS, get_model
+from model.resnet_v1b import resnet_v1b
 from training.checkpoint import load_weights
 from training.loss import Objective
 from training.schedule import MODES
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # --model of train_cifar.py -> the name in model.MODELS
-CIFAR_MODELS = {'atac': 'cifar_resnet'}
-IMAGENET_MODELS = [name for name in MODELS if name not in ('cifar_resnet', 'resnet_v1b')]
+CIFAR_MODELS = {'atac': 'cifar_resnet', 'se': 'se_cifar_resnet', 'ge': 'ge_cifar_resnet'}
+IMAGENET_MODELS = [name for name in MODELS if 'cifar' not in name and name != 'resnet_v1b']
+# Those that take a unit; the others are what they are.
+UNIT_MODELS = [name for name in IMAGENET_MODELS if MODELS[name].func is resnet_v1b]
 
 
 def at_least(bound, kind=int):
@@ -130,10 +133,30 @@ def add_run_options(parser):
     group.add_argument('--logging-file', help='the log (default: logs/<run name>.log)')
     group.add_argument('--log-interval', type=at_least(0), default=50, help='batches between log lines (0: none)')
     group.add_argument('--resume', action='store_true', help='go on from <save-dir>/last.*')
+    group.add_argument('--save-every-steps', type=at_least(0), default=0, metavar='N',
+                       help='also save within an epoch, every N batches (0: only after each epoch)')
     group.add_argument('--summary', action='store_true', help='print the layers and leave; needs no data')
 
 
-def network_options(args):
+def cifar_network(args, classes):
+    """The network of the flags of train_cifar.py. ValueError if they contradict one another."""
+    if args.model == 'se' and args.act_type is not None:
+        raise ValueError('the unit of --model se is SE-activation: --act-type %s does not go with it' % args.act_type)
+    return get_model(CIFAR_MODELS[args.model], blocks=args.blocks, use_relu=args.useReLU, replace_act=args.replace_act,
+                     classes=classes, **unit_options(args))
+
+
+def imagenet_network(args):
+    """The network of the flags of train_imagenet.py. ValueError if they contradict one another."""
+    options = unit_options(args) if args.model in UNIT_MODELS else {}
+    if not options and args.act_type is not None:
+        raise ValueError('%s takes no unit: --act-type %s is for %s'
+                         % (args.model, args.act_type, ', '.join(UNIT_MODELS)))
+    return get_model(args.model, classes=args.num_classes, last_gamma=args.last_gamma, input_size=args.input_size,
+                     **options)
+
+
+def unit_options(args):
     """What the flags say about the unit, as options of get_model; what was not said is left to the network."""
     options = dict(r=args.r, act_order=args.act_order, use_global=args.use_global, kernel_size=args.skernel,
                    dilation=args.act_dilation)

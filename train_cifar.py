@@ -18,7 +18,7 @@ import mxnet as mx
 
 from data import DATASETS, load_dataset
 from data.cifar import LABEL_SETS
-from model import complexity, get_model
+from model import complexity
 from options import (
     CIFAR_MODELS,
     add_cifar_network_options,
@@ -26,8 +26,8 @@ from options import (
     add_objective_options,
     add_run_options,
     add_schedule_options,
+    cifar_network,
     flags_of,
-    network_options,
     objective_of,
     run_script,
 )
@@ -37,6 +37,8 @@ from training.loop import make_trainer
 from training.schedule import decay_epochs, learning_rate
 
 INPUT_SHAPE = (1, 3, 32, 32)
+# What stands in the activations without --act-type.
+UNITS = {'atac': 'ChaATAC', 'se': 'SE-activation', 'ge': 'relu'}
 
 
 def parse_args(argv=None):
@@ -54,32 +56,29 @@ def parse_args(argv=None):
     add_objective_options(parser)
     add_run_options(parser)
     parser.add_argument('--gpus', default='', help="GPUs such as 0,1 (default '': the CPU)")
-    parser.set_defaults(act_type='ChaATAC', act_layers=4)
+    parser.set_defaults(act_layers=4)
     return parser.parse_args(argv)
-
-
-def build_network(args):
-    return get_model(CIFAR_MODELS[args.model], blocks=args.blocks, use_relu=args.useReLU, replace_act=args.replace_act,
-                     classes=DATASETS[args.dataset].classes, **network_options(args))
 
 
 def run_of(args):
     """Names and places of the run."""
+    unit = args.act_type or UNITS[args.model]
     labels = '-' + args.label_set if args.dataset == 'cifar100' else ''
-    name = '%s%s-%s-%s-r%d-al%d%s-b%d-seed%d' % (args.dataset, labels, args.model, args.act_type, args.r,
+    name = '%s%s-%s-%s-r%d-al%d%s-b%d-seed%d' % (args.dataset, labels, args.model, unit, args.r,
                                                  args.act_layers, args.act_order, args.blocks, args.seed)
-    title = '%s-ResNet%d_%s' % (args.dataset, 6 * args.blocks + 2, args.act_type)
+    title = '%s-%sResNet%d_%s' % (args.dataset, '' if args.model == 'atac' else args.model.upper(),
+                                 6 * args.blocks + 2, unit)
     return Run(args.save_dir or 'params/' + name, args.logging_file or 'logs/%s.log' % name, title, flags_of(args),
-               args.seed, args.num_epochs, args.log_interval, args.resume)
+               args.seed, args.num_epochs, args.log_interval, args.resume, args.save_every_steps)
 
 
 def main(argv=None):
     """One run; returns {'last': numbers, 'best': numbers}, or None after --summary."""
     args = parse_args(argv)
     if args.summary:
-        return print(complexity.summary(build_network(args), INPUT_SHAPE))
+        return print(complexity.summary(cifar_network(args, DATASETS[args.dataset].classes), INPUT_SHAPE))
     devices = devices_by_id(args.gpus, args.dtype)
-    net = build_network(args)
+    net = cifar_network(args, DATASETS[args.dataset].classes)
     train, test = load_dataset(args.dataset, args.batch_size, args.seed, args.num_workers, data_dir=args.data_dir,
                                **({'label_set': args.label_set} if args.dataset == 'cifar100' else {}))
     objective = objective_of(args, train.classes, devices)
@@ -93,7 +92,7 @@ def main(argv=None):
         net.hybridize(static_alloc=True, static_shape=True)
     trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, args.dtype, len(devices))
     facts = '%s, %d blocks a stage, %s: %d parameters, %d trainable' % (
-        (args.model, args.blocks, args.act_type) + complexity.parameters(net))
+        (args.model, args.blocks, args.act_type or UNITS[args.model]) + complexity.parameters(net))
     return fit(run_of(args), net, trainer, train, test, lr_at, objective, devices, args.dtype, facts)
 
 

@@ -18,7 +18,7 @@ import runtime  # noqa: F401  (before mxnet)
 import mxnet as mx
 
 from data.imagenet import ImageBatches, RecordFile, folder_sources
-from model import complexity, get_model
+from model import complexity
 from options import (
     IMAGENET_MODELS,
     add_imagenet_data_options,
@@ -28,7 +28,7 @@ from options import (
     add_run_options,
     add_schedule_options,
     flags_of,
-    network_options,
+    imagenet_network,
     objective_of,
     run_script,
 )
@@ -55,10 +55,6 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def build_network(args):
-    return get_model(args.model, classes=args.num_classes, last_gamma=args.last_gamma, **network_options(args))
-
-
 def load_data(args, batch_size):
     """(training, validation) batches."""
     if args.use_rec:
@@ -72,22 +68,22 @@ def load_data(args, batch_size):
 
 def run_of(args):
     """Names and places of the run."""
-    unit = network_options(args).get('act_type', 'ChaATAC' if args.model.startswith('atac') else 'relu')
+    unit = args.act_type or ('ChaATAC' if args.model.startswith('atac') else 'relu')
     layers = 2 if args.act_layers is None else args.act_layers
     base = args.model.replace('atac_', '').replace('resnet', 'ResNet')
     name = 'imagenet-%s-%s-r%d-al%d%s-seed%d' % (base, unit, args.r, layers, args.act_order, args.seed)
     return Run(args.save_dir or 'params/' + name, args.logging_file or 'logs/%s.log' % name,
                'imagenet-%s%s' % (base, '' if unit == 'relu' else '_' + unit), flags_of(args), args.seed,
-               args.num_epochs, args.log_interval, args.resume)
+               args.num_epochs, args.log_interval, args.resume, args.save_every_steps)
 
 
 def main(argv=None):
     """One run; returns {'last': numbers, 'best': numbers}, or None after --summary."""
     args = parse_args(argv)
     if args.summary:
-        return print(complexity.summary(build_network(args), (1, 3, args.input_size, args.input_size)))
+        return print(complexity.summary(imagenet_network(args), (1, 3, args.input_size, args.input_size)))
     devices = devices_by_number(args.num_gpus, args.dtype)
-    net = build_network(args)
+    net = imagenet_network(args)
     batch_size = args.batch_size * len(devices)
     train, validation = load_data(args, batch_size)
     objective = objective_of(args, args.num_classes, devices)

@@ -1,14 +1,32 @@
 """Networks and units: `get_model(name, **options)` builds any network, ACTIVATIONS holds every unit."""
+import runtime  # noqa: F401  (before mxnet)  # isort: skip
 from functools import partial
 
 from model.activation import ACTIVATIONS
-from model.cifar_resnet import cifar_resnet
-from model.resnet_v1b import DEPTHS, resnet_v1b
+from model.cifar_resnet import cifar_resnet, ge_cifar_resnet
+from model.resnet_v1b import DEPTHS, aa_resnet, fa_resnet, ge_theta_plus_resnet, resnet_v1b, se_resnet
 
-MODELS = {'cifar_resnet': cifar_resnet, 'resnet_v1b': resnet_v1b}
+MODELS = {
+    'cifar_resnet': cifar_resnet,
+    # The other networks of the paper's second CIFAR figure. SE has ATAC's number of parameters there at every depth, so
+    # it is taken for ATAC's module with global context, in the place of every activation.
+    'se_cifar_resnet': partial(cifar_resnet, act_type='SE-activation'),
+    'ge_cifar_resnet': ge_cifar_resnet,
+    'resnet_v1b': resnet_v1b,
+}
 for _depth, _layers in DEPTHS.items():
     MODELS['resnet%d_v1b' % _depth] = partial(resnet_v1b, _layers, act_type='relu')
     MODELS['atac_resnet%d_v1b' % _depth] = partial(resnet_v1b, _layers)
+# The other rows of the paper's table; the first three with the strides of their papers, ResNet-v1's.
+MODELS.update({
+    'resnet50': partial(resnet_v1b, DEPTHS[50], act_type='relu', v1=True),
+    'se_resnet50': partial(se_resnet, DEPTHS[50], v1=True),
+    'ge_theta_plus_resnet50': partial(ge_theta_plus_resnet, DEPTHS[50], v1=True),
+    'se_resnet50_v1b': partial(se_resnet, DEPTHS[50]),
+    'ge_theta_plus_resnet50_v1b': partial(ge_theta_plus_resnet, DEPTHS[50]),
+    'aa_resnet50': partial(aa_resnet, DEPTHS[50]),
+    'fa_resnet50': partial(fa_resnet, DEPTHS[50]),
+})
 
 __all__ = ['ACTIVATIONS', 'MODELS', 'get_model']
 

@@ -15,6 +15,7 @@ import inspect
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from model import comparison_units as other
 from model.layers import depthwise, pointwise, reduced
 
 
@@ -165,6 +166,17 @@ ACTIVATIONS = {
     'SpaATAC': _factory(SpaATAC),
     'ChaATAC': _factory(ChaATAC),
     'SeqATAC': _factory(SeqATAC),
+    # Units of other papers (model/comparison_units.py). A reduction of theirs is not the r of a host, so it is fixed.
+    'prelu-channel': _factory(lambda channels: nn.PReLU(in_channels=channels)),
+    'mish': _factory(other.Mish),
+    'hard_swish': _factory(other.HardSwish),
+    'srelu': _factory(other.SReLU),
+    'FReLU': _factory(other.FReLU),
+    'DY-ReLU-A': _factory(other.DYReLU, mode='A', r=8),
+    'DY-ReLU-B': _factory(other.DYReLU, mode='B', r=8),
+    'ACON-C': _factory(other.ACONC),
+    'Meta-ACON': _factory(other.MetaACON),
+    'MSSeqATAC': _factory(other.MSSeqATAC),
     # The ablations of the paper: global instead of local context, and a bottleneck without its ReLU.
     'SE-activation': _factory(ChaATAC, use_global=True),
     'ChaATAC-linear': _factory(ChaATAC, use_relu=False),

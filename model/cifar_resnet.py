@@ -10,14 +10,15 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from model.activation import act_factory, stage_plan
+from model.gate import LocalGatherExcite
 
 STEM_CHANNELS, STAGE_CHANNELS = 16, (16, 32, 64)
 
 
 class PreActivationBlock(HybridBlock):
-    """x + conv(act(BN(conv(act(BN(x)))))).   (N, in_channels, H, W) -> (N, channels, H/stride, W/stride)"""
+    """x + gate(conv(act(BN(conv(act(BN(x))))))).   (N, in_channels, H, W) -> (N, channels, H/stride, W/stride)"""
 
-    def __init__(self, in_channels, channels, stride, act, **kwargs):
+    def __init__(self, in_channels, channels, stride, act, gate=None, **kwargs):
         super().__init__(**kwargs)
         with self.name_scope():
             self.bn1 = nn.BatchNorm(in_channels=in_channels)
@@ -26,6 +27,7 @@ class PreActivationBlock(HybridBlock):
             self.bn2 = nn.BatchNorm(in_channels=channels)
             self.act2 = act(channels)
             self.conv2 = nn.Conv2D(channels, 3, padding=1, use_bias=False, in_channels=channels)
+            self.gate = gate and gate(channels)
             self.shortcut = None
             if in_channels != channels:
                 self.shortcut = nn.Conv2D(channels, 1, strides=stride, use_bias=False, in_channels=in_channels)
@@ -34,7 +36,7 @@ class PreActivationBlock(HybridBlock):
         shortcut = x if self.shortcut is None else self.shortcut(x)
         x = self.conv1(self.act1(self.bn1(x)))
         x = self.conv2(self.act2(self.bn2(x)))
-        return x + shortcut
+        return (x if self.gate is None else self.gate(x)) + shortcut
 
 
 class DataNorm(nn.BatchNorm):
@@ -72,10 +74,10 @@ class CifarResNet(HybridBlock):
     """The host.   (N, 3, H, W) -> (N, classes)
 
     blocks: per stage, at least 1. acts: four factories act(channels) -> HybridBlock, for the three stages and for the
-    activation behind them.
+    activation behind them. gate: a factory gate(channels) of what rescales every residual branch, or None.
     """
 
-    def __init__(self, blocks, acts, classes, **kwargs):
+    def __init__(self, blocks, acts, classes, gate=None, **kwargs):
         super().__init__(**kwargs)
         if blocks < 1:
             raise ValueError('blocks=%s must be at least 1' % (blocks,))
@@ -87,7 +89,7 @@ class CifarResNet(HybridBlock):
                 layer = nn.HybridSequential()
                 for block in range(blocks):
                     stride = 2 if stage > 0 and block == 0 else 1
-                    layer.add(PreActivationBlock(in_channels, channels, stride, acts[stage]))
+                    layer.add(PreActivationBlock(in_channels, channels, stride, acts[stage], gate))
                     in_channels = channels
                 self.features.add(layer)
             self.features.add(nn.BatchNorm(in_channels=in_channels), acts[-1](in_channels), nn.GlobalAvgPool2D(),
@@ -99,14 +101,19 @@ class CifarResNet(HybridBlock):
 
 
 def cifar_resnet(blocks=3, act_type='ChaATAC', act_layers=4, act_order='bac', replace_act='relu', classes=10, r=2,
-                 use_relu=True, use_global=False, kernel_size=3, dilation=1):
+                 use_relu=True, use_global=False, kernel_size=3, dilation=1, gate=None):
     """The CIFAR ResNet of depth 6 * blocks + 2.
 
     act_type: a name of ACTIVATIONS. act_layers: how many of the four positions (three stages and the last activation)
     get it, from the back (act_order 'bac') or from the front ('pre'); the others get replace_act.
-    r, use_relu, use_global, kernel_size, dilation: of the unit (model.activation).
+    r, use_relu, use_global, kernel_size, dilation: of the unit (model.activation). gate: of CifarResNet.
     """
     unit_options = dict(r=r, use_relu=use_relu, use_global=use_global, kernel_size=kernel_size, dilation=dilation)
     acts = stage_plan(act_factory(act_type, **unit_options), act_factory(replace_act, **unit_options), act_layers,
                       act_order)
-    return CifarResNet(blocks, acts, classes)
+    return CifarResNet(blocks, acts, classes, gate)
+
+
+def ge_cifar_resnet(act_type='relu', **options):
+    """GENet-theta of the paper's second CIFAR figure: plain activations and a gather-excite gate in every block."""
+    return cifar_resnet(act_type=act_type, gate=LocalGatherExcite, **options)

@@ -9,9 +9,9 @@ def reduced(channels, r):
     return channels // r
 
 
-def pointwise(in_channels, channels, use_bias=False):
-    """1x1 convolution."""
-    return nn.Conv2D(channels, kernel_size=1, in_channels=in_channels, use_bias=use_bias)
+def pointwise(in_channels, channels, use_bias=False, **names):
+    """1x1 convolution. names: prefix, where the counter (model.complexity) has to find it."""
+    return nn.Conv2D(channels, kernel_size=1, in_channels=in_channels, use_bias=use_bias, **names)
 
 
 def depthwise(channels, kernel_size, dilation=1):

@@ -1,40 +1,51 @@
 """The ImageNet host: ResNet-v1b (stride in the 3x3 convolution) with plugs in its bottlenecks.
 
-A plug is a factory. `act(channels)` makes the block in the place of the two inner ReLUs, `spatial(channels, stride,
-dilation)` what stands where the 3x3 convolution stands, `gate(channels)` what rescales the residual branch before the
-addition. The ReLU of the stem and the one after the addition stay.
+A plug is a factory, one for each of the four stages. `act(channels)` makes the block in the place of the two inner
+ReLUs, `spatial(channels, stride, dilation, extent)` what stands where the 3x3 convolution stands, `gate(channels,
+extent)` what rescales the residual branch before the addition; extent is the side of the map that it makes or gets.
+`stem()` makes what turns the image into 64 channels at a quarter of its size. The ReLU after the addition stays.
 
 Sources: He et al., "Deep residual learning for image recognition", 2016; the v1b layout and its options are those of
 GluonCV's resnet50_v1b, with which this host agrees to the last bit for the same weights.
 """
+from functools import partial
+
+import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from model.activation import act_factory, stage_plan
+from model.attention import AttentionStem, AugmentedConv, LocalAttention
+from model.gate import GatherExcite, SqueezeExcitation, check_input_size
 
 STAGE_CHANNELS, EXPANSION = (64, 128, 256, 512), 4
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-def conv3x3(channels, stride=1, dilation=1):
-    """The plain spatial plug: a 3x3 convolution without a bias."""
+def conv3x3(channels, stride=1, dilation=1, extent=None):
+    """The plain spatial plug: a 3x3 convolution without a bias, for maps of any extent."""
     return nn.Conv2D(channels, 3, strides=stride, padding=dilation, dilation=dilation, use_bias=False,
                      in_channels=channels)
 
 
 class Bottleneck(HybridBlock):
-    """relu(shortcut(x) + gate(BN(W3 act(BN(spatial(act(BN(W1 x))))))).   (N, in_channels, H, W) -> (N, 4C, H/s, W/s)"""
+    """relu(shortcut(x) + gate(BN(W3 act(BN(spatial(act(BN(W1 x))))))).   (N, in_channels, H, W) -> (N, 4C, H/s, W/s)
 
-    def __init__(self, in_channels, channels, stride, dilation, act, spatial, gate, norm, last_gamma, downsample,
+    act(channels), spatial(channels, stride, dilation), gate(channels) or None, norm(channels): what the blocks are made
+    by. downsample: the projection of the shortcut, or None. v1: the stride stands in the first 1x1 convolution.
+    """
+
+    def __init__(self, in_channels, channels, stride, dilation, act, spatial, gate, norm, last_gamma, v1, downsample,
                  **kwargs):
         super().__init__(**kwargs)
         out_channels = channels * EXPANSION
+        strides = (stride, 1) if v1 else (1, stride)
         with self.name_scope():
             # relu1 and relu2 hold whatever `act` makes: files of weights, the released one among them, name them so.
-            self.conv1 = nn.Conv2D(channels, 1, use_bias=False, in_channels=in_channels)
+            self.conv1 = nn.Conv2D(channels, 1, strides=strides[0], use_bias=False, in_channels=in_channels)
             self.bn1 = norm(channels)
             self.relu1 = act(channels)
-            self.conv2 = spatial(channels, stride, dilation)
+            self.conv2 = spatial(channels, strides[1], dilation)
             self.bn2 = norm(channels)
             self.relu2 = act(channels)
             self.conv3 = nn.Conv2D(out_channels, 1, use_bias=False, in_channels=channels)
@@ -56,35 +67,42 @@ class Bottleneck(HybridBlock):
 class ResNetV1b(HybridBlock):
     """The host.   (N, 3, H, W) -> (N, classes)
 
-    layers: blocks in each of the four stages. acts: a factory for each stage. spatial, gate: one for all.
-    last_gamma: the last BatchNorm of every block starts at gamma 0. dilated: stages 3 and 4 keep stride 8 and dilate
-    instead. deep_stem: three 3x3 convolutions for the 7x7. avg_down: the shortcut averages, then projects.
-    final_drop: dropout before the classifier. norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **kwargs).
+    layers: blocks in each of the four stages. acts, spatials, gates: a factory for each of them. stem: a factory, for
+    another one than conv 7x7, BN, ReLU, max-pool. input_size: side of the images, from which the plugs learn their
+    extents; fixed_input: they take no others. v1: ResNet-v1's strides. last_gamma: the last BatchNorm of every block
+    starts at gamma 0. dilated: stages 3 and 4 keep stride 8 and dilate instead. deep_stem: three 3x3 convolutions for
+    the 7x7. avg_down: the shortcut averages, then projects. final_drop: dropout before the classifier.
+    norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
     """
 
-    def __init__(self, layers, acts, classes=1000, spatial=conv3x3, gate=None, last_gamma=False, dilated=False,
-                 deep_stem=False, stem_width=32, avg_down=False, final_drop=0.0, norm_layer=nn.BatchNorm,
-                 norm_kwargs=None, **kwargs):
+    def __init__(self, layers, acts, classes=1000, spatials=(conv3x3,) * 4, gates=(None,) * 4, stem=None,
+                 input_size=224, fixed_input=False, v1=False, last_gamma=False, dilated=False, deep_stem=False,
+                 stem_width=32, avg_down=False, final_drop=0.0, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
         super().__init__(**kwargs)
         if len(layers) != 4 or min(layers) < 1:
             raise ValueError('layers=%s must be four numbers of at least 1' % (list(layers),))
         if not 0 <= final_drop < 1:
             raise ValueError('final_drop=%s must lie in [0, 1)' % (final_drop,))
         self._norm = lambda channels, **extra: norm_layer(in_channels=channels, **{**(norm_kwargs or {}), **extra})
-        self._plugs = dict(spatial=spatial, gate=gate, norm=self._norm, last_gamma=last_gamma)
-        self._avg_down = avg_down
+        self._bottleneck = partial(Bottleneck, norm=self._norm, last_gamma=last_gamma, v1=v1)
+        self._avg_down, self._input_size = avg_down, input_size if fixed_input else None
         strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
         with self.name_scope():
+            self.stem = stem and stem()
             in_channels = 2 * stem_width if deep_stem else 64
-            self.conv1 = self._deep_stem(stem_width) if deep_stem else nn.Conv2D(
-                64, 7, strides=2, padding=3, use_bias=False, in_channels=3)
-            self.bn1 = self._norm(in_channels)
-            self.relu = nn.Activation('relu')
-            self.maxpool = nn.MaxPool2D(3, 2, 1)
+            if stem is None:
+                self.conv1 = self._deep_stem(stem_width) if deep_stem else nn.Conv2D(
+                    64, 7, strides=2, padding=3, use_bias=False, in_channels=3)
+                self.bn1 = self._norm(in_channels)
+                self.relu = nn.Activation('relu')
+                self.maxpool = nn.MaxPool2D(3, 2, 1)
+            extent = -(-input_size // 4)
             for stage in range(4):
-                channels = STAGE_CHANNELS[stage]
+                channels, extent = STAGE_CHANNELS[stage], -(-extent // strides[stage])
+                plugs = dict(act=acts[stage], spatial=partial(spatials[stage], extent=extent),
+                             gate=gates[stage] and partial(gates[stage], extent=extent))
                 setattr(self, 'layer%d' % (stage + 1), self._stage(
-                    in_channels, channels, layers[stage], strides[stage], dilations[stage], acts[stage]))
+                    in_channels, channels, layers[stage], strides[stage], dilations[stage], plugs))
                 in_channels = channels * EXPANSION
             self.avgpool = nn.GlobalAvgPool2D()
             self.flat = nn.Flatten()
@@ -99,13 +117,13 @@ class ResNetV1b(HybridBlock):
         stem.add(nn.Conv2D(2 * width, 3, padding=1, use_bias=False, in_channels=width))
         return stem
 
-    def _stage(self, in_channels, channels, blocks, stride, dilation, act):
+    def _stage(self, in_channels, channels, blocks, stride, dilation, plugs):
         """The blocks of a stage; its first one takes the stride, half of the dilation, and a projection shortcut."""
         stage = nn.HybridSequential()
-        stage.add(Bottleneck(in_channels, channels, stride, max(1, dilation // 2), act,
-                             downsample=self._downsample(in_channels, channels * EXPANSION, stride), **self._plugs))
+        stage.add(self._bottleneck(in_channels, channels, stride, max(1, dilation // 2), **plugs,
+                                   downsample=self._downsample(in_channels, channels * EXPANSION, stride)))
         for _ in range(1, blocks):
-            stage.add(Bottleneck(channels * EXPANSION, channels, 1, dilation, act, downsample=None, **self._plugs))
+            stage.add(self._bottleneck(channels * EXPANSION, channels, 1, dilation, **plugs, downsample=None))
         return stage
 
     def _downsample(self, in_channels, channels, stride):
@@ -117,8 +135,14 @@ class ResNetV1b(HybridBlock):
                        self._norm(channels))
         return projection
 
+    def forward(self, x, *args):
+        # Compiled blocks see no shapes, so a net of one input size says so here.
+        if self._input_size and isinstance(x, mx.nd.NDArray):
+            check_input_size(x.shape, self._input_size)
+        return super().forward(x, *args)
+
     def hybrid_forward(self, F, x):
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        x = self.stem(x) if self.stem is not None else self.maxpool(self.relu(self.bn1(self.conv1(x))))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = self.flat(self.avgpool(x))
         if self.drop is not None:
@@ -138,3 +162,48 @@ def resnet_v1b(layers, act_type='ChaATAC', act_layers=2, act_order='bac', replac
     acts = stage_plan(act_factory(act_type, **unit_options), act_factory(replace_act, **unit_options), act_layers,
                       act_order)
     return ResNetV1b(layers, acts, norm_layer=norm_layer, norm_kwargs=norm_kwargs, **host_options)
+
+
+def se_resnet(layers, r=16, **options):
+    """SE-ResNet: a squeeze-and-excitation gate in every block (Hu et al., CVPR 2018).   options: of ResNetV1b"""
+    gate = partial(_any_extent, SqueezeExcitation, r=r)
+    return ResNetV1b(layers, _relus(), gates=(gate,) * 4, **options)
+
+
+def ge_theta_plus_resnet(layers, r=16, **options):
+    """GE-theta-plus-ResNet: a gather-excite gate of global extent in every block (Hu et al., NeurIPS 2018).
+
+    Its kernels are as large as its maps, so it takes images of one size, input_size.   options: of ResNetV1b
+    """
+    norms = {name: options[name] for name in ('norm_layer', 'norm_kwargs') if name in options}
+    return ResNetV1b(layers, _relus(), gates=(partial(GatherExcite, r=r, **norms),) * 4, fixed_input=True, **options)
+
+
+def aa_resnet(layers, **options):
+    """AA-ResNet: attention beside the 3x3 convolutions of the last three stages (Bello et al., ICCV 2019).
+
+    In the second stage the attention works at half of the size.   options: of ResNetV1b
+    """
+    def halved(channels, stride, dilation, extent):
+        return AugmentedConv(channels, stride, dilation, extent=-(-extent // 2), downsample=True)
+
+    return ResNetV1b(layers, _relus(), spatials=(conv3x3, halved, AugmentedConv, AugmentedConv), **options)
+
+
+def fa_resnet(layers, **options):
+    """FA-ResNet: local attention for every 3x3 convolution and for the stem (Ramachandran et al., NeurIPS 2019).
+
+    options: of ResNetV1b
+    """
+    norms = {name: options[name] for name in ('norm_layer', 'norm_kwargs') if name in options}
+    return ResNetV1b(layers, _relus(), spatials=(partial(_any_extent, LocalAttention),) * 4,
+                     stem=partial(AttentionStem, **norms), **options)
+
+
+def _relus():
+    return (act_factory('relu'),) * 4
+
+
+def _any_extent(block, *args, extent, **options):
+    """A plug of a block that takes maps of any extent."""
+    return block(*args, **options)

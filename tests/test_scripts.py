@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import partial
 
 import mxnet as mx
 import numpy as np
@@ -13,7 +14,7 @@ import evaluate
 import options
 import train_cifar
 import train_imagenet
-from model import get_model
+from model import MODELS, get_model
 from training import fit as fitting
 from training.params_file import read_params
 
@@ -54,10 +55,9 @@ def imagenet_flags(record_folder, tmp_path):
 @pytest.fixture
 def small_resnet(monkeypatch):
     """train_imagenet.py and evaluate.py on a ResNet of one block a stage under the name of the published one."""
-    for script in (train_imagenet, evaluate):
-        monkeypatch.setattr(script, 'get_model', lambda name, **flags: get_model(
-            'resnet_v1b' if 'resnet50' in name else name, **({'layers': (1, 1, 1, 1)} if 'resnet50' in name else {}),
-            **flags))
+    for name in options.IMAGENET_MODELS:
+        builder = MODELS[name]
+        monkeypatch.setitem(MODELS, name, partial(builder.func, (1, 1, 1, 1), *builder.args[1:], **builder.keywords))
 
 
 def test_train_cifar_learns_saves_and_is_scored(cifar_flags, tmp_path, capsys):

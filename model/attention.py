@@ -1,0 +1,265 @@
+"""Self-attention in the place of convolutions: the layers of AA-ResNet and of FA-ResNet.
+
+    y_i = sum_j softmax_j(q_i . k_j + q_i . r_(j - i)) v_j        for every head; r: learned, of relative positions
+
+AugmentedConv attends to the whole map, LocalAttention to the k x k neighbourhood of each pixel; both are plugs of the
+ImageNet host, `spatial(channels, stride, dilation) -> HybridBlock`. AttentionStem replaces the stem of the host.
+
+Inside a hybridised block no sizes are known. Shapes follow those of other arrays (reshape codes 0, -3, -4; *_like).
+"""
+import mxnet as mx
+from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+
+from model.layers import pointwise
+
+
+def regroup(F, x, channels):
+    """Channels into the batch or back, heads being groups of channels: (N, C, H, W) -> (NC / channels, channels, H, W)"""
+    return F.reshape(x, shape=(-1, channels, 0, 0), reverse=True)
+
+
+def flat(F, x):
+    """(N, C, H, W) -> (N, C, HW)"""
+    return F.reshape(x, shape=(0, 0, -3))
+
+
+def check_heads(channels, heads, parts=1):
+    """ValueError if the heads cannot share the channels evenly, each in `parts` halves."""
+    if heads < 1 or channels % (heads * parts):
+        raise ValueError('heads=%s must be at least 1 and %s divide the %d channels of the layer'
+                         % (heads, 'their double' if parts == 2 else '', channels))
+
+
+class AugmentedConv(HybridBlock):
+    """Attention-augmented convolution: a 3x3 convolution and, beside it, multi-head attention to the whole map.
+
+        Y = concat(conv3x3(X), W_o MHA(X))        conv: C -> C - d_v, MHA: C -> d_v
+        MHA, for every head: softmax(q_i . (k_j + r^W_(x_j - x_i) + r^H_(y_j - y_i))) v_j, q scaled by 1 / sqrt(d_k / heads)
+        d_k = max(20 heads, kappa C), d_v = upsilon C, both rounded down to a multiple of heads
+
+    Parameters: 9C(C - d_v) + C(2d_k + d_v) + d_v^2 + 2(2 extent - 1) d_k / heads. In: (N, C, H, W), out: (N, C, H/s, W/s).
+    Paper: I. Bello, B. Zoph, A. Vaswani, J. Shlens, Q. V. Le, "Attention augmented convolutional networks", ICCV 2019.
+
+    Our reading: no biases (a BatchNorm follows, and with them the published size of AA-ResNet-101 and -152 is missed);
+    a stride is that of the convolution that makes q, k and v; `downsample` means a 3x3 average pooling of stride 2 before
+    it and a bilinear enlargement behind, to the size of the convolution's map. The paper fixes the size of the input. Here
+    a smaller map uses the middle of the tables r, and on a larger one all distances of `extent` or more share a row.
+
+    channels: C. extent: side of the map that attends, behind stride and downsampling, in training. heads, kappa,
+    upsilon, downsample: see above. dilation: of the convolution.
+    Raises ValueError if heads do not divide C or leave no channel of d_v for each.
+    """
+
+    def __init__(self, channels, stride=1, dilation=1, *, extent, heads=8, kappa=0.2, upsilon=0.1, downsample=False,
+                 **kwargs):
+        super().__init__(**kwargs)
+        check_heads(channels, heads)
+        key_size, value_size = max(20, int(kappa * channels) // heads), int(upsilon * channels) // heads
+        if value_size < 1:
+            raise ValueError('channels=%d with upsilon=%s leave nothing for each of %d heads: at least %d are needed'
+                             % (channels, upsilon, heads, -(-heads // upsilon)))
+        if extent < 1:
+            raise ValueError('extent=%s must be at least 1' % (extent,))
+        self._extent, self._heads, self._sizes = extent, heads, (key_size, value_size)
+        keys, values = key_size * heads, value_size * heads
+        table = dict(shape=(2 * extent - 1, key_size), init=mx.init.Normal(key_size ** -0.5))
+        with self.name_scope():
+            self.conv = nn.Conv2D(channels - values, 3, strides=stride, padding=dilation, dilation=dilation,
+                                  use_bias=False, in_channels=channels)
+            self.pool = nn.AvgPool2D(3, 2, 1, count_include_pad=False) if downsample else None
+            self.qkv = nn.Conv2D(2 * keys + values, 1, strides=stride, use_bias=False, in_channels=channels)
+            self.out = pointwise(values, values)
+            self.relative_x = self.params.get('relative_x', **table)
+            self.relative_y = self.params.get('relative_y', **table)
+
+    def hybrid_forward(self, F, x, relative_x, relative_y):
+        convolved = self.conv(x)
+        attended = self._attend(F, self.qkv(x if self.pool is None else self.pool(x)), relative_x, relative_y)
+        if self.pool is not None:
+            attended = F.contrib.BilinearResize2D(attended, convolved, mode='like', align_corners=False)
+        return F.concat(convolved, attended, dim=1)
+
+    def _attend(self, F, qkv, relative_x, relative_y):
+        """(N, 2 d_k + d_v, H, W) -> (N, d_v, H, W)"""
+        key_size, value_size = self._sizes
+        keys, values = key_size * self._heads, value_size * self._heads
+        query = regroup(F, F.slice_axis(qkv, axis=1, begin=0, end=keys), key_size) * key_size ** -0.5
+        key = regroup(F, F.slice_axis(qkv, axis=1, begin=keys, end=2 * keys), key_size)
+        value = regroup(F, F.slice_axis(qkv, axis=1, begin=2 * keys, end=2 * keys + values), value_size)
+        along_x = self._relative(F, F.transpose(query, (3, 0, 2, 1)), relative_x, 'qr_x')
+        along_y = self._relative(F, F.transpose(query, (2, 0, 3, 1)), relative_y, 'qr_y')
+        relative = F.broadcast_add(F.expand_dims(F.transpose(along_x, (1, 2, 0, 3)), axis=3),
+                                   F.expand_dims(F.transpose(along_y, (1, 0, 2, 3)), axis=4))  # (N heads, H, W, H, W)
+        logits = F.batch_dot(flat(F, query), flat(F, key), transpose_a=True, name='qk')        # (N heads, HW, HW)
+        weights = F.softmax(logits + F.reshape(relative, shape=(0, -3, -3)), axis=-1)
+        mixed = F.batch_dot(flat(F, value), weights, transpose_b=True, name='av')
+        mixed = F.reshape_like(mixed, query, lhs_begin=2, lhs_end=3, rhs_begin=2, rhs_end=4)
+        return self.out(regroup(F, mixed, values))
+
+    def _relative(self, F, query, table, name):
+        """q_i . r_(j - i) along one axis of length L: (L, N heads, other axis, size) -> (L, N heads, other axis, L)"""
+        position = F.contrib.arange_like(query, axis=0)
+        distance = F.broadcast_sub(F.expand_dims(position, axis=0), F.expand_dims(position, axis=1))
+        rows = F.take(table, distance + (self._extent - 1), mode='clip')                      # (L, L, size)
+        logits = F.batch_dot(F.reshape(query, shape=(0, -3, 0)), rows, transpose_b=True, name=name)
+        return F.reshape_like(logits, query, lhs_begin=1, lhs_end=2, rhs_begin=1, rhs_end=3)
+
+
+# LocalAttention works on blocks of BLOCK x BLOCK queries, which share the (BLOCK + k - 1)^2 keys of their neighbourhoods.
+# For k = 7 that makes 100 logits a query in the place of 49, and holds a key 6.25 times in the place of 49. MEASURED
+BLOCK = 4
+# Logit of a key outside of the neighbourhood. Two of them add up, and must stay finite in float16.
+OUTSIDE = -1e4
+
+
+def relative_positions(channels, heads, k):
+    """q . r for k relative rows and k relative columns of every head: (N, C, H, W) -> (N, 2k heads, H, W).
+
+    r = concat(row, column), half a head each: a group of a 1x1 convolution, whose filters are the k embeddings.
+    """
+    return nn.Conv2D(2 * k * heads, 1, groups=2 * heads, use_bias=False, in_channels=channels,
+                     weight_initializer=mx.init.Normal(1.0), prefix='relative_')
+
+
+def squares(F, x, size, margin):
+    """The square of BLOCK + 2 margin pixels a side around each of the L blocks of a map, zeros beyond its border.
+
+    (N, C, H, W) -> (NC / size, L, size, pixels of a square)         L = ceil(H / BLOCK) ceil(W / BLOCK)
+    """
+    side, after = BLOCK + 2 * margin, BLOCK + margin - 1
+    x = F.pad(x, mode='constant', pad_width=(0, 0, 0, 0, margin, after, margin, after))
+    x = F.im2col(x, kernel=(side, side), stride=(BLOCK, BLOCK))
+    return F.transpose(F.reshape(x, shape=(-1, size, side * side, 0), reverse=True), (0, 3, 1, 2))
+
+
+def grid(F, x):
+    """An array for its shape alone: (N, C, H, W) -> (N, ceil(H / BLOCK), ceil(W / BLOCK))"""
+    x = F.slice(x, begin=(None, 0, None, None), end=(None, 1, None, None), step=(1, 1, BLOCK, BLOCK))
+    return F.reshape(x, shape=(0, -3, 0))
+
+
+def shear(F, x, k):
+    """Column a of row i moves to column i + a, and OUTSIDE fills: (M, p, BLOCK, k) -> (M, p, BLOCK, BLOCK + k - 1)"""
+    x = F.pad(x, mode='constant', constant_value=OUTSIDE, pad_width=(0, 0, 0, 0, 0, 0, 0, BLOCK))
+    # Read as rows shorter by one, each row begins one column further to the right than the one above it.
+    x = F.slice_axis(F.reshape(x, shape=(0, 0, -3)), axis=2, begin=0, end=BLOCK * (BLOCK + k - 1))
+    return F.reshape(x, shape=(0, 0, -4, BLOCK, BLOCK + k - 1))
+
+
+def attend(F, query, key, value, relative, k, margin):
+    """Attention of the queries of each block to the square around it, as far as that is in their k x k neighbourhoods.
+
+    query: (M, L, size, BLOCK^2), key, value: (M, L, size, pixels), relative: q . r for k rows and then k columns,
+    (M, L, 2k, BLOCK^2)  ->  (M, L, size, BLOCK^2)
+    """
+    pixels = slice(k // 2 - margin, k // 2 + BLOCK + margin)
+    relative = F.reshape(relative, shape=(-3, 0, -4, BLOCK, BLOCK))
+    rows, columns = (F.slice_axis(relative, axis=1, begin=begin, end=begin + k) for begin in (0, k))
+    rows, columns = (F.slice_axis(shear(F, logits, k), axis=3, begin=pixels.start, end=pixels.stop)
+                     for logits in (F.transpose(rows, (0, 3, 2, 1)), F.transpose(columns, (0, 2, 3, 1))))
+    relative = F.broadcast_add(F.expand_dims(F.transpose(rows, (0, 2, 1, 3)), axis=4), F.expand_dims(columns, axis=3))
+    blocks = query
+    query, key, value = (F.reshape(x, shape=(-3, 0, 0)) for x in (query, key, value))
+    logits = F.batch_dot(query, key, transpose_a=True, name='local_qk')
+    weights = F.softmax(logits + F.reshape(relative, shape=(0, -3, -3)), axis=-1)
+    return F.reshape_like(F.batch_dot(value, weights, transpose_b=True, name='local_av'), blocks)
+
+
+class LocalAttention(HybridBlock):
+    """Stand-alone local attention: every pixel attends to the k x k pixels around it, in the place of a convolution.
+
+        y_i = sum_(j in N(i)) softmax_j(q_i . k_j + q_i . r_(j - i)) v_j        for every head; q, k, v = W_q X, W_k X, W_v X
+        r_(j - i) = concat(row_(y_j - y_i), column_(x_j - x_i)), half a head each, learned for every head
+
+    No scale, no biases; beyond the border k and v are 0. A stride s is an s x s average pooling behind the attention.
+    Parameters: 3C^2 + kC. In: (N, C, H, W), out: (N, C, H/s, W/s).
+    Paper: P. Ramachandran, N. Parmar, A. Vaswani, I. Bello, A. Levskaya, J. Shlens, "Stand-alone self-attention in vision
+    models", NeurIPS 2019.
+
+    Our reading, which the published sizes of its networks bear out: W_q, W_k, W_v are full C -> C matrices, and each head
+    has its own row and column embeddings.
+
+    channels: C. heads: divide C into sizes that are even. kernel_size: k, odd. Raises ValueError for others, or a dilation.
+    """
+
+    def __init__(self, channels, stride=1, dilation=1, heads=8, kernel_size=7, **kwargs):
+        super().__init__(**kwargs)
+        check_heads(channels, heads, parts=2)
+        if kernel_size < 1 or kernel_size % 2 == 0 or dilation != 1:
+            raise ValueError('kernel_size=%s must be odd and positive, and dilation=%s 1' % (kernel_size, dilation))
+        self._k, self._channels, self._size = kernel_size, channels, channels // heads
+        with self.name_scope():
+            self.query, self.key, self.value = (pointwise(channels, channels, prefix=name)
+                                                for name in ('query_', 'key_', 'value_'))
+            self.relative = relative_positions(channels, heads, kernel_size)
+            self.pool = None
+            if stride > 1:
+                self.pool = nn.AvgPool2D(stride, stride, ceil_mode=True, count_include_pad=False)
+
+    def hybrid_forward(self, F, x):
+        k, margin, size = self._k, self._k // 2, self._size
+        query = self.query(x)
+        y = attend(F, squares(F, query, size, 0), squares(F, self.key(x), size, margin),
+                   squares(F, self.value(x), size, margin), squares(F, self.relative(query), 2 * k, 0), k, margin)
+        y = F.reshape_like(y, grid(F, regroup(F, query, size)), lhs_begin=1, lhs_end=2, rhs_begin=1, rhs_end=3)
+        y = F.transpose(F.reshape(y, shape=(0, 0, 0, 0, -4, BLOCK, BLOCK)), (0, 3, 1, 4, 2, 5))
+        y = regroup(F, F.reshape(y, shape=(0, 0, -3, -3)), self._channels)
+        y = F.slice_like(y, x, axes=(2, 3))
+        return y if self.pool is None else self.pool(y)
+
+
+class AttentionStem(HybridBlock):
+    """Attention within each 4x4 block of the image with values that depend on the place in the block; BN; maximum.
+
+        Y = max_block BN(y),  y_i = sum_j softmax_j(q_i . k_j + q_i . r_(j - i)) v_j        i, j in one block, every head
+        v_j = (sum_m p_m(a, b) W^m) x_j,  p(a, b) = softmax_m((row_a + column_b) . nu^m)        j at row a, column b of it
+
+    Parameters: 6C + 3mC + (2 * 4 + m) C / heads + 7C, and the BatchNorm. In: (N, 3, H, W), out: (N, C, H/4, W/4); images
+    are filled up with zeros to multiples of 4.
+    Paper: the same as of LocalAttention, section 3.3.
+
+    The paper gives the formula of v, the 4x4 blocks, BatchNorm and the 4x4 maximum, and m = 4. Our reading: 8 heads, which
+    share p, so row, column and nu have the size of a head; relative positions as in the other layers, which the published
+    count of operations asks for; no ReLU.
+
+    channels: C. heads: divide C into sizes that are even. mixtures: m. norm_layer, norm_kwargs: called as
+    norm_layer(in_channels=..., **norm_kwargs). Raises ValueError if heads do not divide C.
+    """
+
+    def __init__(self, channels=64, heads=8, mixtures=4, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
+        super().__init__(**kwargs)
+        check_heads(channels, heads, parts=2)
+        size = channels // heads
+        self._channels, self._mixtures, self._size = channels, mixtures, size
+        with self.name_scope():
+            self.query, self.key = (pointwise(3, channels) for _ in range(2))
+            self.relative = relative_positions(channels, heads, 2 * BLOCK - 1)
+            self.norm = norm_layer(in_channels=channels, **norm_kwargs or {})
+            self.value_weight = self.params.get('value_weight', shape=(mixtures * channels, 3, 1, 1))
+            self.row = self.params.get('row', shape=(BLOCK, size), init=mx.init.Normal(1.0))
+            self.column = self.params.get('column', shape=(BLOCK, size), init=mx.init.Normal(1.0))
+            self.mixture = self.params.get('mixture', shape=(mixtures, size), init=mx.init.Normal(size ** -0.5))
+
+    def hybrid_forward(self, F, x, value_weight, row, column, mixture):
+        pixels = F.transpose(squares(F, x, 3, 0), (0, 2, 3, 1))                              # (N, 3, 16, L)
+        query = self.query(pixels)
+        value = self._values(F, pixels, value_weight, row, column, mixture)
+        y = attend(F, *(self._by_head(F, part, self._size) for part in (query, self.key(pixels), value)),
+                   self._by_head(F, self.relative(query), 2 * (2 * BLOCK - 1)), 2 * BLOCK - 1, 0)
+        y = self.norm(regroup(F, F.transpose(y, (0, 2, 3, 1)), self._channels))              # (N, C, 16, L)
+        return F.reshape_like(F.max(y, axis=2), grid(F, x), lhs_begin=2, lhs_end=3, rhs_begin=1, rhs_end=3)
+
+    def _by_head(self, F, x, size):
+        """(N, heads * size, 16, L) -> (N heads, L, size, 16)"""
+        return F.transpose(regroup(F, x, size), (0, 3, 1, 2))
+
+    def _values(self, F, pixels, value_weight, row, column, mixture):
+        """(N, 3, 16, L) -> (N, C, 16, L): the matrices are mixed before they meet the pixels, one for each place."""
+        places = F.reshape(F.broadcast_add(F.expand_dims(row, axis=1), F.expand_dims(column, axis=0)), shape=(-3, 0))
+        shares = F.softmax(F.dot(places, mixture, transpose_b=True), axis=-1)                # (16, m)
+        weight = F.reshape(F.dot(shares, F.reshape(value_weight, shape=(self._mixtures, -1))), shape=(-1, 3, 1, 1))
+        pixels = F.reshape(F.transpose(pixels, (0, 2, 1, 3)), shape=(0, 3 * BLOCK ** 2, 1, -1))
+        value = F.Convolution(pixels, weight, kernel=(1, 1), num_filter=self._channels * BLOCK ** 2,
+                              num_group=BLOCK ** 2, no_bias=True, name='value')
+        return F.transpose(F.reshape(value, shape=(0, BLOCK ** 2, self._channels, -1)), (0, 2, 1, 3))
