@@ -14,7 +14,7 @@ import evaluate
 import options
 import train_cifar
 import train_imagenet
-from model import MODELS, get_model
+from model import ACTIVATIONS, MODELS, get_model
 from training import fit as fitting
 from training.params_file import read_params
 
@@ -139,6 +139,31 @@ def test_train_imagenet_learns_saves_resumes_and_is_scored(record_folder, tmp_pa
     assert scores[0]['top1_error'] == scores[1]['top1_error'] == pytest.approx(100 * second['last']['val_top1_error'])
 
 
+@pytest.mark.parametrize('name', ['se_resnet50', 'aa_resnet50', 'fa_resnet50', 'ge_theta_plus_resnet50', 'resnet50'])
+def test_every_network_trains_and_is_scored_by_its_name_alone(name, record_folder, tmp_path, small_resnet, capsys):
+    flags = [*map(str, imagenet_flags(record_folder, tmp_path)), '--input-size', '64', '--model', name]
+    last = train_imagenet.main(flags + ['--num-epochs', '1'])['last']
+    capsys.readouterr()
+    scores = evaluate.main(['--model', name, '--num-classes', '10', '--input-size', '64', '--use-rec', '--rec-val',
+                            str(record_folder / 'val.rec'), '--params', str(tmp_path / 'run/last.params'), '--json'])
+    assert scores['top1_error'] == pytest.approx(100 * last['val_top1_error'])
+
+
+@pytest.mark.parametrize('unit', ACTIVATIONS)
+def test_every_unit_trains_by_its_name_alone(unit, cifar_flags):
+    last = train_cifar.main(cifar_flags + ['--num-epochs', '1', '--act-type', unit])['last']
+    assert np.isfinite(last['train_loss'])
+
+
+@pytest.mark.parametrize('model', ['se', 'ge'])
+def test_the_other_cifar_networks_train(model, cifar_flags, tmp_path):
+    at = cifar_flags.index('--act-type')
+    train_cifar.main(cifar_flags[:at] + cifar_flags[at + 2:] + ['--num-epochs', '1', '--model', model])
+    best, = [name for name in os.listdir(str(tmp_path / 'run')) if name.endswith('best.params')]
+    unit = 'SE-activation' if model == 'se' else 'relu'
+    assert '-%sResNet8_%s-0-best' % (model.upper(), unit) in best
+
+
 def test_class_folders_train(record_folder, tmp_path, small_resnet):
     flags = [flag for flag in map(str, imagenet_flags(record_folder, tmp_path)) if flag != '--use-rec']
     flags += ['--data-dir', str(record_folder), '--num-epochs', '1', '--act-type', 'SpaATAC', '--lr-mode', 'poly']
@@ -181,11 +206,14 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
             (['--save-dir', '/dev/null/x'], 'Not a directory'), (['--logging-file', '/dev/null/x'], '/dev/null'),
             (['--warmup-epochs', '2'], 'warm-up epochs must be fewer'), (['--teacher', 'x'], 'go together'),
             (['--teacher', 'x', '--teacher-params', 'y'], "unknown teacher 'x'"), (['--lr', 'nan'], 'must be positive'),
+            (['--model', 'se', '--act-type', 'relu'], '--act-type relu does not go with it'),
             (['--dtype', 'float16'], 'float16 needs a GPU')):
         assert sentence in refused(train_cifar.main, *cifar, *flags), flags
         assert not os.path.exists(str(tmp_path / 'new.log'))
     imagenet = imagenet_flags(record_folder, tmp_path)
-    for flags, sentence in ((['--rec-train', '/absent.rec'], '/absent.rec'), (['--num-gpus', '1'], '1 GPUs asked'),
+    for flags, sentence in ((['--rec-train', '/absent.rec'], '/absent.rec'),
+                            (['--model', 'se_resnet50', '--act-type', 'relu'], 'se_resnet50 takes no unit'),
+                            (['--model', 'x'], "invalid choice: 'x'"), (['--num-gpus', '1'], '1 GPUs asked'),
                             (['--num-classes', '3'], 'is out of range: there are 3 classes')):
         assert sentence in refused(train_imagenet.main, *imagenet, *flags), flags
 
