@@ -15,7 +15,7 @@ from model.layers import pointwise
 
 
 def regroup(F, x, channels):
-    """Channels into the batch or back, heads being groups of channels: (N, C, H, W) -> (NC / channels, channels, H, W)"""
+    """Channels into the batch or back, heads being groups of them: (N, C, H, W) -> (NC / channels, channels, H, W)"""
     return F.reshape(x, shape=(-1, channels, 0, 0), reverse=True)
 
 
@@ -35,16 +35,18 @@ class AugmentedConv(HybridBlock):
     """Attention-augmented convolution: a 3x3 convolution and, beside it, multi-head attention to the whole map.
 
         Y = concat(conv3x3(X), W_o MHA(X))        conv: C -> C - d_v, MHA: C -> d_v
-        MHA, for every head: softmax(q_i . (k_j + r^W_(x_j - x_i) + r^H_(y_j - y_i))) v_j, q scaled by 1 / sqrt(d_k / heads)
+        MHA, for every head: softmax(q_i . (k_j + r^W_(x_j - x_i) + r^H_(y_j - y_i))) v_j, q over sqrt(d_k / heads)
         d_k = max(20 heads, kappa C), d_v = upsilon C, both rounded down to a multiple of heads
 
-    Parameters: 9C(C - d_v) + C(2d_k + d_v) + d_v^2 + 2(2 extent - 1) d_k / heads. In: (N, C, H, W), out: (N, C, H/s, W/s).
+    Parameters: 9C(C - d_v) + C(2d_k + d_v) + d_v^2 + 2(2 extent - 1) d_k / heads.
+    In: (N, C, H, W), out: (N, C, H/s, W/s).
     Paper: I. Bello, B. Zoph, A. Vaswani, J. Shlens, Q. V. Le, "Attention augmented convolutional networks", ICCV 2019.
 
     Our reading: no biases (a BatchNorm follows, and with them the published size of AA-ResNet-101 and -152 is missed);
-    a stride is that of the convolution that makes q, k and v; `downsample` means a 3x3 average pooling of stride 2 before
-    it and a bilinear enlargement behind, to the size of the convolution's map. The paper fixes the size of the input. Here
-    a smaller map uses the middle of the tables r, and on a larger one all distances of `extent` or more share a row.
+    a stride is that of the convolution that makes q, k and v; `downsample` means a 3x3 average pooling of stride 2
+    before it and a bilinear enlargement behind, to the size of the convolution's map. The paper fixes the size of the
+    input. Here a smaller map uses the middle of the tables r, and on a larger one all distances of `extent` or more
+    share a row.
 
     channels: C. extent: side of the map that attends, behind stride and downsampling, in training. heads, kappa,
     upsilon, downsample: see above. dilation: of the convolution.
@@ -106,8 +108,7 @@ class AugmentedConv(HybridBlock):
         return F.reshape_like(logits, query, lhs_begin=1, lhs_end=2, rhs_begin=1, rhs_end=3)
 
 
-# LocalAttention works on blocks of BLOCK x BLOCK queries, which share the (BLOCK + k - 1)^2 keys of their neighbourhoods.
-# For k = 7 that makes 100 logits a query in the place of 49, and holds a key 6.25 times in the place of 49. MEASURED
+# LocalAttention works on blocks of BLOCK x BLOCK queries, which share the (BLOCK + k - 1)^2 keys around them. For k = 7 that makes 100 logits a query in the place of 49, and holds a key 6.25 times in the place of 49. MEASURED
 BLOCK = 4
 # Logit of a key outside of the neighbourhood. Two of them add up, and must stay finite in float16.
 OUTSIDE = -1e4
@@ -169,18 +170,20 @@ def attend(F, query, key, value, relative, k, margin):
 class LocalAttention(HybridBlock):
     """Stand-alone local attention: every pixel attends to the k x k pixels around it, in the place of a convolution.
 
-        y_i = sum_(j in N(i)) softmax_j(q_i . k_j + q_i . r_(j - i)) v_j        for every head; q, k, v = W_q X, W_k X, W_v X
+        y_i = sum_(j in N(i)) softmax_j(q_i . k_j + q_i . r_(j - i)) v_j        for every head
+        q, k, v = W_q X, W_k X, W_v X
         r_(j - i) = concat(row_(y_j - y_i), column_(x_j - x_i)), half a head each, learned for every head
 
     No scale, no biases; beyond the border k and v are 0. A stride s is an s x s average pooling behind the attention.
     Parameters: 3C^2 + kC. In: (N, C, H, W), out: (N, C, H/s, W/s).
-    Paper: P. Ramachandran, N. Parmar, A. Vaswani, I. Bello, A. Levskaya, J. Shlens, "Stand-alone self-attention in vision
-    models", NeurIPS 2019.
+    Paper: P. Ramachandran, N. Parmar, A. Vaswani, I. Bello, A. Levskaya, J. Shlens, "Stand-alone self-attention in
+    vision models", NeurIPS 2019.
 
-    Our reading, which the published sizes of its networks bear out: W_q, W_k, W_v are full C -> C matrices, and each head
-    has its own row and column embeddings.
+    Our reading, which the published sizes of its networks bear out: W_q, W_k, W_v are full C -> C matrices, and each
+    head has its own row and column embeddings.
 
-    channels: C. heads: divide C into sizes that are even. kernel_size: k, odd. Raises ValueError for others, or a dilation.
+    channels: C. heads: divide C into sizes that are even. kernel_size: k, odd.
+    Raises ValueError for others, or a dilation.
     """
 
     def __init__(self, channels, stride=1, dilation=1, heads=8, kernel_size=7, **kwargs):
@@ -212,16 +215,16 @@ class LocalAttention(HybridBlock):
 class AttentionStem(HybridBlock):
     """Attention within each 4x4 block of the image with values that depend on the place in the block; BN; maximum.
 
-        Y = max_block BN(y),  y_i = sum_j softmax_j(q_i . k_j + q_i . r_(j - i)) v_j        i, j in one block, every head
-        v_j = (sum_m p_m(a, b) W^m) x_j,  p(a, b) = softmax_m((row_a + column_b) . nu^m)        j at row a, column b of it
+        Y = max_block BN(y),  y_i = sum_j softmax_j(q_i . k_j + q_i . r_(j - i)) v_j      i, j in one block, every head
+        v_j = (sum_m p_m(a, b) W^m) x_j,  p(a, b) = softmax_m((row_a + column_b) . nu^m)  j at row a, column b of it
 
-    Parameters: 6C + 3mC + (2 * 4 + m) C / heads + 7C, and the BatchNorm. In: (N, 3, H, W), out: (N, C, H/4, W/4); images
-    are filled up with zeros to multiples of 4.
+    Parameters: 6C + 3mC + (2 * 4 + m) C / heads + 7C, and the BatchNorm. In: (N, 3, H, W), out: (N, C, H/4, W/4);
+    images are filled up with zeros to multiples of 4.
     Paper: the same as of LocalAttention, section 3.3.
 
-    The paper gives the formula of v, the 4x4 blocks, BatchNorm and the 4x4 maximum, and m = 4. Our reading: 8 heads, which
-    share p, so row, column and nu have the size of a head; relative positions as in the other layers, which the published
-    count of operations asks for; no ReLU.
+    The paper gives the formula of v, the 4x4 blocks, BatchNorm and the 4x4 maximum, and m = 4. Our reading: 8 heads,
+    which share p, so row, column and nu have the size of a head; relative positions as in the other layers, which the
+    published count of operations asks for; no ReLU.
 
     channels: C. heads: divide C into sizes that are even. mixtures: m. norm_layer, norm_kwargs: called as
     norm_layer(in_channels=..., **norm_kwargs). Raises ValueError if heads do not divide C.

@@ -50,8 +50,8 @@ class GatherExcite(HybridBlock):
 
     channels: C. extent: e, the side of the only map that the unit takes. r: reduction. excite: theta-plus, else theta.
     norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
-    Raises ValueError when it is built if r is below 1 or does not divide C, and when it is called with another map. In a
-    hybridised network it sees no shapes: there the network calls check_input_size.
+    Raises ValueError when it is built if r is below 1 or does not divide C, and when it is called with another map. In
+    a hybridised network it sees no shapes: there the network calls check_input_size.
     """
 
     def __init__(self, channels, extent, r=16, excite=True, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
@@ -104,7 +104,7 @@ STAGE_STRIDES = (4, 8, 16, 32)
 
 
 def stage_extents(input_size):
-    """Sides of the maps in the four stages of the ImageNet host for square images of input_size: 224 -> 56, 28, 14, 7."""
+    """Sides of the maps in the four stages of the ImageNet host for square images: 224 -> 56, 28, 14, 7."""
     return tuple(-(-input_size // stride) for stride in STAGE_STRIDES)
 
 
@@ -112,6 +112,6 @@ def check_input_size(shape, input_size):
     """ValueError if a net whose gates were built for images of input_size cannot take a batch of shape (N, C, H, W)."""
     largest = STAGE_STRIDES[0] * stage_extents(input_size)[0]
     if any(stage_extents(side) != stage_extents(input_size) for side in shape[2:]):
-        raise ValueError('this network takes images of %d to %d pixels a side, not of %s: its gates gather with kernels '
-                         'as large as its maps, so another input size needs a network built for it'
+        raise ValueError('this network takes images of %d to %d pixels a side, not of %s: its gates gather with '
+                         'kernels as large as its maps, so another input size needs a network built for it'
                          % (largest - STAGE_STRIDES[0] + 1, largest, 'x'.join(map(str, shape[2:]))))
