@@ -1,4 +1,4 @@
-# make setup | demo | test | matrix.   PYTHON=python3.10 and VENV=folder override the defaults.
+# make setup | demo | test | faults | matrix.   PYTHON=python3.10 and VENV=folder override the defaults.
 PYTHON ?= python3
 VENV ?= .venv
 VERSIONS = 3.8 3.9 3.10 3.11 3.12
@@ -8,7 +8,7 @@ PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 # The stamps carry version and content, so that another Python or a changed file sets up anew and nothing else does.
 STAMP := $(VENV)/stamp-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-.PHONY: setup setup-dev demo test lint matrix clean
+.PHONY: setup setup-dev demo test faults lint matrix clean
 
 setup: $(STAMP)
 
@@ -31,6 +31,9 @@ lint: setup-dev
 
 test: lint
 	$(VENV)/bin/python -m pytest $(TESTS)
+
+faults: setup-dev
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -W ignore -m tests.faults
 
 matrix:
 	@for version in $(VERSIONS); do \

@@ -107,7 +107,7 @@ class RecordFile:
         return record
 
     def _whole(self, label, row):
-        if label != label or label != int(label):
+        if not label.is_integer():
             raise ValueError('record %d of %s has the label %s' % (row, self.path, label))
         return int(label)
 

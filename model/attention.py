@@ -15,7 +15,7 @@ from model.layers import pointwise
 
 
 def regroup(F, x, channels):
-    """Channels into the batch or back, heads being groups of them: (N, C, H, W) -> (NC / channels, channels, H, W)"""
+    """Heads into the batch or back, each a group of channels: (N, C, H, W) -> (NC / channels, channels, H, W)"""
     return F.reshape(x, shape=(-1, channels, 0, 0), reverse=True)
 
 
@@ -24,33 +24,33 @@ def flat(F, x):
     return F.reshape(x, shape=(0, 0, -3))
 
 
-def check_heads(channels, heads, parts=1):
-    """ValueError if the heads cannot share the channels evenly, each in `parts` halves."""
-    if heads < 1 or channels % (heads * parts):
-        raise ValueError('heads=%s must be at least 1 and %s divide the %d channels of the layer'
-                         % (heads, 'their double' if parts == 2 else '', channels))
+def check_heads(channels, heads, halves=False):
+    """ValueError if the heads cannot share the channels evenly, in halves where a row and a column get one each."""
+    if heads < 1 or channels % (heads * (2 if halves else 1)):
+        raise ValueError('heads=%s must be at least 1 and divide the %d channels of the layer%s'
+                         % (heads, channels, ' into even numbers' if halves else ''))
 
 
 class AugmentedConv(HybridBlock):
     """Attention-augmented convolution: a 3x3 convolution and, beside it, multi-head attention to the whole map.
 
-        Y = concat(conv3x3(X), W_o MHA(X))        conv: C -> C - d_v, MHA: C -> d_v
-        MHA, for every head: softmax(q_i . (k_j + r^W_(x_j - x_i) + r^H_(y_j - y_i))) v_j, q over sqrt(d_k / heads)
-        d_k = max(20 heads, kappa C), d_v = upsilon C, both rounded down to a multiple of heads
+        Y = concat(conv3x3(X), W_o MHA(X))                         conv: C -> C - d_v, MHA: C -> d_v, W_o: d_v -> d_v
+        MHA_i = sum_j softmax_j(q_i . (k_j + r^x_(x_j - x_i) + r^y_(y_j - y_i))) v_j           i, j: pixels; every head
+        d_k = max(20 heads, kappa C), d_v = upsilon C, both rounded down to multiples of heads; q / sqrt(d_k / heads)
 
     Parameters: 9C(C - d_v) + C(2d_k + d_v) + d_v^2 + 2(2 extent - 1) d_k / heads.
-    In: (N, C, H, W), out: (N, C, H/s, W/s).
+    In: (N, C, H, W), out: (N, C, H/s, W/s), any H and W.
     Paper: I. Bello, B. Zoph, A. Vaswani, J. Shlens, Q. V. Le, "Attention augmented convolutional networks", ICCV 2019.
 
-    Our reading: no biases (a BatchNorm follows, and with them the published size of AA-ResNet-101 and -152 is missed);
-    a stride is that of the convolution that makes q, k and v; `downsample` means a 3x3 average pooling of stride 2
-    before it and a bilinear enlargement behind, to the size of the convolution's map. The paper fixes the size of the
-    input. Here a smaller map uses the middle of the tables r, and on a larger one all distances of `extent` or more
-    share a row.
+    Our reading: no biases, with which AA-ResNet-101 and -152 would miss the counts of parameters that their published
+    sizes were traced to; a stride is that of the 1x1 convolution that makes q, k and v; `downsample` is a 3x3 average
+    pooling of stride 2 before it, and a bilinear enlargement (half-pixel centres) behind to the size of the
+    convolution's map. The paper has one size of input. Here a smaller map uses the middle of the tables r, and on a
+    larger one all distances of `extent` or more use the outermost row.
 
-    channels: C. extent: side of the map that attends, behind stride and downsampling, in training. heads, kappa,
-    upsilon, downsample: see above. dilation: of the convolution.
-    Raises ValueError if heads do not divide C or leave no channel of d_v for each.
+    channels: C. extent: side, in training, of the map that attends, which is behind stride and downsampling. heads,
+    kappa, upsilon, downsample: see above. dilation: of the convolution.
+    Raises ValueError if heads do not divide C, or if upsilon leaves no channel to a head or to the convolution.
     """
 
     def __init__(self, channels, stride=1, dilation=1, *, extent, heads=8, kappa=0.2, upsilon=0.1, downsample=False,
@@ -58,13 +58,11 @@ class AugmentedConv(HybridBlock):
         super().__init__(**kwargs)
         check_heads(channels, heads)
         key_size, value_size = max(20, int(kappa * channels) // heads), int(upsilon * channels) // heads
-        if value_size < 1:
-            raise ValueError('channels=%d with upsilon=%s leave nothing for each of %d heads: at least %d are needed'
-                             % (channels, upsilon, heads, -(-heads // upsilon)))
-        if extent < 1:
-            raise ValueError('extent=%s must be at least 1' % (extent,))
-        self._extent, self._heads, self._sizes = extent, heads, (key_size, value_size)
         keys, values = key_size * heads, value_size * heads
+        if not 0 < values < channels or extent < 1:
+            raise ValueError('upsilon=%s of %d channels must be at least one for each of %d heads and not all of them, '
+                             'and extent=%s at least 1' % (upsilon, channels, heads, extent))
+        self._extent, self._heads, self._sizes = extent, heads, (key_size, value_size)
         table = dict(shape=(2 * extent - 1, key_size), init=mx.init.Normal(key_size ** -0.5))
         with self.name_scope():
             self.conv = nn.Conv2D(channels - values, 3, strides=stride, padding=dilation, dilation=dilation,
@@ -108,7 +106,10 @@ class AugmentedConv(HybridBlock):
         return F.reshape_like(logits, query, lhs_begin=1, lhs_end=2, rhs_begin=1, rhs_end=3)
 
 
-# LocalAttention works on blocks of BLOCK x BLOCK queries, which share the (BLOCK + k - 1)^2 keys around them. For k = 7 that makes 100 logits a query in the place of 49, and holds a key 6.25 times in the place of 49. MEASURED
+# LocalAttention works on blocks of BLOCK x BLOCK queries, which share the (BLOCK + k - 1)^2 keys around them: for k = 7
+# 100 logits a query in the place of 49, and each key held 6.25 times in the place of 49. One layer, forward and back,
+# compiled, (8, 64, 56, 56), 8 heads: blocks of 2, 3, 4, 5, 7 take 690, 470, 390, 470, 510 MB and 1.2 to 1.7 s of a CPU,
+# a loop over the 49 offsets 1220 MB and 7.4 s, one with the operator Correlation for q . k 820 MB and 6.8 s.
 BLOCK = 4
 # Logit of a key outside of the neighbourhood. Two of them add up, and must stay finite in float16.
 OUTSIDE = -1e4
@@ -137,15 +138,22 @@ def squares(F, x, size, margin):
 def grid(F, x):
     """An array for its shape alone: (N, C, H, W) -> (N, ceil(H / BLOCK), ceil(W / BLOCK))"""
     x = F.slice(x, begin=(None, 0, None, None), end=(None, 1, None, None), step=(1, 1, BLOCK, BLOCK))
-    return F.reshape(x, shape=(0, -3, 0))
+    return F.BlockGrad(F.reshape(x, shape=(0, -3, 0)))
 
 
-def shear(F, x, k):
-    """Column a of row i moves to column i + a, and OUTSIDE fills: (M, p, BLOCK, k) -> (M, p, BLOCK, BLOCK + k - 1)"""
-    x = F.pad(x, mode='constant', constant_value=OUTSIDE, pad_width=(0, 0, 0, 0, 0, 0, 0, BLOCK))
-    # Read as rows shorter by one, each row begins one column further to the right than the one above it.
-    x = F.slice_axis(F.reshape(x, shape=(0, 0, -3)), axis=2, begin=0, end=BLOCK * (BLOCK + k - 1))
-    return F.reshape(x, shape=(0, 0, -4, BLOCK, BLOCK + k - 1))
+def shear(F, x, k, margin):
+    """From logits of k relative positions to those of the pixels of a square: pixel u is at u - i for row i of a block.
+
+    (M, p, BLOCK, k) -> (M, p, BLOCK, BLOCK + 2 margin), OUTSIDE where a pixel is none of the k
+    """
+    first = k // 2 - margin
+    if margin:
+        x = F.pad(x, mode='constant', constant_value=OUTSIDE, pad_width=(0, 0, 0, 0, 0, 0, 0, BLOCK))
+        k += BLOCK
+    # Read as rows shorter by one, each row begins one position earlier than the one above it.
+    x = F.slice_axis(F.reshape(x, shape=(0, 0, -3)), axis=2, begin=first, end=first + BLOCK * (k - 1))
+    x = F.reshape(x, shape=(0, 0, -4, BLOCK, k - 1))
+    return x if margin else F.slice_axis(x, axis=3, begin=0, end=BLOCK)
 
 
 def attend(F, query, key, value, relative, k, margin):
@@ -154,12 +162,11 @@ def attend(F, query, key, value, relative, k, margin):
     query: (M, L, size, BLOCK^2), key, value: (M, L, size, pixels), relative: q . r for k rows and then k columns,
     (M, L, 2k, BLOCK^2)  ->  (M, L, size, BLOCK^2)
     """
-    pixels = slice(k // 2 - margin, k // 2 + BLOCK + margin)
     relative = F.reshape(relative, shape=(-3, 0, -4, BLOCK, BLOCK))
     rows, columns = (F.slice_axis(relative, axis=1, begin=begin, end=begin + k) for begin in (0, k))
-    rows, columns = (F.slice_axis(shear(F, logits, k), axis=3, begin=pixels.start, end=pixels.stop)
-                     for logits in (F.transpose(rows, (0, 3, 2, 1)), F.transpose(columns, (0, 2, 3, 1))))
-    relative = F.broadcast_add(F.expand_dims(F.transpose(rows, (0, 2, 1, 3)), axis=4), F.expand_dims(columns, axis=3))
+    rows = F.transpose(shear(F, F.transpose(rows, (0, 3, 2, 1)), k, margin), (0, 2, 1, 3))
+    columns = shear(F, F.transpose(columns, (0, 2, 3, 1)), k, margin)
+    relative = F.broadcast_add(F.expand_dims(rows, axis=4), F.expand_dims(columns, axis=3))
     blocks = query
     query, key, value = (F.reshape(x, shape=(-3, 0, 0)) for x in (query, key, value))
     logits = F.batch_dot(query, key, transpose_a=True, name='local_qk')
@@ -168,29 +175,29 @@ def attend(F, query, key, value, relative, k, margin):
 
 
 class LocalAttention(HybridBlock):
-    """Stand-alone local attention: every pixel attends to the k x k pixels around it, in the place of a convolution.
+    """Stand-alone local attention: each pixel attends to the k x k pixels around it, in the place of a convolution.
 
-        y_i = sum_(j in N(i)) softmax_j(q_i . k_j + q_i . r_(j - i)) v_j        for every head
-        q, k, v = W_q X, W_k X, W_v X
-        r_(j - i) = concat(row_(y_j - y_i), column_(x_j - x_i)), half a head each, learned for every head
+        y_i = sum_(j in N(i)) softmax_j(q_i . k_j + q_i . r_(j - i)) v_j       q, k, v = W_q X, W_k X, W_v X; every head
+        r_(j - i) = concat(row_(y_j - y_i), column_(x_j - x_i))                half a head each, learned, N(0, 1)
 
     No scale, no biases; beyond the border k and v are 0. A stride s is an s x s average pooling behind the attention.
-    Parameters: 3C^2 + kC. In: (N, C, H, W), out: (N, C, H/s, W/s).
+    Parameters: 3C^2 + kC. In: (N, C, H, W), out: (N, C, H/s, W/s), any H and W.
     Paper: P. Ramachandran, N. Parmar, A. Vaswani, I. Bello, A. Levskaya, J. Shlens, "Stand-alone self-attention in
     vision models", NeurIPS 2019.
 
-    Our reading, which the published sizes of its networks bear out: W_q, W_k, W_v are full C -> C matrices, and each
-    head has its own row and column embeddings.
+    Our reading, which the published sizes of its networks bear out: W_q, W_k, W_v are full C -> C matrices, and every
+    head has rows and columns of its own.
 
-    channels: C. heads: divide C into sizes that are even. kernel_size: k, odd.
-    Raises ValueError for others, or a dilation.
+    channels: C. heads: share C in even numbers. kernel_size: k, odd, 3 or more. dilation: none, 1.
+    Raises ValueError for others.
     """
 
     def __init__(self, channels, stride=1, dilation=1, heads=8, kernel_size=7, **kwargs):
         super().__init__(**kwargs)
-        check_heads(channels, heads, parts=2)
-        if kernel_size < 1 or kernel_size % 2 == 0 or dilation != 1:
-            raise ValueError('kernel_size=%s must be odd and positive, and dilation=%s 1' % (kernel_size, dilation))
+        check_heads(channels, heads, halves=True)
+        if kernel_size < 3 or kernel_size % 2 == 0 or dilation != 1:
+            raise ValueError('kernel_size=%s must be odd and at least 3, and dilation=%s must be 1'
+                             % (kernel_size, dilation))
         self._k, self._channels, self._size = kernel_size, channels, channels // heads
         with self.name_scope():
             self.query, self.key, self.value = (pointwise(channels, channels, prefix=name)
@@ -213,30 +220,30 @@ class LocalAttention(HybridBlock):
 
 
 class AttentionStem(HybridBlock):
-    """Attention within each 4x4 block of the image with values that depend on the place in the block; BN; maximum.
+    """Attention within each 4x4 block of the image, values that depend on the place in the block, BatchNorm, maximum.
 
-        Y = max_block BN(y),  y_i = sum_j softmax_j(q_i . k_j + q_i . r_(j - i)) v_j      i, j in one block, every head
-        v_j = (sum_m p_m(a, b) W^m) x_j,  p(a, b) = softmax_m((row_a + column_b) . nu^m)  j at row a, column b of it
+        Y = max_(i in block) BN(y_i),   y_i = sum_(j in block) softmax_j(q_i . k_j + q_i . r_(j - i)) v_j     every head
+        v_j = (sum_m p_m W^m) x_j,      p = softmax_m((row_a + column_b) . nu^m)          for j at row a, column b of it
 
-    Parameters: 6C + 3mC + (2 * 4 + m) C / heads + 7C, and the BatchNorm. In: (N, 3, H, W), out: (N, C, H/4, W/4);
-    images are filled up with zeros to multiples of 4.
-    Paper: the same as of LocalAttention, section 3.3.
+    Parameters: 6C + 3mC + (8 + m) C / heads + 7C, and those of the BatchNorm.
+    In: (N, 3, H, W), out: (N, C, H/4, W/4), any H and W: zeros fill the last blocks.
+    Paper: as of LocalAttention.
 
-    The paper gives the formula of v, the 4x4 blocks, BatchNorm and the 4x4 maximum, and m = 4. Our reading: 8 heads,
-    which share p, so row, column and nu have the size of a head; relative positions as in the other layers, which the
-    published count of operations asks for; no ReLU.
+    From the paper: blocks, formula of v, BatchNorm, maximum, m = 4. Our reading: 8 heads, which share p, whence row,
+    column and nu have the size of a head; relative positions r as in the other layers, which the published count of
+    operations asks for; no ReLU.
 
-    channels: C. heads: divide C into sizes that are even. mixtures: m. norm_layer, norm_kwargs: called as
-    norm_layer(in_channels=..., **norm_kwargs). Raises ValueError if heads do not divide C.
+    channels: C. heads: share C in even numbers, else ValueError. mixtures: m.
+    norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
     """
 
     def __init__(self, channels=64, heads=8, mixtures=4, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
         super().__init__(**kwargs)
-        check_heads(channels, heads, parts=2)
+        check_heads(channels, heads, halves=True)
         size = channels // heads
         self._channels, self._mixtures, self._size = channels, mixtures, size
         with self.name_scope():
-            self.query, self.key = (pointwise(3, channels) for _ in range(2))
+            self.query, self.key = (pointwise(3, channels, prefix=name) for name in ('query_', 'key_'))
             self.relative = relative_positions(channels, heads, 2 * BLOCK - 1)
             self.norm = norm_layer(in_channels=channels, **norm_kwargs or {})
             self.value_weight = self.params.get('value_weight', shape=(mixtures * channels, 3, 1, 1))
@@ -247,9 +254,10 @@ class AttentionStem(HybridBlock):
     def hybrid_forward(self, F, x, value_weight, row, column, mixture):
         pixels = F.transpose(squares(F, x, 3, 0), (0, 2, 3, 1))                              # (N, 3, 16, L)
         query = self.query(pixels)
-        value = self._values(F, pixels, value_weight, row, column, mixture)
-        y = attend(F, *(self._by_head(F, part, self._size) for part in (query, self.key(pixels), value)),
-                   self._by_head(F, self.relative(query), 2 * (2 * BLOCK - 1)), 2 * BLOCK - 1, 0)
+        k = 2 * BLOCK - 1
+        y = attend(F, self._by_head(F, query, self._size), self._by_head(F, self.key(pixels), self._size),
+                   self._values(F, pixels, self._mix(F, value_weight, row, column, mixture)),
+                   self._by_head(F, self.relative(query), 2 * k), k, 0)
         y = self.norm(regroup(F, F.transpose(y, (0, 2, 3, 1)), self._channels))              # (N, C, 16, L)
         return F.reshape_like(F.max(y, axis=2), grid(F, x), lhs_begin=2, lhs_end=3, rhs_begin=1, rhs_end=3)
 
@@ -257,12 +265,17 @@ class AttentionStem(HybridBlock):
         """(N, heads * size, 16, L) -> (N heads, L, size, 16)"""
         return F.transpose(regroup(F, x, size), (0, 3, 1, 2))
 
-    def _values(self, F, pixels, value_weight, row, column, mixture):
-        """(N, 3, 16, L) -> (N, C, 16, L): the matrices are mixed before they meet the pixels, one for each place."""
+    def _mix(self, F, value_weight, row, column, mixture):
+        """The m matrices into one for each place of a block: (16 C, 3, 1, 1)"""
         places = F.reshape(F.broadcast_add(F.expand_dims(row, axis=1), F.expand_dims(column, axis=0)), shape=(-3, 0))
         shares = F.softmax(F.dot(places, mixture, transpose_b=True), axis=-1)                # (16, m)
-        weight = F.reshape(F.dot(shares, F.reshape(value_weight, shape=(self._mixtures, -1))), shape=(-1, 3, 1, 1))
-        pixels = F.reshape(F.transpose(pixels, (0, 2, 1, 3)), shape=(0, 3 * BLOCK ** 2, 1, -1))
-        value = F.Convolution(pixels, weight, kernel=(1, 1), num_filter=self._channels * BLOCK ** 2,
-                              num_group=BLOCK ** 2, no_bias=True, name='value')
-        return F.transpose(F.reshape(value, shape=(0, BLOCK ** 2, self._channels, -1)), (0, 2, 1, 3))
+        return F.reshape(F.dot(shares, F.reshape(value_weight, shape=(self._mixtures, -1))), shape=(-1, 3, 1, 1))
+
+    def _values(self, F, pixels, weight):
+        """(N, 3, 16, L) -> (N heads, L, size, 16), each place of a block by its own matrix"""
+        places = BLOCK ** 2
+        pixels = F.reshape(F.transpose(pixels, (0, 2, 1, 3)), shape=(0, 3 * places, 1, -1))
+        value = F.Convolution(pixels, weight, kernel=(1, 1), num_filter=self._channels * places, num_group=places,
+                              no_bias=True, name='value')
+        value = F.reshape(value, shape=(0, places, self._channels // self._size, self._size, -1))
+        return F.reshape(F.transpose(value, (0, 2, 4, 3, 1)), shape=(-3, 0, 0, 0))

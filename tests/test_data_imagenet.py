@@ -149,6 +149,12 @@ def test_bad_images_and_labels_are_named(tmp_path, rec):
     writer.close()
     with pytest.raises(ValueError, match='image 0 of .* cannot be decoded'):
         whole_epoch(ImageBatches(RecordFile(paths[1]), 10, 1, False, size=32))
+    for label in (np.nan, np.inf, 0.5):
+        writer = mx.recordio.MXIndexedRecordIO(*paths, 'w')
+        writer.write_idx(0, mx.recordio.pack(mx.recordio.IRHeader(0, label, 0, 0), b'no jpeg'))
+        writer.close()
+        with pytest.raises(ValueError, match='record 0 of .* has the label (nan|inf|0.5)'):
+            ImageBatches(RecordFile(paths[1]), 10, 1, False, size=32)
     with pytest.raises(ValueError, match='label [0-9] of image .* is out of range: there are 2 classes'):
         ImageBatches(RecordFile(rec), 2, 4, False, size=32)
     with pytest.raises(ValueError, match='larger than the data set of 21'):

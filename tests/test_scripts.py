@@ -14,7 +14,9 @@ import evaluate
 import options
 import train_cifar
 import train_imagenet
+from data import cifar
 from model import ACTIVATIONS, MODELS, get_model
+from tests.test_data_small import small, write_cifar
 from training import fit as fitting
 from training.params_file import read_params
 
@@ -181,6 +183,19 @@ def test_the_published_cifar_command_parses_to_the_published_run():
     assert args.lr_decay_epoch == [300, 350] and args.useReLU and args.label_set == 'coarse' and args.act_layers == 4
     name = train_cifar.run_of(args).save_dir
     assert name == 'params/cifar100-coarse-atac-ChaATAC-r2-al4bac-b3-seed0'
+
+
+@pytest.mark.parametrize('labels,highest', [('coarse', 20), ('fine', 100)])
+def test_the_published_cifar_command_trains_on_the_labels_that_it_announces(labels, highest, tmp_path, monkeypatch):
+    """On a file of CIFAR-100's form; the flags behind the published ones make it small."""
+    variant = small(cifar.CIFAR100, 24)
+    write_cifar(str(tmp_path / 'data'), variant)
+    monkeypatch.setattr(cifar, 'CIFAR100', variant)
+    train_cifar.main(PUBLISHED_CIFAR + [
+        '--num-epochs', '1', '--batch-size', '8', '--label-set', labels, '--data-dir', str(tmp_path / 'data'),
+        '--save-dir', str(tmp_path / 'run'), '--logging-file', str(tmp_path / 'run.log')])
+    assert 'labels: the %d %s ones' % (highest, labels) in (tmp_path / 'run.log').read_text()
+    assert read_params(str(tmp_path / 'run/last.params'))['output.weight'].shape == (100, 64)
 
 
 @pytest.mark.parametrize('script,flags,total', [('train_cifar', ['--useReLU'], '310,310'),

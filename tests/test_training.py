@@ -169,6 +169,17 @@ def test_training_measures_loss_and_error():
     assert numbers['lr'] == 0.5
 
 
+def test_the_error_on_mixed_images_counts_both_labels_by_their_weights():
+    net, whole, objective = network(CPU), source(batch_size=20), Objective(4, mixup_alpha=1.0)
+    weight = mixing_weight(objective, 0, 0)
+    data, labels = next(whole.epoch(0))
+    with mx.autograd.train_mode():
+        guess = net(mix(mx.nd.array(data), weight)).asnumpy().argmax(1)
+    expected = weight * (guess != labels).mean() + (1 - weight) * (guess != labels[::-1]).mean()
+    numbers = train_epoch(net, make_trainer(net, 0, 0), whole, 0, lambda *_: 0.5, objective, CPU)
+    assert 0.1 < weight < 0.9 and numbers['train_error'] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize('options', [dict(mixup_alpha=1.0), dict(label_smoothing=0.1),
                                      dict(teacher=lambda x: mx.nd.ones((x.shape[0], 4)))])
 def test_every_objective_trains(options):

@@ -1,4 +1,5 @@
 """Weights and checkpoints: what is saved comes back, exactly, and what is damaged is refused."""
+import hashlib
 import json
 import os
 import re
@@ -10,7 +11,7 @@ import pytest
 from model import get_model
 from training import checkpoint
 from training.loop import make_trainer
-from training.params_file import read_params
+from training.params_file import read_params, write_params
 
 
 def network(seed=0, **options):
@@ -143,7 +144,8 @@ def test_the_best_file_replaces_older_ones_of_its_run_alone(tmp_path):
     other = '0.1000-imagenet-ResNet50_v1b-3-best.params'
     open(os.path.join(folder, other), 'w').close()
     for error, epoch in ((0.5, 1), (0.21409, 155)):
-        checkpoint.save_best(folder, 'imagenet-ResNet50_v1b_ChaATAC', error, epoch, net)
+        best = checkpoint.save_best(folder, 'imagenet-ResNet50_v1b_ChaATAC', error, epoch, net)
+        checkpoint.remove_older_bests(folder, 'imagenet-ResNet50_v1b_ChaATAC', best['file'])
     assert sorted(os.listdir(folder)) == [other, '0.2141-imagenet-ResNet50_v1b_ChaATAC-155-best.params']
 
 
@@ -193,6 +195,47 @@ def test_params_files_are_read_as_mxnet_reads_them(tmp_path):
     for name, array in arrays.items():
         array, mine = array.asnumpy(), found[name.replace('arg:', '')]
         assert mine.dtype == array.dtype and mine.shape == array.shape and (mine == array).all()
+
+
+def test_params_files_are_written_as_mxnet_writes_them(tmp_path):
+    arrays = {'a': mx.nd.random.normal(shape=(2, 3)), 'b.c': mx.nd.array([[7]], dtype='uint8'),
+              'c': mx.nd.array([1, 2], dtype='float16'), 'd': mx.nd.zeros((1, 2, 3, 4), dtype='int64')}
+    mx.nd.save(str(tmp_path / 'theirs'), arrays)
+    written = write_params(str(tmp_path / 'ours'), {name: array.asnumpy() for name, array in arrays.items()})
+    ours = (tmp_path / 'ours').read_bytes()
+    assert ours == (tmp_path / 'theirs').read_bytes()
+    assert written == {'size': len(ours), 'sha256': hashlib.sha256(ours).hexdigest()}
+
+
+def test_a_changed_number_in_the_json_is_noticed(saved, caplog):
+    path = os.path.join(saved[0], 'last.json')
+    with open(path) as file:
+        text = file.read()
+    with open(path, 'w') as file:
+        file.write(text.replace('"epoch": 1', '"epoch": 3'))
+    assert checkpoint.load(saved[0])[0]['epoch'] == 0 and 'last.json: it is damaged' in caplog.text
+
+
+def test_states_of_another_optimiser_are_refused(saved):
+    folder, _, net, _ = saved
+    states = checkpoint.load(folder)[1]['states']
+    for harm in ({'momentum:0': np.zeros(7)}, {'momentum:999': np.zeros(7)}):
+        with pytest.raises(ValueError, match='is of another optimiser'):
+            checkpoint.set_trainer_arrays(make_trainer(net, 0.9, 1e-4), {**states, **harm})
+
+
+def test_the_command_says_what_is_inside(saved, capsys):
+    folder, _, net, _ = saved
+    assert checkpoint.main([folder, os.path.join(folder, 'last.params')]) == 0
+    text = capsys.readouterr().out
+    assert 'last.json: epoch 1' in text and 'previous.json: epoch 0' in text and 'options: null' in text
+    assert text.count(': verified') == 4 and text.count('output.bias (4,) float32') == 3
+    os.truncate(os.path.join(folder, 'last.params'), 1000)
+    os.truncate(os.path.join(folder, 'previous.json'), 100)
+    for name in ('last.params', 'last.json', 'previous.json', 'absent.params', ''):
+        assert checkpoint.main([os.path.join(folder, name)]) == 2
+        out, error = capsys.readouterr()
+        assert out == '' and len(error.splitlines()) == 1 and folder in error
 
 
 def test_damaged_params_files_raise_and_never_more(tmp_path):

@@ -4,21 +4,32 @@ A checkpoint is three files: `last.params` (the network, as any Gluon net loads 
 master weights, same format) and `last.json` (everything else, and size and SHA-256 of the other two). It is written so
 that at any moment a whole one can be found: the new files are written beside the old, flushed to the disk, and renamed,
 the JSON last, while the old ones stay as `previous.*`.
+
+    python -m training.checkpoint FILE_OR_FOLDER...
+
+says what a .params file, the .json of a checkpoint or the folder of a run holds, and verifies it: exit code 0, or 2 and
+a sentence for what is damaged.
 """
+import argparse
 import hashlib
 import json
 import logging
 import os
 import shutil
+import sys
+from contextlib import contextmanager, suppress
+
+import runtime  # noqa: F401  (before mxnet)
 
 import mxnet as mx
 import numpy as np
 
-from training.params_file import read_params
+from training.params_file import read_params, write_params
 
 LOG = logging.getLogger(__name__)
-FORMAT = 1
+FORMAT = 2
 ARRAYS = ('params', 'states')
+DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError)  # what reading a damaged file may raise
 
 
 def network_arrays(net):
@@ -75,9 +86,10 @@ def trainer_arrays(trainer):
 
 
 def set_trainer_arrays(trainer, arrays):
-    """Give a new Trainer what trainer_arrays has saved, on every device."""
+    """Give a new Trainer what trainer_arrays has saved, on every device. Raises ValueError if it is of another one."""
     if not trainer._kv_initialized:
         trainer._init_kvstore()
+    used = set()
     for index, parameter in enumerate(trainer._params):
         if parameter.grad_req == 'null':
             continue
@@ -85,10 +97,16 @@ def set_trainer_arrays(trainer, arrays):
             fresh = trainer._optimizer.create_state_multi_precision(index, weight)
             for kind, array in zip(('momentum', 'master'), fresh if isinstance(fresh, (list, tuple)) else [fresh]):
                 name = '%s:%d' % (kind, index)
-                if array is not None and name in arrays:
-                    array[:] = mx.nd.array(arrays[name], dtype=array.dtype)
+                if array is None:
+                    continue
+                if name not in arrays or arrays[name].shape != array.shape:
+                    raise ValueError('the checkpoint is of another optimiser: it has no %s %s' % (name, array.shape))
+                array[:] = mx.nd.array(arrays[name], dtype=array.dtype)
+                used.add(name)
             updater.states[index] = fresh
             updater.states_synced[index] = True
+    if used != arrays.keys():
+        raise ValueError('the checkpoint is of another optimiser: it has besides %s' % _some(arrays.keys() - used))
 
 
 def save(folder, net, trainer, facts):
@@ -97,42 +115,68 @@ def save(folder, net, trainer, facts):
     Raises FloatingPointError, and leaves the files that are there, if an array is not finite; OSError if the disk
     refuses.
     """
-    arrays = {'params': network_arrays(net), 'states': trainer_arrays(trainer)}
-    for group in arrays.values():
-        for name, array in group.items():
-            if not np.isfinite(array.asnumpy()).all():
-                raise FloatingPointError('%s is not finite' % name)
-    try:
-        files = {}
-        for kind in ARRAYS:
-            path = os.path.join(folder, 'last.%s.new' % kind)
-            mx.nd.save(path, arrays[kind])
-            files[kind] = dict(_digest(path), file='last.' + kind)
-        with open(os.path.join(folder, 'last.json.new'), 'w') as file:
-            json.dump({'format': FORMAT, 'arrays': files, **facts}, file, indent=1)
-        for extension in ARRAYS + ('json',):
-            _flush(os.path.join(folder, 'last.%s.new' % extension))
-    except mx.base.MXNetError as error:
-        raise OSError('cannot write into %s: %s' % (folder, str(error).splitlines()[-1])) from error
-    _keep_previous(folder)
-    for extension in ARRAYS + ('json',):
-        os.replace(os.path.join(folder, 'last.%s.new' % extension), os.path.join(folder, 'last.' + extension))
-    _flush(folder)
+    arrays = {'params': _finite(network_arrays(net)), 'states': _finite(trainer_arrays(trainer))}
+    paths = {extension: os.path.join(folder, 'last.' + extension) for extension in ARRAYS + ('json',)}
+    with _sentence_for(folder, [path + '.new' for path in paths.values()]):
+        files = {kind: write_params(paths[kind] + '.new', arrays[kind]) for kind in ARRAYS}
+        with open(paths['json'] + '.new', 'w') as file:
+            json.dump(_sealed({'format': FORMAT, 'arrays': files, **facts}), file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        _keep_previous(folder)
+        for path in paths.values():
+            os.replace(path + '.new', path)
+        _flush(folder)
 
 
 def save_best(folder, title, error, epoch, net):
-    """Write `<error>-<title>-<epoch>-best.params`, the authors' naming; remove older bests. Returns its name."""
+    """Write `<error>-<title>-<epoch>-best.params`, the authors' naming. Returns {'file', 'size', 'sha256'}.
+
+    Raises as save does.
+    """
     name = '%.4f-%s-%d-best.params' % (error, title, epoch)
-    older = [file for file in os.listdir(folder) if file.endswith('-best.params') and '-%s-' % title in file]
     path = os.path.join(folder, name)
-    mx.nd.save(path + '.new', network_arrays(net))
-    _flush(path + '.new')
-    os.replace(path + '.new', path)
-    _flush(folder)
-    for file in older:
-        if file != name:
-            os.remove(os.path.join(folder, file))
-    return name
+    arrays = _finite(network_arrays(net))
+    with _sentence_for(folder, [path + '.new']):
+        written = write_params(path + '.new', arrays)
+        os.replace(path + '.new', path)
+        _flush(folder)
+    return dict(written, file=name)
+
+
+def remove_older_bests(folder, title, best):
+    """Leave the best file of this name alone; those of other runs in the folder stay."""
+    with _sentence_for(folder):
+        for name in os.listdir(folder):
+            if name.endswith('-best.params') and '-%s-' % title in name and name != best:
+                os.remove(os.path.join(folder, name))
+
+
+def _finite(arrays):
+    """{name: NumPy array} of {name: NDArray}; FloatingPointError if a number is not finite."""
+    arrays = {name: array.asnumpy() for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise FloatingPointError('%s is not finite' % name)
+    return arrays
+
+
+@contextmanager
+def _sentence_for(folder, unfinished=()):
+    """What the disk refuses becomes an OSError that names the folder, and unfinished files are removed."""
+    try:
+        yield
+    except OSError as error:
+        for path in unfinished:
+            with suppress(OSError):
+                os.remove(path)
+        raise OSError('cannot save into %s: %s' % (folder, error.strerror or error)) from error
+
+
+def _sealed(facts):
+    """Facts with a checksum of themselves, so that a damaged number in the JSON is noticed."""
+    content = {name: value for name, value in facts.items() if name != 'sha256'}
+    return dict(content, sha256=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())
 
 
 def exists(folder):
@@ -152,7 +196,7 @@ def load(folder):
     for stem in ('last', 'previous'):
         try:
             found = _load(folder, stem)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except DAMAGE as error:
             complaints.append('%s.json: %s' % (stem, error))
             continue
         if complaints:
@@ -170,8 +214,10 @@ def _files_of(folder, stem):
     """(what a JSON says, {kind: path of the file with the size and the sum that it names})."""
     with open(os.path.join(folder, stem + '.json')) as file:
         facts = json.load(file)
-    if facts['format'] != FORMAT:
-        raise ValueError('its format is %s, this program reads %s' % (facts['format'], FORMAT))
+    if not isinstance(facts, dict) or facts.get('format', FORMAT) != FORMAT:
+        raise ValueError('it is not of format %d, which this program reads' % FORMAT)
+    if facts != _sealed(facts):
+        raise ValueError('it is damaged: its checksum is another')
     return facts, {kind: _whole(folder, kind, facts['arrays'][kind]) for kind in ARRAYS}
 
 
@@ -208,7 +254,7 @@ def _keep_previous(folder):
     """
     try:
         whole = all(path.endswith('last.' + kind) for kind, path in _files_of(folder, 'last')[1].items())
-    except (OSError, ValueError, KeyError, TypeError):
+    except DAMAGE:
         return
     for extension in ARRAYS + ('json',) if whole else ():
         last, previous = (os.path.join(folder, '%s.%s' % (stem, extension)) for stem in ('last', 'previous'))
@@ -219,3 +265,61 @@ def _keep_previous(folder):
         except OSError:  # a file system without hard links
             shutil.copyfile(last, previous + '.new')
         os.replace(previous + '.new', previous)
+
+
+def describe(path):
+    """Lines that say what a .params or .states file, a checkpoint's JSON, or a folder with checkpoints holds.
+
+    Raises one of DAMAGE if any of it is missing or damaged.
+    """
+    if os.path.isdir(path):
+        if not exists(path):
+            raise OSError('there is no checkpoint in %s' % path)
+        stems = [stem for stem in ('last', 'previous') if stem == 'last' or os.path.exists(
+            os.path.join(path, 'previous.json'))]
+        return [line for stem in stems for line in describe(os.path.join(path, stem + '.json'))]
+    if path.endswith('.json'):
+        return _describe_checkpoint(os.path.dirname(path), os.path.basename(path)[:-len('.json')])
+    arrays = read_params(path)
+    return ['%s: %d arrays, %d numbers' % (path, len(arrays), sum(array.size for array in arrays.values()))] + [
+        '  %s %s %s' % (name, array.shape, array.dtype) for name, array in arrays.items()]
+
+
+def _describe_checkpoint(folder, stem):
+    """The lines of a JSON, of the arrays it belongs to, and of the best file, which a later best one may replace."""
+    try:
+        facts, paths = _files_of(folder, stem)
+        best, lines = facts.get('best') or {}, ['%s: %s' % (os.path.join(folder, stem + '.json'), place_of(facts))]
+        for kind, path in paths.items():
+            title, *names = describe(path)
+            lines += [title, '  %(size)d bytes, SHA-256 %(sha256)s: verified' % facts['arrays'][kind], *names]
+        path = os.path.join(folder, best.get('file', ''))
+        if 'file' in best and stem == 'last' and _digest(path)['sha256'] != best['sha256']:
+            raise ValueError('%s is damaged' % best['file'])
+    except DAMAGE as error:
+        raise ValueError('%s.json in %s: %s' % (stem, folder or '.', error)) from error
+    return lines + ['%s: %s' % (name, json.dumps(facts.get(name))) for name in ('best', 'last', 'within', 'options')]
+
+
+def place_of(facts):
+    """Where in a run a checkpoint was saved."""
+    within = facts.get('within')
+    return 'epoch %d, batch %d' % (within['epoch'], within['batches'] - 1) if within else 'epoch %s' % facts['epoch']
+
+
+def main(argv=None):
+    """Describe what is named; returns the exit code."""
+    parser = argparse.ArgumentParser(description='Say what checkpoints hold, and verify them.')
+    parser.add_argument('paths', nargs='+', metavar='FILE_OR_FOLDER', help='.params, .states, .json or the folder')
+    code = 0
+    for path in parser.parse_args(argv).paths:
+        try:
+            print('\n'.join(describe(path)))
+        except DAMAGE as error:
+            print('error: %s' % error, file=sys.stderr)
+            code = 2
+    return code
+
+
+if __name__ == '__main__':
+    sys.exit(main())

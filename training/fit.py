@@ -1,4 +1,8 @@
-"""A whole run: epochs of training and scoring, with a log line and a checkpoint after each."""
+"""A whole run: epochs of training and scoring, with a log line and a checkpoint after each.
+
+A run that was killed at any moment and goes on computes what it would have computed: the checkpoint holds all that it
+had learnt and counted, and whatever is random is a function of (seed, epoch, batch or image).
+"""
 import logging
 import os
 from collections import namedtuple
@@ -9,20 +13,23 @@ import numpy as np
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from training import checkpoint
-from training.loop import evaluate, renew_weights, train_epoch
+from training.lock import locked
+from training.loop import evaluate, nothing_yet, renew_weights, train_epoch
 from training.runlog import RunLog
+from training.signals import watching
 
 LOG = logging.getLogger(__name__)
 INITIALISATION, DROPOUT = 0, 1  # streams of MXNet's own generator
 
 # save_dir, logging_file: where to. title: `data set-network`, the middle of the best file's name. options: all flags
-# by name. seed, num_epochs, log_interval, resume: as the flags.
-Run = namedtuple('Run', 'save_dir logging_file title options seed num_epochs log_interval resume')
+# by name. seed, num_epochs, log_interval, resume, save_every_steps: as the flags.
+Run = namedtuple('Run', 'save_dir logging_file title options seed num_epochs log_interval resume save_every_steps',
+                 defaults=(0,))
 
 # Flags that do not change what is computed, and so may differ on resume; num_epochs may grow.
 FREE_OPTIONS = frozenset(['resume', 'num_epochs', 'log_interval', 'num_workers', 'save_dir', 'logging_file', 'summary',
                           'gpus', 'num_gpus', 'data_dir', 'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx',
-                          'teacher_params'])
+                          'teacher_params', 'save_every_steps'])
 
 
 def seed_mxnet(*numbers):
@@ -31,7 +38,7 @@ def seed_mxnet(*numbers):
 
 
 def prepare(run, net, trainer):
-    """Refuse or resume: put the checkpoint into net and trainer; returns (first epoch, best so far or None).
+    """Refuse or resume: put the checkpoint into net and trainer; returns how far it had come, as Keeper.facts.
 
     Raises ValueError if there is a checkpoint and the run is not to be resumed, or if its options differ.
     """
@@ -41,15 +48,18 @@ def prepare(run, net, trainer):
         elif os.path.exists(run.logging_file):
             raise ValueError('the log %s exists and its checkpoint %s does not: remove it or choose another '
                              '--logging-file' % (run.logging_file, run.save_dir))
-        return 0, None
+        return {'epoch': -1, 'within': None, 'best': None, 'last': None}
     if not run.resume:
         raise ValueError('%s holds a checkpoint: go on with it by --resume, or choose another --save-dir'
                          % run.save_dir)
     facts, arrays = checkpoint.load(run.save_dir)
+    lacking = {'epoch', 'within', 'best', 'last', 'options'} - facts.keys()
+    if lacking:
+        raise ValueError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
     refuse_differences(facts['options'], run.options, run.save_dir)
     checkpoint.set_weights(net, arrays['params'], os.path.join(run.save_dir, 'last.params'))
     checkpoint.set_trainer_arrays(trainer, arrays['states'])
-    return facts['epoch'] + 1, facts['best']
+    return {name: facts[name] for name in ('epoch', 'within', 'best', 'last')}
 
 
 def refuse_differences(before, now, folder):
@@ -63,40 +73,98 @@ def refuse_differences(before, now, folder):
         raise ValueError('the run in %s had other options: %s' % (folder, '; '.join(differing)))
 
 
+class Keeper:
+    """Saves a run: after each epoch, every run.save_every_steps batches, and when a signal asks it to stop.
+
+    facts: {'epoch': the last whole one or -1, 'within': None or what the next one has come to, 'best', 'last': numbers
+    of epochs or None}. watch: a training.signals.Watch. After a signal each save ends in SystemExit, 128 + its number.
+    """
+
+    def __init__(self, run, log, net, trainer, watch, facts):
+        self.run, self.log, self.net, self.trainer, self.watch, self.facts = run, log, net, trainer, watch, facts
+        blocks = []
+        net.apply(blocks.append)
+        self.draws = any(isinstance(block, mx.gluon.nn.Dropout) for block in blocks)
+
+    def totals(self):
+        """What the epoch that was interrupted had come to; nothing yet, if there is none."""
+        within = self.facts['within'] or {}
+        return {name: within.get(name, value) for name, value in nothing_yet().items()}
+
+    def prepare_step(self, epoch, batch):
+        """Let dropout be a function of (seed, epoch, batch), so that a run may be interrupted after any batch."""
+        if self.draws:
+            seed_mxnet(self.run.seed, DROPOUT, epoch, batch)
+
+    def is_due(self, batches, of):
+        """Whether to save after so many batches of an epoch; behind the last one only if the run is to stop."""
+        step = self.run.save_every_steps
+        return bool(self.watch.signal or step and batches % step == 0 and batches < of)
+
+    def save_within(self, epoch, totals):
+        self._save(within=dict(totals, epoch=epoch))
+
+    def save_if_asked(self, epoch, totals):
+        """Stop in the middle of scoring; the network is as it was before."""
+        if self.watch.signal:
+            self.save_within(epoch, totals)
+
+    def save_epoch(self, numbers):
+        """Log and save a whole epoch, and its weights if they are the best."""
+        best, epoch = self.facts['best'], numbers['epoch']
+        if best is None or numbers['val_top1_error'] < best['val_top1_error']:
+            best = dict(numbers, **checkpoint.save_best(self.run.save_dir, self.run.title, numbers['val_top1_error'],
+                                                        epoch, self.net))
+        self.log.epoch(numbers)
+        self._save(epoch=epoch, within=None, best=best, last=numbers)
+        checkpoint.remove_older_bests(self.run.save_dir, self.run.title, best['file'])
+
+    def _save(self, **facts):
+        self.facts.update(facts)
+        checkpoint.save(self.run.save_dir, self.net, self.trainer, dict(self.facts, options=self.run.options))
+        if self.watch.signal:
+            self.log.say('%s: stopped after %s, which is saved in %s; --resume goes on'
+                         % (self.watch.signal.name, checkpoint.place_of(self.facts), self.run.save_dir))
+            raise SystemExit(128 + self.watch.signal)
+
+
 def fit(run, net, trainer, train, validation, lr_at, objective, devices, dtype='float32', net_facts=''):
     """Train, score, log and save until the last epoch. Returns {'last': numbers, 'best': numbers}.
 
-    Raises FloatingPointError if a loss, a logit or a weight is not finite; the message names the last good checkpoint.
+    Raises FloatingPointError if a loss, a logit or a weight is not finite, and OSError if a file cannot be written or
+    another run has the folder; the message names the last good checkpoint. SIGTERM and Ctrl-C end in SystemExit, after
+    the step and a checkpoint.
     """
-    first_epoch, best = prepare(run, net, trainer)
-    os.makedirs(run.save_dir, exist_ok=True)
-    log, numbers = RunLog(run.logging_file, first_epoch), None
-    try:
-        log.header(run.options, devices, net_facts)
-        for epoch in range(first_epoch, run.num_epochs):
-            with logging_redirect_tqdm():
-                numbers = run_epoch(run, log, net, trainer, train, validation, epoch, lr_at, objective, devices, dtype)
-            if best is None or numbers['val_top1_error'] < best['val_top1_error']:
-                best = dict(numbers)
-                best['file'] = checkpoint.save_best(run.save_dir, run.title, numbers['val_top1_error'], epoch, net)
-            log.epoch(numbers)
-            checkpoint.save(run.save_dir, net, trainer, {'epoch': epoch, 'best': best, 'last': numbers,
-                                                         'options': run.options})
-        summarise(log, numbers, best)
-    except FloatingPointError as error:
-        raise FloatingPointError('%s; the last good checkpoint is %s' % (error, last_good(run.save_dir))) from error
-    finally:
-        log.close()
-    return {'last': numbers, 'best': best}
+    # Another data set under the same name shows in its size.
+    run = run._replace(options=dict(run.options, train_images=train.images, validation_images=validation.images))
+    with locked(run.save_dir), watching() as watch:
+        facts = prepare(run, net, trainer)
+        begin, numbers = facts['epoch'] + 1, None
+        log = RunLog(run.logging_file, begin, facts['within']['batches'] if facts['within'] else 0)
+        keeper = Keeper(run, log, net, trainer, watch, facts)
+        try:
+            log.header(run.options, devices, net_facts)
+            for epoch in range(begin, run.num_epochs):
+                with logging_redirect_tqdm():
+                    numbers = run_epoch(run, keeper, train, validation, epoch, lr_at, objective, devices, dtype)
+                keeper.save_epoch(numbers)
+            summarise(log, numbers, keeper.facts['best'])
+        except FloatingPointError as error:
+            raise FloatingPointError('%s; %s' % (error, last_good(run.save_dir))) from error
+        except OSError as error:
+            raise OSError('%s; %s' % (error, last_good(run.save_dir))) from error
+        finally:
+            log.close()
+    return {'last': numbers, 'best': keeper.facts['best']}
 
 
-def run_epoch(run, log, net, trainer, train, validation, epoch, lr_at, objective, devices, dtype):
+def run_epoch(run, keeper, train, validation, epoch, lr_at, objective, devices, dtype):
     """The numbers of one epoch, for the log."""
-    seed_mxnet(run.seed, DROPOUT, epoch)
-    numbers = train_epoch(net, trainer, train, epoch, lr_at, objective, devices, dtype, run.log_interval,
-                          partial(report_batch, log, epoch))
-    scores = evaluate(net, validation, devices, dtype)
-    renew_weights(net)
+    totals = keeper.totals()
+    numbers = train_epoch(keeper.net, keeper.trainer, train, epoch, lr_at, objective, devices, dtype, run.log_interval,
+                          partial(report_batch, keeper.log, epoch), totals, keeper)
+    scores = evaluate(keeper.net, validation, devices, dtype, partial(keeper.save_if_asked, epoch, totals))
+    renew_weights(keeper.net)
     return {'epoch': epoch, 'val_top1_error': scores['top1_error'], 'val_top5_error': scores['top5_error'], **numbers}
 
 
@@ -116,6 +184,8 @@ def summarise(log, last, best):
 
 def last_good(save_dir):
     """What to say of the newest whole checkpoint in a folder."""
-    if not checkpoint.exists(save_dir):
-        return 'none: no epoch has been saved'
-    return '%s of epoch %d' % (os.path.join(save_dir, 'last.params'), checkpoint.load(save_dir)[0]['epoch'])
+    try:
+        place = checkpoint.place_of(checkpoint.load(save_dir)[0])
+    except (OSError, ValueError):
+        return 'there is no whole checkpoint in %s' % save_dir
+    return 'the last good checkpoint is %s of %s' % (os.path.join(save_dir, 'last.params'), place)

@@ -26,21 +26,32 @@ def make_trainer(net, momentum, wd, no_wd=False, dtype='float32', devices=1):
                             update_on_kvstore=False)
 
 
-def train_epoch(net, trainer, source, epoch, lr_at, objective, devices, dtype='float32', log_interval=0, report=None):
+def nothing_yet():
+    """What an epoch has come to before its first batch: batches, images, sums over them, and seconds."""
+    return {'batches': 0, 'loss': 0.0, 'wrong': 0.0, 'images': 0, 'seconds': 0.0, 'lr': 0.0}
+
+
+def train_epoch(net, trainer, source, epoch, lr_at, objective, devices, dtype='float32', log_interval=0, report=None,
+                totals=None, keeper=None):
     """Train on every image of an epoch once.
 
     lr_at(epoch, batch): the learning rate. report(batch, numbers) is called every log_interval batches and shows the
-    numbers so far. Returns {'train_loss', 'train_error', 'lr', 'images_per_second', 'seconds'}, the loss and the error
-    (a fraction) being means over the images.
+    numbers so far. totals: what the epoch had come to when it was interrupted, as nothing_yet; training goes on behind
+    it, and it is kept up to date. keeper: prepares each step and may save after it, see training.fit.Keeper.
+    Returns {'train_loss', 'train_error', 'lr', 'images_per_second', 'seconds'}, the loss and the error (a fraction)
+    being means over the images.
     Raises FloatingPointError at a loss or gradient that is not finite, naming epoch and batch. Losses are read from the
     device when a line is logged and at the end; until then at most STEPS_IN_FLIGHT steps are queued.
     """
     loss_of = loss_function(objective)
-    totals, pending, in_flight = {'loss': 0.0, 'wrong': 0.0, 'images': 0}, [], deque()
-    start = time.time()
-    bar = tqdm(source.epoch(epoch), total=len(source), desc='epoch %d' % epoch, unit='batch', disable=None, leave=False)
-    for batch, (data, labels) in enumerate(bar):
+    totals, pending, in_flight = nothing_yet() if totals is None else totals, [], deque()
+    start, first = time.time() - totals['seconds'], totals['batches']
+    bar = tqdm(source.epoch(epoch, first), initial=first, total=len(source), desc='epoch %d' % epoch, unit='batch',
+               disable=None, leave=False)
+    for batch, (data, labels) in enumerate(bar, first):
         trainer.set_learning_rate(lr_at(epoch, batch))
+        if keeper:
+            keeper.prepare_step(epoch, batch)
         measures = train_step(net, trainer, data, labels, objective, loss_of, devices, dtype, epoch, batch)
         pending.append((batch, len(labels), measures))
         in_flight.append(measures)
@@ -48,13 +59,17 @@ def train_epoch(net, trainer, source, epoch, lr_at, objective, devices, dtype='f
             for measure in in_flight.popleft():
                 measure.wait_to_read()
         if log_interval and (batch + 1) % log_interval == 0:
-            collect(totals, pending, epoch)
+            collect(totals, pending, epoch, trainer, start)
             if report:
-                report(batch, epoch_numbers(totals, trainer, start))
-    collect(totals, pending, epoch)
+                report(batch, epoch_numbers(totals))
+        if keeper and keeper.is_due(batch + 1, len(source)):
+            collect(totals, pending, epoch, trainer, start)
+            mx.nd.waitall()
+            keeper.save_within(epoch, totals)
+    collect(totals, pending, epoch, trainer, start)
     # With static_shape a CPU is still writing running statistics when the last gradient is there.
     mx.nd.waitall()
-    return epoch_numbers(totals, trainer, start)
+    return epoch_numbers(totals)
 
 
 def train_step(net, trainer, data, labels, objective, loss_of, devices, dtype, epoch, batch):
@@ -70,9 +85,10 @@ def train_step(net, trainer, data, labels, objective, loss_of, devices, dtype, e
             logits = net(image).astype('float32')
             losses.append(loss_of(logits, target, *softened))
         guess = logits.argmax(axis=1).astype('int32')
-        wrong = (guess != label).sum() if weight == 1 else \
-            weight * (guess != label).sum() + (1 - weight) * (guess != partner).sum()
-        measures.append((losses[-1].sum(), wrong.astype('float32')))
+        wrong = (guess != label).sum().astype('float32')
+        if weight != 1:  # of floats: an array of integers would make an integer, 0, of the weight
+            wrong = weight * wrong + (1 - weight) * (guess != partner).sum().astype('float32')
+        measures.append((losses[-1].sum(), wrong))
     mx.autograd.backward(losses)
     measures = [mx.nd.concat(*measure, all_finite(trainer, device), dim=0)
                 for measure, device in zip(measures, devices)]
@@ -97,7 +113,7 @@ def all_finite(trainer, device):
     return verdict
 
 
-def collect(totals, pending, epoch):
+def collect(totals, pending, epoch, trainer, start):
     """Read what has been measured since the last time, in the order of the batches, into the totals."""
     for batch, images, measures in pending:
         loss, wrong, finite = np.sum([measure.asnumpy() for measure in measures], axis=0, dtype='float64')
@@ -107,17 +123,20 @@ def collect(totals, pending, epoch):
         totals['loss'] += float(loss)
         totals['wrong'] += float(wrong)
         totals['images'] += images
+        totals['batches'] = batch + 1
+    if pending:
+        totals['lr'], totals['seconds'] = trainer.learning_rate, time.time() - start
     pending.clear()
 
 
-def epoch_numbers(totals, trainer, start):
-    seconds = time.time() - start
+def epoch_numbers(totals):
     return {'train_loss': totals['loss'] / totals['images'], 'train_error': totals['wrong'] / totals['images'],
-            'lr': trainer.learning_rate, 'images_per_second': totals['images'] / seconds, 'seconds': seconds}
+            'lr': totals['lr'], 'images_per_second': totals['images'] / totals['seconds'],
+            'seconds': totals['seconds']}
 
 
-def evaluate(net, source, devices, dtype='float32'):
-    """Score every image of a source once.
+def evaluate(net, source, devices, dtype='float32', after_batch=None):
+    """Score every image of a source once. after_batch() is called after each batch and may raise.
 
     Returns {'top1_error', 'top5_error', 'images', 'images_per_second'}, errors as fractions; with fewer than five
     classes, the second is the error of guessing all of them. Raises FloatingPointError if a logit is not finite.
@@ -130,6 +149,8 @@ def evaluate(net, source, devices, dtype='float32'):
             in_flight.append(counts[-1])
         while len(in_flight) > STEPS_IN_FLIGHT * len(devices):
             in_flight.popleft().wait_to_read()
+        if after_batch:
+            after_batch()
     top1, top5, finite = np.sum([count.asnumpy() for count in counts], axis=0, dtype='float64')
     if images != source.images:
         raise RuntimeError('%d images were scored where there are %d' % (images, source.images))

@@ -1,19 +1,24 @@
-"""Read MXNet's .params files without handing their bytes to MXNet.
+"""Read and write MXNet's .params files without MXNet.
 
 MXNet's own reader trusts every length that it finds. This one checks each against the size of the file before it is
-used, so a file that is cut short, damaged or hostile gives a ValueError and nothing else.
+used, so a file that is cut short, damaged or hostile gives a ValueError and nothing else. MXNet's own writer does not
+notice that the disk has no room for the end of a file; this one raises OSError.
 
 Layout, little-endian: u64 0x112, u64 0, u64 arrays, that many arrays, u64 names, that many (u64 length, bytes).
 An array: u32 version, i32 storage (0 = dense), i32 dimensions, i64 sizes, i32 device and its number, i32 type, data.
 """
+import hashlib
+import os
 import struct
 from math import prod
 
 import numpy as np
 
 LIST_MAGIC = 0x112
+CPU = (1, 0)
 ARRAY_VERSIONS = (0xF993FAC9, 0xF993FACA)
 TYPES = {0: 'float32', 1: 'float64', 2: 'float16', 3: 'uint8', 4: 'int32', 5: 'int8', 6: 'int64'}
+CODES = {name: code for code, name in TYPES.items()}
 MOST_DIMENSIONS = 8
 
 
@@ -52,6 +57,33 @@ def read_params(path):
     reader.expect(reader.position == len(reader.content), 'there are bytes behind its end')
     reader.expect(len(set(names)) == count, 'a name stands twice')
     return dict(zip(names, arrays))
+
+
+def write_params(path, arrays):
+    """Write {name: NumPy array} as mx.nd.save does, flushed to the disk. Returns {'size', 'sha256'} of what was meant.
+
+    Raises OSError if the disk does not take all of it.
+    """
+    digest, size = hashlib.sha256(), 0
+    with open(path, 'wb') as file:
+        for piece in _pieces(arrays):
+            file.write(piece)
+            digest.update(piece)
+            size += len(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    return {'size': size, 'sha256': digest.hexdigest()}
+
+
+def _pieces(arrays):
+    yield struct.pack('<QQQ', LIST_MAGIC, 0, len(arrays))
+    for array in arrays.values():
+        yield struct.pack('<Iii%dqiii' % array.ndim, ARRAY_VERSIONS[0], 0, array.ndim, *array.shape, *CPU,
+                          CODES[array.dtype.name])
+        yield array.tobytes()
+    yield struct.pack('<Q', len(arrays))
+    for name in map(str.encode, arrays):
+        yield struct.pack('<Q', len(name)) + name
 
 
 def _array(reader):

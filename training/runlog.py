@@ -10,28 +10,41 @@ import platform
 import re
 import subprocess
 import sys
+from contextlib import suppress
 
 import mxnet as mx
 import numpy as np
 
 TIME_STAMP = len('2026-11-22 20:47:50,123 ')
-EPOCH_LINE = re.compile(r'\[?Epoch[ \[](\d+)\]')
+EPOCH_LINE = re.compile(r'\[?Epoch[ \[](\d+)\](?: Batch \[(\d+)\])?')
 LAST_LINES = ('Best', 'Last')
 
 
-class RunLog:
-    """The two files of a run: header(...) at the start, say(text) and epoch(numbers) then, close() at the end."""
+class LogFile(logging.FileHandler):
+    """A log that says with an OSError that the disk refuses a line, where logging would print a traceback and go on."""
 
-    def __init__(self, path, first_epoch=0):
+    def handleError(self, record):
+        error = sys.exc_info()[1]
+        raise OSError('cannot write the log %s: %s' % (self.baseFilename, error)) from error
+
+
+class RunLog:
+    """The two files of a run: header(...) at the start, say(text) and epoch(numbers) then, close() at the end.
+
+    first_epoch, first_batch: where the run begins; what the files say of later ones is taken out.
+    Raises OSError when the disk refuses.
+    """
+
+    def __init__(self, path, first_epoch=0, first_batch=0):
         self.path, self.numbers_path = path, os.path.splitext(path)[0] + '.jsonl'
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-        if first_epoch:
-            _keep(path, lambda line: _epoch_of_line(line) < first_epoch and
-                  not line[TIME_STAMP:].startswith(LAST_LINES))
+        begin = (first_epoch, first_batch)
+        if begin > (0, 0):
+            _keep(path, lambda line: _place_of_line(line) < begin and not line[TIME_STAMP:].startswith(LAST_LINES))
             _keep(self.numbers_path, lambda line: _epoch_of_json(line) < first_epoch)
-        mode = 'a' if first_epoch else 'w'
+        mode = 'a' if begin > (0, 0) else 'w'
         self.numbers = open(self.numbers_path, mode)
-        self.handlers = [logging.FileHandler(path, mode), logging.StreamHandler(sys.stdout)]
+        self.handlers = [LogFile(path, mode), logging.StreamHandler(sys.stdout)]
         self.handlers[0].setFormatter(logging.Formatter('%(asctime)s %(message)s'))
         self.logger = logging.getLogger()
         self.logger.setLevel(logging.INFO)
@@ -55,15 +68,21 @@ class RunLog:
         self.say('[Epoch %(epoch)d] lr=%(lr).6f loss=%(train_loss).4f err-train=%(train_error).4f '
                  'validation: err-top1=%(val_top1_error).4f err-top5=%(val_top5_error).4f '
                  '%(images_per_second).0f images/s %(seconds).1f s' % numbers)
-        self.numbers.write(json.dumps(numbers) + '\n')
-        self.numbers.flush()
-        os.fsync(self.numbers.fileno())
+        try:
+            self.numbers.write(json.dumps(numbers) + '\n')
+            self.numbers.flush()
+            os.fsync(self.numbers.fileno())
+            os.fsync(self.handlers[0].stream.fileno())
+        except OSError as error:
+            raise OSError('cannot write the log %s: %s' % (self.numbers_path, error)) from error
 
     def close(self):
-        self.numbers.close()
+        with suppress(OSError):  # what a full disk did not take has been said, and is tried once more here
+            self.numbers.close()
         for handler in self.handlers:
             self.logger.removeHandler(handler)
-            handler.close() if isinstance(handler, logging.FileHandler) else handler.flush()
+            with suppress(OSError):
+                handler.close() if isinstance(handler, LogFile) else handler.flush()
 
 
 def commit():
@@ -85,12 +104,15 @@ def _keep(path, wanted):
         lines = [line for line in file if line.endswith('\n') and wanted(line)]
     with open(path + '.new', 'w') as file:
         file.writelines(lines)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(path + '.new', path)
 
 
-def _epoch_of_line(line):
+def _place_of_line(line):
+    """(epoch, batch) of which a line tells; the line of an epoch is behind those of its batches."""
     found = EPOCH_LINE.match(line[TIME_STAMP:])
-    return int(found.group(1)) if found else -1
+    return (int(found.group(1)), float(found.group(2) or 'inf')) if found else (-1, -1)
 
 
 def _epoch_of_json(line):

@@ -1,0 +1,59 @@
+"""Try every fault and print the table: fault, tries, survived, lost. Exit code 1 if anything is lost.
+
+    python -m tests.faults [--seed 0] [--only WORD]
+"""
+import argparse
+import logging
+import sys
+import tempfile
+import traceback
+
+import runtime  # noqa: F401  (before mxnet)
+
+import numpy as np
+
+from tests.faults import files, processes
+
+FAULTS = [
+    ('kill -9 at a random moment', processes.kill_at_random_moments),
+    ('SIGTERM or Ctrl-C, once or twice', processes.stop_by_signals),
+    ('disk full while saving', processes.disk_full_while_saving),
+    ('save folder removed or read-only', processes.folder_removed_or_read_only),
+    ('log folder full', processes.log_folder_full),
+    ('two runs on one folder', processes.two_runs_on_one_folder),
+    ('exploding learning rate', processes.exploding_learning_rate),
+    ('NaN in the training images', files.nan_images),
+    *files.FAULTS,
+]
+
+
+def counted(attempt, bench):
+    """(tries, survived); what nobody has foreseen is shown, and is one try that is lost."""
+    try:
+        return attempt(bench=bench)
+    except Exception:
+        traceback.print_exc()
+        return 1, 0
+
+
+def main(argv=None):
+    """Print a line for each fault; returns the exit code."""
+    parser = argparse.ArgumentParser(description='Try every fault.')
+    parser.add_argument('--seed', type=int, default=0, help='of the random places and moments')
+    parser.add_argument('--only', default='', metavar='WORD', help='faults whose name has this word')
+    args = parser.parse_args(argv)
+    logging.disable(logging.WARNING)  # each damaged checkpoint is named in a warning
+    lost = 0
+    with tempfile.TemporaryDirectory() as root:
+        bench = processes.Bench(root, np.random.RandomState(args.seed))
+        print('| fault | tries | survived | lost |\n|---|---|---|---|')
+        for name, attempt in FAULTS:
+            if args.only in name:
+                tries, survived = counted(attempt, bench)
+                print('| %s | %d | %d | %d |' % (name, tries, survived, tries - survived), flush=True)
+                lost += tries - survived
+    return 1 if lost else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

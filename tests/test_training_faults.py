@@ -1,0 +1,165 @@
+"""A run that is killed, stopped, locked out or refused by the disk loses nothing; a small version of `make faults`."""
+import glob
+import json
+import os
+import re
+import resource
+import signal
+import threading
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import train_cifar
+from data.batches import ArrayBatches
+from data.imagenet import ImageBatches, RecordFile
+from model import get_model
+from tests.faults import runs
+from training import checkpoint
+from training.fit import Run, fit
+from training.lock import locked
+from training.loop import make_trainer
+from training.loss import Objective
+
+CPU = [mx.cpu(0)]
+
+
+def test_a_run_stopped_and_killed_within_epochs_equals_the_uninterrupted_one(tiny_data, tmp_path):
+    """SIGTERM in the first epoch, SIGKILL in the second, and meanwhile a second run that the lock refuses."""
+    whole, hindered = str(tmp_path / 'whole'), str(tmp_path / 'hindered')
+    train_cifar.main(runs.flags_of(tiny_data, whole))
+    flags, log = runs.flags_of(tiny_data, hindered), os.path.join(hindered, 'run.log')
+
+    process = runs.start(flags)
+    assert runs.wait_for_line(process, log, 'Epoch[0] Batch [1]'), process.communicate()
+    with pytest.raises(OSError, match='another run is using .*run: wait for it, or choose another --save-dir'):
+        train_cifar.main(flags + ['--resume'])
+    assert runs.kill(process, signal.SIGTERM)[0] == 143
+    with open(log) as file:
+        assert re.search(r'SIGTERM: stopped after epoch \d, batch \d, which is saved in .*; --resume', file.read())
+
+    process = runs.start(flags + ['--resume', '--save-every-steps', '1'])
+    assert runs.wait_for_line(process, log, 'Epoch[1] Batch [2]'), process.communicate()
+    assert runs.kill(process)[0] == -signal.SIGKILL
+    assert checkpoint.load(os.path.join(hindered, 'run'))[0]['epoch'] >= 0
+
+    train_cifar.main(flags + ['--resume'])
+    assert runs.equal(runs.outcome(whole), runs.outcome(hindered))
+    places = [re.findall(r'.{24}(\[?Epoch.\d+\](?: Batch .\d+\])?)', open(os.path.join(folder, 'run.log')).read())
+              for folder in (whole, hindered)]
+    assert places[0] == places[1] and len(places[0]) == 3 * (5 + 1)
+
+
+def small_run(folder, **options):
+    return Run(**{**dict(save_dir=os.path.join(folder, 'run'), logging_file=os.path.join(folder, 'run.log'), title='x',
+                         options={'num_epochs': 2}, seed=0, num_epochs=2, log_interval=1, resume=True), **options})
+
+
+def network_with_dropout():
+    net = get_model('cifar_resnet', blocks=1, act_type='relu', classes=10)
+    net.features.add(mx.gluon.nn.Dropout(0.5))
+    return net
+
+
+def smallest_network():
+    net = mx.gluon.nn.HybridSequential()
+    net.add(mx.gluon.nn.Conv2D(8, 3, in_channels=3), mx.gluon.nn.BatchNorm(in_channels=8),
+            mx.gluon.nn.Activation('relu'), mx.gluon.nn.GlobalAvgPool2D(), mx.gluon.nn.Dense(10, in_units=8))
+    return net
+
+
+def small_fit(run, train, validation, lr_at, build=network_with_dropout):
+    mx.random.seed(0)
+    net = build()
+    net.initialize(mx.init.MSRAPrelu(), ctx=CPU)
+    net.hybridize(static_alloc=True, static_shape=True)
+    return fit(run, net, make_trainer(net, 0.9, 1e-4), train, validation, lr_at, Objective(10), CPU)
+
+
+def interrupting(number, epoch, batch):
+    """A learning rate that sends this process a signal before a step."""
+    def lr_at(*place):
+        if place == (epoch, batch):
+            os.kill(os.getpid(), number)
+        return 0.01
+    return lr_at
+
+
+@pytest.mark.parametrize('number,code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_imagenet_reading_with_threads_and_dropout_resumes_exactly(record_folder, tmp_path, number, code):
+    sources = [ImageBatches(RecordFile(str(record_folder / (split + '.rec'))), 10, 16, split == 'train', workers=4,
+                            size=32) for split in ('train', 'val')]
+    small_fit(small_run(str(tmp_path / 'whole')), *sources, lambda *_: 0.01)
+    handlers = [signal.getsignal(asking) for asking in (signal.SIGTERM, signal.SIGINT)]
+    for place in ((0, 1), (1, 2)):  # the second is the last batch: scoring is all that is left of its epoch
+        with pytest.raises(SystemExit) as leaving:
+            small_fit(small_run(str(tmp_path / 'split')), *sources, interrupting(number, *place))
+        assert leaving.value.code == code
+        assert handlers == [signal.getsignal(asking) for asking in (signal.SIGTERM, signal.SIGINT)]
+    assert checkpoint.load(str(tmp_path / 'split' / 'run'))[0]['within']['batches'] == 3
+    small_fit(small_run(str(tmp_path / 'split')), *sources, lambda *_: 0.01)
+    assert runs.equal(runs.outcome(str(tmp_path / 'whole')), runs.outcome(str(tmp_path / 'split')))
+
+
+def few_images(count, train):
+    random = np.random.RandomState(0)
+    return ArrayBatches(random.randint(0, 256, (count, 3, 32, 32)).astype('uint8'), random.randint(0, 10, count), 10,
+                        (0.5,) * 3, (0.25,) * 3, count, train, workers=1)
+
+
+@pytest.mark.parametrize('bytes_left', [0, 100000, 310000])
+def test_a_full_disk_is_a_sentence_and_the_older_checkpoint_stays_whole(tmp_path, bytes_left):
+    run = small_run(str(tmp_path), num_epochs=1, options={'num_epochs': 1})
+    sources = few_images(4, True), few_images(4, False)
+    small_fit(run, *sources, lambda *_: 0.01)
+    before = checkpoint.load(run.save_dir)
+    size = os.path.getsize(os.path.join(run.save_dir, 'last.params'))
+    assert size > 310000
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def lr_at(epoch, batch):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, limits[1]))
+        return 0.01
+
+    try:
+        with pytest.raises(OSError, match='cannot (save into|write the log) .*: .*File too large; the last good '
+                                          'checkpoint is .*last.params of epoch 0'):
+            small_fit(run._replace(num_epochs=2, log_interval=0), *sources, lr_at)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    after = checkpoint.load(run.save_dir)
+    assert before[0] == after[0] and runs.same_arrays(before[1]['params'], after[1]['params'])
+    assert not glob.glob(os.path.join(run.save_dir, '*.new'))
+    with open(os.path.join(str(tmp_path), 'run.jsonl')) as file:
+        assert [json.loads(line)['epoch'] for line in file if line.endswith('\n')] in ([0], [0, 1])
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path):
+    run = small_run(str(tmp_path), num_epochs=1, log_interval=0)
+    small_fit(run, few_images(4, True), few_images(4, False), lambda *_: 0.01, smallest_network)
+    with pytest.raises(ValueError, match='had other options: train_images was 4 and is 5$'):
+        small_fit(run, few_images(5, True), few_images(4, False), lambda *_: 0.01, smallest_network)
+
+
+def test_a_folder_is_locked_by_one_at_a_time(tmp_path):
+    folder = str(tmp_path / 'run')
+    with locked(folder), pytest.raises(OSError, match='another run is using'), locked(folder):
+        pass
+    with locked(folder):
+        pass
+
+
+def test_two_hundred_epochs_use_no_more_memory_files_or_threads(tmp_path):
+    seen = []
+
+    def lr_at(epoch, batch):
+        with open('/proc/self/statm') as file:
+            seen.append((int(file.read().split()[1]), len(os.listdir('/proc/self/fd')), threading.active_count()))
+        return 0.001
+
+    run = small_run(str(tmp_path), num_epochs=200, log_interval=0)
+    small_fit(run, few_images(4, True), few_images(4, False), lr_at, smallest_network)
+    memory, files, threads = zip(*seen)
+    assert len(seen) == 200 and max(memory[100:]) <= 1.05 * max(memory[10:20])
+    assert max(files[10:]) <= max(files[:10]) and max(threads[10:]) <= max(threads[:10])

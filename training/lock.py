@@ -1,0 +1,28 @@
+"""One run at a time in a folder."""
+import errno
+import fcntl
+import logging
+import os
+from contextlib import contextmanager
+
+LOG = logging.getLogger(__name__)
+UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+
+
+@contextmanager
+def locked(folder):
+    """Hold <folder>/lock, making the folder; the system lets go of it when the process ends, however it ends.
+
+    Raises OSError if another process holds it. Where the file system knows no locks there is a warning only.
+    """
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, 'lock'), 'a') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OSError('another run is using %s: wait for it, or choose another --save-dir' % folder) from None
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise
+            LOG.warning('%s cannot be locked (%s): start no second run there', folder, error.strerror)
+        yield

@@ -1,0 +1,38 @@
+"""What a run does when it is asked to stop: SIGTERM and Ctrl-C are noted, a second one ends the process at once."""
+import signal
+import threading
+from contextlib import contextmanager
+
+ASKING = (signal.SIGTERM, signal.SIGINT)
+
+
+class Watch:
+    """signal: the one that has asked to stop, or None."""
+
+    def __init__(self):
+        self.signal = None
+
+    def note(self, number, _):
+        self.signal = signal.Signals(number)
+        for asking in ASKING:
+            signal.signal(asking, signal.SIG_DFL)
+
+
+@contextmanager
+def watching():
+    """A Watch that notes the first signal; the handlers that were there come back at the end.
+
+    What the process was started to ignore (nohup) stays ignored. Only the main thread of a process may have handlers:
+    in another one nothing is noted.
+    """
+    watch = Watch()
+    if threading.current_thread() is not threading.main_thread():
+        yield watch
+        return
+    before = {asking: signal.signal(asking, watch.note) for asking in ASKING
+              if signal.getsignal(asking) not in (signal.SIG_IGN, None)}
+    try:
+        yield watch
+    finally:
+        for asking, handler in before.items():
+            signal.signal(asking, handler)
