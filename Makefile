@@ -30,7 +30,7 @@ lint: setup-dev
 	$(VENV)/bin/ruff check .
 
 test: lint
-	$(VENV)/bin/python -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 faults: setup-dev
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -W ignore -m tests.faults

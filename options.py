@@ -204,6 +204,8 @@ def run_script(main):
     """
     try:
         main()
+    except KeyboardInterrupt:
+        sys.exit(130)
     except FloatingPointError as error:
         leave(1, error)
     except OSError as error:

@@ -42,11 +42,11 @@ class AugmentedConv(HybridBlock):
     In: (N, C, H, W), out: (N, C, H/s, W/s), any H and W.
     Paper: I. Bello, B. Zoph, A. Vaswani, J. Shlens, Q. V. Le, "Attention augmented convolutional networks", ICCV 2019.
 
-    Our reading: no biases, with which AA-ResNet-101 and -152 would miss the counts of parameters that their published
-    sizes were traced to; a stride is that of the 1x1 convolution that makes q, k and v; `downsample` is a 3x3 average
-    pooling of stride 2 before it, and a bilinear enlargement (half-pixel centres) behind to the size of the
-    convolution's map. The paper has one size of input. Here a smaller map uses the middle of the tables r, and on a
-    larger one all distances of `extent` or more use the outermost row.
+    Our reading: no biases, which the published sizes neither ask for nor exclude; a stride is that of the 1x1
+    convolution that makes q, k and v; `downsample` is a 3x3 average pooling of stride 2 before it, and a bilinear
+    enlargement (half-pixel centres) behind to the size of the convolution's map. The paper has one size of input. Here
+    a smaller map uses the middle of the tables r, and on a larger one all distances of `extent` or more use the
+    outermost row.
 
     channels: C. extent: side, in training, of the map that attends, which is behind stride and downsampling. heads,
     kappa, upsilon, downsample: see above. dilation: of the convolution.
