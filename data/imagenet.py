@@ -17,6 +17,7 @@ import numpy as np
 
 from data.augment import centre_box, colour_map, generator, random_resized_box
 from data.batches import AUGMENTATION, Batches
+from data.seal import checksum, read_seal
 
 try:
     import cv2
@@ -38,12 +39,12 @@ LABELS_CHECKED = 2000                # headers read before training starts, spre
 class RecordFile:
     """The images of a .rec file, by the offsets of its .idx.   len(records), records.read(i) -> (JPEG bytes, label)
 
-    idx: its path, by default that of the .rec with the other ending.
-    Reading is by position, so many threads may read at once. Raises ValueError for files that are damaged or do not
-    belong together, and OSError for missing ones.
+    idx: its path, by default that of the .rec with the other ending. sealed: compare records with the checksums of
+    data.seal, where there are any. Reading is by position, so many threads may read at once.
+    Raises ValueError for files that are damaged or do not belong together, and OSError for missing ones.
     """
 
-    def __init__(self, rec, idx=None):
+    def __init__(self, rec, idx=None, sealed=True):
         self.path = rec
         self.idx = os.path.expanduser(idx) if idx else os.path.splitext(rec)[0] + '.idx'
         self.file = open(rec, 'rb', buffering=0)
@@ -56,6 +57,7 @@ class RecordFile:
         if len(ordered) != len(self.starts):
             raise ValueError('%s names a record twice' % self.idx)
         self.ends = np.append(ordered, size)[np.searchsorted(ordered, self.starts) + 1]
+        self.sums = read_seal(rec, len(self)) if sealed else None
 
     def _offsets(self):
         with open(self.idx) as file:
@@ -86,10 +88,16 @@ class RecordFile:
         further, label, *_ = LABEL.unpack_from(content, HEADER.size)
         return self._whole(struct.unpack_from('<f', content, HEADER.size + LABEL.size)[0] if further else label, row)
 
+    def content(self, row):
+        """The bytes from the beginning of a record to that of the next one."""
+        start = int(self.starts[row])
+        return os.pread(self.file.fileno(), int(self.ends[row]) - start, start)
+
     def _record(self, row):
         """The bytes of a record; one that contained the magic number was written in parts and is joined with it."""
-        start = int(self.starts[row])
-        content = os.pread(self.file.fileno(), int(self.ends[row]) - start, start)
+        content = self.content(row)
+        if self.sums and checksum(content) != self.sums[row]:
+            raise ValueError('record %d of %s is damaged: its checksum is another' % (row, self.path))
         parts, position, flag = [], 0, 1
         while flag in (1, 2):
             if position + HEADER.size > len(content):

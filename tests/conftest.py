@@ -1,26 +1,16 @@
 """What the tests share: tiny data sets of real images, and a network small enough to train in a second."""
-import os
-
 import runtime  # noqa: F401  (before mxnet)
 
-import numpy as np
 import pytest
 
-from data.fashion_mnist import MINI, read_idx
-from data.make_mini import write_idx
 from tests import records
+from tests.faults.runs import write_tiny
 
 
 @pytest.fixture(scope='session')
 def tiny_data(tmp_path_factory):
     """A folder of fashion-mnist-mini's form with 150 training and 70 test images of every class."""
-    folder = tmp_path_factory.mktemp('tiny')
-    for part, count in (('train', 150), ('t10k', 70)):
-        for kind, dimensions in (('images-idx3', 3), ('labels-idx1', 1)):
-            name = '%s-%s-ubyte.gz' % (part, kind)
-            array = read_idx(os.path.join(MINI, name), dimensions)
-            write_idx(str(folder / name), array[np.linspace(0, len(array) - 1, count).astype(int)])
-    return str(folder)
+    return write_tiny(str(tmp_path_factory.mktemp('tiny')), 150, 70)
 
 
 @pytest.fixture(scope='session')

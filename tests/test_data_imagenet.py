@@ -7,6 +7,7 @@ import pytest
 
 from data.augment import colour_map, generator, random_resized_box
 from data.imagenet import MEAN, STD, ImageBatches, ImageFolder, RecordFile, folder_sources, validation_view
+from tests import records
 
 
 @pytest.fixture
@@ -132,12 +133,13 @@ def test_files_that_do_not_belong_together_are_named(record_folder, tmp_path, re
         whole_epoch(ImageBatches(source, 10, 8, False, size=32))
     with pytest.raises(ValueError, match='does not belong to'):
         RecordFile(rec, str(record_folder / 'train.idx'))
-    index = tmp_path / 'bad.idx'
+    index, unsealed = tmp_path / 'bad.idx', str(tmp_path / 'unsealed.rec')
+    copy(rec, unsealed)
     for text, message in (('', 'is empty'), ('0\tx\n', 'is not an index'), ('0\t0\n1\t0\n', 'names a record twice'),
                           ('0\t4\n', 'is damaged'), ('0\t-8\n', 'points outside'), ('0\t0\n1\n', 'is not an index')):
         index.write_text(text)
         with pytest.raises(ValueError, match=message):
-            ImageBatches(RecordFile(rec, str(index)), 10, 1, False, size=32)
+            ImageBatches(RecordFile(unsealed, str(index)), 10, 1, False, size=32)
     with pytest.raises(OSError, match='absent'):
         RecordFile(str(tmp_path / 'absent.rec'))
 
@@ -176,3 +178,19 @@ def test_class_folders_must_agree(tmp_path):
     os.makedirs(str(tmp_path / 'empty' / 'val' / 'a'))
     with pytest.raises(ValueError, match='there is no image'):
         ImageFolder(str(tmp_path / 'empty'), False)
+
+
+def test_a_sealed_file_tells_a_flipped_bit_and_a_short_index(tmp_path):
+    records.write(str(tmp_path), size=40, train=20, val=7, folders=False)
+    rec = str(tmp_path / 'val.rec')
+    with open(rec, 'r+b') as file:
+        file.seek(1000)
+        byte = file.read(1)
+        file.seek(1000)
+        file.write(bytes([byte[0] ^ 1]))
+    with pytest.raises(ValueError, match='record 0 of .*val.rec is damaged: its checksum is another'):
+        whole_epoch(ImageBatches(RecordFile(rec), 10, 7, False, size=32))
+    index = tmp_path / 'train.idx'
+    index.write_text(''.join(index.read_text().splitlines(True)[:-1]))
+    with pytest.raises(ValueError, match='train.crc32 holds 20 checksums and the index of .*train.rec 19 records'):
+        RecordFile(str(tmp_path / 'train.rec'))

@@ -1,0 +1,48 @@
+"""python -m data.seal FILE.rec...: write a checksum for every record beside a RecordIO file, as FILE.crc32.
+
+RecordIO has no checksums: a bit that has flipped within a JPEG decodes to other pixels, and an index that was cut
+short is a smaller data set. Where a .crc32 lies beside a .rec, every record is compared with it when it is read, and
+the number of records when the file is opened.
+"""
+import argparse
+import os
+import sys
+import zlib
+
+
+def seal_path(rec):
+    return os.path.splitext(rec)[0] + '.crc32'
+
+
+def read_seal(rec, records):
+    """The checksums of the records in the order of the index, or None if the file was not sealed.
+
+    Raises ValueError if they are not those of so many records.
+    """
+    if not os.path.exists(seal_path(rec)):
+        return None
+    with open(seal_path(rec)) as file:
+        sums = file.read().split()
+    if len(sums) != records:
+        raise ValueError('%s holds %d checksums and the index of %s %d records'
+                         % (seal_path(rec), len(sums), rec, records))
+    return sums
+
+
+def checksum(content):
+    return '%08x' % zlib.crc32(content)
+
+
+def main(argv=None):
+    from data.imagenet import RecordFile
+    parser = argparse.ArgumentParser(description='Write a checksum for every record beside RecordIO files.')
+    parser.add_argument('rec', nargs='+')
+    for rec in parser.parse_args(argv).rec:
+        source = RecordFile(rec, sealed=False)
+        with open(seal_path(rec) + '.new', 'w') as file:
+            file.writelines(checksum(source.content(row)) + '\n' for row in range(len(source)))
+        os.replace(seal_path(rec) + '.new', seal_path(rec))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
