@@ -21,6 +21,7 @@ from training.fit import Run, fit
 from training.lock import locked
 from training.loop import make_trainer
 from training.loss import Objective
+from training.signals import watching
 
 CPU = [mx.cpu(0)]
 
@@ -86,8 +87,27 @@ def interrupting(number, epoch, batch):
     return lr_at
 
 
+@pytest.fixture
+def heard():
+    """Signals that a shell has this process ignore, as it does for what it starts in the background, are heard."""
+    before = {asking: signal.signal(asking, signal.default_int_handler) for asking in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for asking, handler in before.items():
+        signal.signal(asking, handler)
+
+
+def test_what_is_ignored_stays_ignored(heard):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with watching() as watch:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert watch.signal is None
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert watch.signal == signal.SIGTERM and signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler
+
+
 @pytest.mark.parametrize('number,code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_imagenet_reading_with_threads_and_dropout_resumes_exactly(record_folder, tmp_path, number, code):
+def test_imagenet_reading_with_threads_and_dropout_resumes_exactly(record_folder, tmp_path, number, code, heard):
     sources = [ImageBatches(RecordFile(str(record_folder / (split + '.rec'))), 10, 16, split == 'train', workers=4,
                             size=32) for split in ('train', 'val')]
     small_fit(small_run(str(tmp_path / 'whole')), *sources, lambda *_: 0.01)

@@ -7,14 +7,14 @@ ASKING = (signal.SIGTERM, signal.SIGINT)
 
 
 class Watch:
-    """signal: the one that has asked to stop, or None."""
+    """signal: the one that has asked to stop, or None. before: {signal: the handler that was there}."""
 
     def __init__(self):
-        self.signal = None
+        self.signal, self.before = None, {}
 
     def note(self, number, _):
         self.signal = signal.Signals(number)
-        for asking in ASKING:
+        for asking in self.before:
             signal.signal(asking, signal.SIG_DFL)
 
 
@@ -29,10 +29,10 @@ def watching():
     if threading.current_thread() is not threading.main_thread():
         yield watch
         return
-    before = {asking: signal.signal(asking, watch.note) for asking in ASKING
-              if signal.getsignal(asking) not in (signal.SIG_IGN, None)}
+    watch.before = {asking: signal.signal(asking, watch.note) for asking in ASKING
+                    if signal.getsignal(asking) not in (signal.SIG_IGN, None)}
     try:
         yield watch
     finally:
-        for asking, handler in before.items():
+        for asking, handler in watch.before.items():
             signal.signal(asking, handler)
