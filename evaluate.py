@@ -69,7 +69,8 @@ def load_data(args, batch_size):
     """The validation batches."""
     if args.dataset != 'imagenet':
         options = {'label_set': args.label_set} if args.dataset == 'cifar100' else {}
-        return load_dataset(args.dataset, batch_size, workers=args.num_workers, data_dir=args.data_dir, **options)[1]
+        return load_dataset(args.dataset, batch_size, workers=args.num_workers, training=False, data_dir=args.data_dir,
+                            **options)[1]
     source = RecordFile(os.path.expanduser(args.rec_val), args.rec_val_idx) if args.use_rec else \
         ImageFolder(args.data_dir, train=False)
     return ImageBatches(source, args.num_classes, batch_size, False, workers=args.num_workers, size=args.input_size,

@@ -25,10 +25,20 @@ def at_least(bound, kind=int):
     """An argparse type: a number that is not below the bound."""
     def number(text):
         value = kind(text)
-        if not value >= bound:
+        if not bound <= value < float('inf'):
             raise argparse.ArgumentTypeError('%s must be at least %s' % (text, bound))
         return value
     number.__name__ = 'number'
+    return number
+
+
+def between(low, high):
+    """An argparse type: a number from low to high."""
+    def number(text):
+        value = float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError('%s must lie between %s and %s' % (text, low, high))
+        return value
     return number
 
 
@@ -54,7 +64,7 @@ def add_network_options(parser):
     group = parser.add_argument_group('network')
     group.add_argument('--act-type', choices=list(ACTIVATIONS), metavar='UNIT',
                        help='the activation unit: %s' % ', '.join(ACTIVATIONS))
-    group.add_argument('--r', type=at_least(1), default=2, help='reduction inside the unit: C channels become C/r')
+    group.add_argument('--r', type=at_least(1), default=2, help='reduction inside ATAC units: C channels become C/r')
     group.add_argument('--act-layers', type=int, choices=range(5),
                        help='how many of the four stages get the unit; the others get relu')
     group.add_argument('--act-order', choices=['bac', 'pre'], default='bac',
@@ -85,8 +95,8 @@ def add_imagenet_data_options(parser):
     group.add_argument('--data-dir', help='folder of train/ and val/ with a folder for each class, or of a small data '
                                           'set (default: ~/.mxnet/datasets/imagenet, or the places the README names)')
     group.add_argument('--input-size', type=at_least(1), default=224, help='size of the image that the network sees')
-    group.add_argument('--crop-ratio', type=positive, default=0.875,
-                       help='of the validation crop to the shorter side of the image, at most 1')
+    group.add_argument('--crop-ratio', type=between(0.1, 1), default=0.875,
+                       help='of the validation crop to the shorter side of the image')
     return group
 
 
@@ -102,7 +112,7 @@ def add_schedule_options(parser, **defaults):
                        help='instead of them: a step every so many epochs')
     group.add_argument('--warmup-epochs', type=at_least(0), default=0, help='epochs of linear warm-up')
     group.add_argument('--warmup-lr', type=at_least(0, float), default=0.0, help='learning rate at its start')
-    group.add_argument('--momentum', type=at_least(0, float), default=0.9, help='Nesterov momentum')
+    group.add_argument('--momentum', type=between(0, 0.9999), default=0.9, help='Nesterov momentum')
     group.add_argument('--wd', type=at_least(0, float), default=0.0001, help='weight decay')
     group.add_argument('--no-wd', action='store_true', help='no weight decay on gamma, beta and bias')
     parser.set_defaults(**defaults)
@@ -117,7 +127,7 @@ def add_objective_options(parser):
     group.add_argument('--teacher', metavar='MODEL', help='distil from this network, of this repository or of GluonCV')
     group.add_argument('--teacher-params', metavar='FILE', help='its weights')
     group.add_argument('--temperature', type=positive, default=20.0, help='softening of its predictions')
-    group.add_argument('--hard-weight', type=at_least(0, float), default=0.5, help='weight of the labels beside it')
+    group.add_argument('--hard-weight', type=between(0, 1), default=0.5, help='weight of the labels beside it')
 
 
 def add_run_options(parser):
@@ -149,9 +159,9 @@ def cifar_network(args, classes):
 def imagenet_network(args):
     """The network of the flags of train_imagenet.py. ValueError if they contradict one another."""
     options = unit_options(args) if args.model in UNIT_MODELS else {}
-    if not options and args.act_type is not None:
-        raise ValueError('%s takes no unit: --act-type %s is for %s'
-                         % (args.model, args.act_type, ', '.join(UNIT_MODELS)))
+    if not options and (args.act_type is not None or args.act_layers is not None or args.use_global):
+        raise ValueError('%s takes no unit: --act-type, --act-layers and --use-global are for %s'
+                         % (args.model, ', '.join(UNIT_MODELS)))
     return get_model(args.model, classes=args.num_classes, last_gamma=args.last_gamma, input_size=args.input_size,
                      **options)
 

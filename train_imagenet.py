@@ -27,6 +27,7 @@ from options import (
     add_objective_options,
     add_run_options,
     add_schedule_options,
+    at_least,
     flags_of,
     imagenet_network,
     objective_of,
@@ -51,7 +52,7 @@ def parse_args(argv=None):
                          batch_help='images a step on each device')
     add_objective_options(parser)
     add_run_options(parser)
-    parser.add_argument('--num-gpus', type=int, default=0, help='number of GPUs (0: the CPU)')
+    parser.add_argument('--num-gpus', type=at_least(0), default=0, help='number of GPUs (0: the CPU)')
     return parser.parse_args(argv)
 
 

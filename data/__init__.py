@@ -16,12 +16,15 @@ DATASETS = {
 }
 
 
-def load_dataset(name, batch_size, seed=0, workers=0, **options):
-    """(training, validation) batches of a data set of DATASETS; options: data_dir, and label_set for cifar100."""
+def load_dataset(name, batch_size, seed=0, workers=0, training=True, **options):
+    """(training, validation) batches of a data set of DATASETS, or (None, validation) where nothing is to be trained.
+
+    options: data_dir, and label_set for cifar100.
+    """
     if name not in DATASETS:
         raise ValueError('unknown data set %r; there are %s' % (name, ', '.join(DATASETS)))
     dataset = DATASETS[name]
     train, test = dataset.load(**options)
     shape = dataset.classes, dataset.mean, dataset.std, batch_size
-    return (ArrayBatches(*train, *shape, train=True, seed=seed, workers=workers),
+    return (ArrayBatches(*train, *shape, train=True, seed=seed, workers=workers) if training else None,
             ArrayBatches(*test, *shape, train=False, workers=workers))

@@ -37,11 +37,20 @@ def main(argv=None):
     from data.imagenet import RecordFile
     parser = argparse.ArgumentParser(description='Write a checksum for every record beside RecordIO files.')
     parser.add_argument('rec', nargs='+')
-    for rec in parser.parse_args(argv).rec:
-        source = RecordFile(rec, sealed=False)
-        with open(seal_path(rec) + '.new', 'w') as file:
-            file.writelines(checksum(source.content(row)) + '\n' for row in range(len(source)))
-        os.replace(seal_path(rec) + '.new', seal_path(rec))
+    try:
+        for rec in parser.parse_args(argv).rec:
+            print('%s: %d records' % (seal_path(rec), seal(RecordFile(rec, sealed=False))))
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
+
+
+def seal(source):
+    """Write the checksums of a RecordFile beside it; returns how many records there are."""
+    path = seal_path(source.path)
+    with open(path + '.new', 'w') as file:
+        file.writelines(checksum(source.content(row)) + '\n' for row in range(len(source)))
+    os.replace(path + '.new', path)
+    return len(source)
 
 
 if __name__ == '__main__':

@@ -32,7 +32,8 @@ __all__ = ['ACTIVATIONS', 'MODELS', 'get_model']
 
 
 def get_model(name, **options):
-    """Build a network by name, not initialised; ValueError for a name that is not there or an option out of range.
+    """Build a network by name, not initialised; ValueError for a name that is not there or an option out of range,
+    TypeError for an option that the network does not have.
 
     get_model('atac_resnet50_v1b', act_type='ChaATAC', r=2, act_layers=2, classes=1000, last_gamma=False)
     get_model('resnet50_v1b', classes=1000, last_gamma=False)

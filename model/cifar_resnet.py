@@ -43,15 +43,15 @@ class DataNorm(nn.BatchNorm):
     """BatchNorm without scale and shift of the data themselves, and a weight that hangs on it.
 
     On a CPU MXNet updates running statistics in the backward pass alone. A BatchNorm without parameters that is fed by
-    data is no part of that pass, and would keep mean 0 and variance 1 for ever. Two zeros make it one: through the
-    first it depends on a parameter, through the second the loss depends on it.
+    data is no part of that pass, and would keep mean 0 and variance 1 for ever. Adding two zeros makes it one: the
+    first lets its gamma (which counts as 1 without scale) depend on the weight, the second lets the loss depend on it.
     """
 
     def __init__(self, **kwargs):
         super().__init__(scale=False, center=False, **kwargs)
 
     def hybrid_forward(self, F, x, weight, gamma, beta, running_mean, running_var):
-        gamma = F.broadcast_add(gamma, 0 * F.sum(weight))
+        gamma = F.broadcast_add(gamma, F.cast(0 * F.sum(weight), 'float32'))  # gamma stays so in a float16 network
         x = F.BatchNorm(x, gamma, beta, running_mean, running_var, name='fwd', **self._kwargs)
         return F.BlockGrad(x), F.broadcast_add(weight, 0 * F.slice(x, begin=(0, 0, 0, 0), end=(1, 1, 1, 1)))
 

@@ -1,4 +1,4 @@
-"""Parameters and multiply-adds of any network, layer by layer, from its symbolic graph: no data, no forward pass.
+"""Parameters and multiply-adds of a network, layer by layer, from its symbolic graph: no data, no forward pass.
 
     python -m model.complexity [--json] [--markdown]                           every named network and unit
     python -m model.complexity --model NAME [--input-size N] [--batch N]       one of them, layer by layer
@@ -106,9 +106,10 @@ def summary(net, input_shape):
 
 
 def facts(name, net, input_shape):
-    """What --json prints of a network: its counts beside the published ones, if there are any."""
+    """What --json prints of a network: its counts, and at one image of 224x224 the published ones if there are any."""
     from model.published import PUBLISHED
-    rows, (total, trainable), row = layers(net, input_shape), parameters(net), PUBLISHED.get(name)
+    rows, (total, trainable) = layers(net, input_shape), parameters(net)
+    row = PUBLISHED.get(name) if tuple(input_shape) == (1, 3, 224, 224) else None
     return {'name': name, 'parameters': total, 'trainable_parameters': trainable, 'macs': sum(row.macs for row in rows),
             'published_gflops': row and row.gflops, 'published_parameters': row and row.parameters * 1e6,
             'gflops_by_published_rule': row and row.rule(rows) / 1e9,
@@ -170,7 +171,7 @@ def main(argv=None):
     parser.add_argument('--json', action='store_true', help='a list of objects')
     parser.add_argument('--markdown', action='store_true', help='the table as Markdown')
     args = parser.parse_args(argv)
-    if min(args.batch, args.input_size or 1) < 1:
+    if args.batch < 1 or args.input_size is not None and args.input_size < 1:
         parser.error('--batch and --input-size must be at least 1')
     if args.model is None:
         found = list(every_fact(args.input_size, args.batch))

@@ -1,8 +1,8 @@
 """Gates of the residual branch: what SE and GE put behind its last BatchNorm, before the addition.
 
-    X' = X * g(X)            X, X': (N, C, H, W), g: (N, C, 1, 1) in (0, 1)
+    X' = X * g(X)            X, X': (N, C, H, W), g: (N, C, 1, 1) or, for a local gate, (N, C, H, W), in (0, 1)
 
-They are plugs of the ImageNet host: `gate(channels) -> HybridBlock`.
+They are plugs: `gate(channels, extent) -> HybridBlock` of the ImageNet host, `gate(channels)` of the CIFAR host.
 """
 import mxnet as mx
 from mxnet.gluon import nn

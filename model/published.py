@@ -22,7 +22,8 @@ def with_pooling(rows):
 
 def dense_doubled(rows):
     """The authors' flops.py: a dense layer counts 2 in * out - in + out, everything else its multiply-adds."""
-    return sum(2 * row.macs - row.inputs + row.output_shape[-1] if row.op == 'FullyConnected' else row.macs
+    return sum(2 * row.macs + row.output_shape[0] * (row.output_shape[-1] - row.inputs)
+               if row.op == 'FullyConnected' else row.macs
                for row in rows)
 
 
@@ -44,6 +45,7 @@ def every_neighbour(rows):
         elif 'relative' in row.name:
             continue
         elif row.name.endswith('stem0_value'):
+            # 3 inputs and 4 matrices: 4 times the multiply-adds of one, and 4 shares for each of its outputs.
             total += 4 * row.macs + 4 * row.macs // 3
         else:
             total += row.macs

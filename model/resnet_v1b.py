@@ -31,8 +31,9 @@ def conv3x3(channels, stride=1, dilation=1, extent=None):
 class Bottleneck(HybridBlock):
     """relu(shortcut(x) + gate(BN(W3 act(BN(spatial(act(BN(W1 x))))))).   (N, in_channels, H, W) -> (N, 4C, H/s, W/s)
 
-    act(channels), spatial(channels, stride, dilation), gate(channels) or None, norm(channels): what the blocks are made
-    by. downsample: the projection of the shortcut, or None. v1: the stride stands in the first 1x1 convolution.
+    act(channels), spatial(channels, stride, dilation), gate(channels) or None, norm(channels): what makes the blocks,
+    with the extents already in place. downsample: the projection of the shortcut, or None.
+    v1: the stride stands in the first 1x1 convolution.
     """
 
     def __init__(self, in_channels, channels, stride, dilation, act, spatial, gate, norm, last_gamma, v1, downsample,
@@ -83,13 +84,15 @@ class ResNetV1b(HybridBlock):
             raise ValueError('layers=%s must be four numbers of at least 1' % (list(layers),))
         if not 0 <= final_drop < 1:
             raise ValueError('final_drop=%s must lie in [0, 1)' % (final_drop,))
+        if stem and deep_stem:
+            raise ValueError('deep_stem is a stem of its own: this network has another')
         self._norm = lambda channels, **extra: norm_layer(in_channels=channels, **{**(norm_kwargs or {}), **extra})
         self._bottleneck = partial(Bottleneck, norm=self._norm, last_gamma=last_gamma, v1=v1)
         self._avg_down, self._input_size = avg_down, input_size if fixed_input else None
         strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
         with self.name_scope():
             self.stem = stem and stem()
-            in_channels = 2 * stem_width if deep_stem else 64
+            in_channels = 2 * stem_width if deep_stem else 64  # another stem makes 64 as well
             if stem is None:
                 self.conv1 = self._deep_stem(stem_width) if deep_stem else nn.Conv2D(
                     64, 7, strides=2, padding=3, use_bias=False, in_channels=3)
@@ -150,8 +153,9 @@ class ResNetV1b(HybridBlock):
         return self.fc(x)
 
 
-def resnet_v1b(layers, act_type='ChaATAC', act_layers=2, act_order='bac', replace_act='relu', r=2, use_relu=True,
-               use_global=False, kernel_size=3, dilation=1, norm_layer=nn.BatchNorm, norm_kwargs=None, **host_options):
+def resnet_v1b(layers=DEPTHS[50], act_type='ChaATAC', act_layers=2, act_order='bac', replace_act='relu', r=2,
+               use_relu=True, use_global=False, kernel_size=3, dilation=1, norm_layer=nn.BatchNorm, norm_kwargs=None,
+               **host_options):
     """ResNet-v1b with a named unit in the activations of its last (act_order 'bac') or first ('pre') act_layers stages.
 
     layers: blocks per stage. r, use_relu, use_global, kernel_size, dilation: of the unit (model.activation).

@@ -13,8 +13,9 @@ import cv2
 import mxnet as mx
 import numpy as np
 
-from data import seal
 from data.fashion_mnist import load_mini
+from data.imagenet import RecordFile
+from data.seal import seal
 
 
 def write(folder, size=64, train=640, val=160, folders=True):
@@ -32,7 +33,7 @@ def write(folder, size=64, train=640, val=160, folders=True):
                 with open(os.path.join(place, '%05d.jpg' % row), 'wb') as file:
                     file.write(jpeg)
         records.close()
-        seal.main([os.path.join(folder, split + '.rec')])
+        seal(RecordFile(os.path.join(folder, split + '.rec'), sealed=False))
 
 
 if __name__ == '__main__':

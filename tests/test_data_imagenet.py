@@ -5,6 +5,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from data import seal
 from data.augment import colour_map, generator, random_resized_box
 from data.imagenet import MEAN, STD, ImageBatches, ImageFolder, RecordFile, folder_sources, validation_view
 from tests import records
@@ -192,5 +193,8 @@ def test_a_sealed_file_tells_a_flipped_bit_and_a_short_index(tmp_path):
         whole_epoch(ImageBatches(RecordFile(rec), 10, 7, False, size=32))
     index = tmp_path / 'train.idx'
     index.write_text(''.join(index.read_text().splitlines(True)[:-1]))
+    with pytest.raises(SystemExit) as leaving:
+        seal.main([str(tmp_path / 'absent.rec')])
+    assert leaving.value.code == 2
     with pytest.raises(ValueError, match='train.crc32 holds 20 checksums and the index of .*train.rec 19 records'):
         RecordFile(str(tmp_path / 'train.rec'))

@@ -106,8 +106,9 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(cifar_flags, tmp
     epochs = [[json.loads(line) for line in open(str(tmp_path / (name + '.jsonl')))] for name in ('run', 'split')]
     for one, other in zip(*epochs):
         assert {**one, 'seconds': 0, 'images_per_second': 0} == {**other, 'seconds': 0, 'images_per_second': 0}
-    # The number of epochs may grow; a finished run that is resumed says so and leaves.
-    assert train_cifar.main(split + ['--resume'])['last'] is None
+    # A finished run that is resumed has its two last lines once more, and nothing else.
+    assert train_cifar.main(split + ['--resume'])['last']['epoch'] == 1
+    assert (tmp_path / 'split.log').read_text().count('Last epoch: 1') == 1
 
 
 @pytest.mark.parametrize('flags', [['--mode', 'imperative'], ['--mixup', '--label-smoothing', '--num-epochs', '1'],
@@ -219,7 +220,10 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
             (['--lr-decay-epoch', '5,3'], 'is not in ascending order'), (['--batch-size', '151'], 'larger than'),
             (['--data-dir', '/absent'], '/absent/train-images'), (['--gpus', 'x'], 'not a list of numbers'),
             (['--save-dir', '/dev/null/x'], 'Not a directory'), (['--logging-file', '/dev/null/x'], '/dev/null'),
-            (['--warmup-epochs', '2'], 'warm-up epochs must be fewer'), (['--teacher', 'x'], 'go together'),
+            (['--warmup-epochs', '2'], 'warm-up epochs must be fewer'), (['--wd', 'inf'], 'must be at least 0'),
+            (['--num-epochs', '1', '--batch-size', '100'], 'over a single step is no schedule'),
+            (['--gpus', '-1'], 'ids are not negative'), (['--hard-weight', '2'], 'between 0 and 1'),
+            (['--teacher', 'x'], 'go together'),
             (['--teacher', 'x', '--teacher-params', 'y'], "unknown teacher 'x'"), (['--lr', 'nan'], 'must be positive'),
             (['--model', 'se', '--act-type', 'relu'], '--act-type relu does not go with it'),
             (['--dtype', 'float16'], 'float16 needs a GPU')):
@@ -228,6 +232,8 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
     imagenet = imagenet_flags(record_folder, tmp_path)
     for flags, sentence in ((['--rec-train', '/absent.rec'], '/absent.rec'),
                             (['--model', 'se_resnet50', '--act-type', 'relu'], 'se_resnet50 takes no unit'),
+                            (['--num-gpus', '-1'], '-1 must be at least 0'),
+                            (['--crop-ratio', '0'], 'must lie between'),
                             (['--model', 'x'], "invalid choice: 'x'"), (['--num-gpus', '1'], '1 GPUs asked'),
                             (['--num-classes', '3'], 'is out of range: there are 3 classes')):
         assert sentence in refused(train_imagenet.main, *imagenet, *flags), flags
@@ -241,7 +247,14 @@ def test_nothing_is_written_over(cifar_flags, tmp_path, capsys, monkeypatch):
     other = cifar_flags + ['--resume', '--lr', '0.1', '--seed', '3']
     assert 'lr was 0.05 and is 0.1; ' in refusal(train_cifar.main, other, capsys, monkeypatch)
     elsewhere = cifar_flags + ['--save-dir', str(tmp_path / 'other')]
-    assert 'run.log exists and its checkpoint' in refusal(train_cifar.main, elsewhere, capsys, monkeypatch)
+    for more in ([], ['--resume']):
+        sentence = refusal(train_cifar.main, elsewhere + more, capsys, monkeypatch)
+        assert 'run.log exists and is not of a run in' in sentence
+    (tmp_path / 'mine.jsonl').write_text('keep me')
+    for path, sentence in (('mine.log', 'mine.jsonl exists'), ('new.jsonl', 'must be a file that does not end in')):
+        flags = cifar_flags + ['--save-dir', str(tmp_path / 'other'), '--logging-file', str(tmp_path / path)]
+        assert sentence in refusal(train_cifar.main, flags, capsys, monkeypatch)
+    assert (tmp_path / 'mine.jsonl').read_text() == 'keep me'
     assert before == {name: (tmp_path / 'run' / name).read_bytes() for name in os.listdir(str(tmp_path / 'run'))}
     assert log == (tmp_path / 'run.log').read_bytes()
 

@@ -236,6 +236,15 @@ def test_float16_networks_keep_batchnorm_and_master_weights_in_float32():
     assert momentum.dtype == master.dtype == np.float32
 
 
+@pytest.mark.parametrize('name', ['cifar_resnet', 'ge_cifar_resnet', 'atac_resnet50_v1b', 'fa_resnet50', 'aa_resnet50'])
+def test_float16_graphs_have_consistent_types(name):
+    """By inference alone, as no CPU computes in float16."""
+    net = get_model(name)
+    net.cast('float16')
+    kinds, outputs, running = net(mx.sym.var('data', dtype='float16')).infer_type(data='float16')
+    assert outputs == [np.float16] and np.float16 in kinds and set(running) == {np.float32}
+
+
 def numbers_of(epoch):
     return dict(epoch=epoch, lr=0.1, train_loss=1.0, train_error=0.5, val_top1_error=0.4, val_top5_error=0.1,
                 images_per_second=10.0, seconds=1.0)

@@ -51,8 +51,8 @@ def set_weights(net, arrays, path, devices=None):
     parameters = net._collect_params_with_prefix()
     missing, extra = parameters.keys() - arrays.keys(), arrays.keys() - parameters.keys()
     if missing or extra:
-        raise ValueError('%s is of another architecture: it lacks %s; it has besides %s'
-                         % (path, _some(missing), _some(extra)))
+        parts = ['it lacks ' + _some(missing)] * bool(missing) + ['it has besides ' + _some(extra)] * bool(extra)
+        raise ValueError('%s is of another architecture: %s' % (path, '; '.join(parts)))
     differing = [name for name, parameter in parameters.items() if not _fits(parameter.shape, arrays[name].shape)]
     if differing:
         raise ValueError('%s is of another architecture: other shapes than the network have %s'

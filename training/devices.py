@@ -18,14 +18,15 @@ def devices_by_id(gpus, dtype='float32'):
     except ValueError:
         raise ValueError('--gpus %s is not a list of numbers such as 0,1' % gpus) from None
     found = mx.context.num_gpus()
+    if any(gpu < 0 for gpu in ids) or len(set(ids)) < len(ids):
+        raise ValueError('--gpus %s: ids are not negative, and each stands once' % gpus)
     if dtype == 'float16' and not (ids and found):
         raise ValueError(FLOAT16)
     if ids and not found:
         LOG.warning('GPU %s was asked for and none was found: running on the CPU', gpus)
         return [mx.cpu()]
-    if any(not 0 <= gpu < found for gpu in ids) or len(set(ids)) < len(ids):
-        raise ValueError('--gpus %s: %d GPUs were found, so each id must be below %d and stand once'
-                         % (gpus, found, found))
+    if any(gpu >= found for gpu in ids):
+        raise ValueError('--gpus %s: %d GPUs were found, so each id must be below %d' % (gpus, found, found))
     return [mx.gpu(gpu) for gpu in ids] or [mx.cpu()]
 
 

@@ -15,7 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from training import checkpoint
 from training.lock import locked
 from training.loop import evaluate, nothing_yet, renew_weights, train_epoch
-from training.runlog import RunLog
+from training.runlog import RunLog, logged_options, numbers_path
 from training.signals import watching
 
 LOG = logging.getLogger(__name__)
@@ -43,11 +43,9 @@ def prepare(run, net, trainer):
     Raises ValueError if there is a checkpoint and the run is not to be resumed, or if its options differ.
     """
     if not checkpoint.exists(run.save_dir):
+        refuse_foreign_log(run)
         if run.resume:
             LOG.warning('there is nothing to resume in %s: starting at epoch 0', run.save_dir)
-        elif os.path.exists(run.logging_file):
-            raise ValueError('the log %s exists and its checkpoint %s does not: remove it or choose another '
-                             '--logging-file' % (run.logging_file, run.save_dir))
         return {'epoch': -1, 'within': None, 'best': None, 'last': None}
     if not run.resume:
         raise ValueError('%s holds a checkpoint: go on with it by --resume, or choose another --save-dir'
@@ -60,6 +58,15 @@ def prepare(run, net, trainer):
     checkpoint.set_weights(net, arrays['params'], os.path.join(run.save_dir, 'last.params'))
     checkpoint.set_trainer_arrays(trainer, arrays['states'])
     return {name: facts[name] for name in ('epoch', 'within', 'best', 'last')}
+
+
+def refuse_foreign_log(run):
+    """ValueError if a run that begins would write over a file, other than the log of its own first try."""
+    for path in (run.logging_file, numbers_path(run.logging_file)):
+        own = run.resume and logged_options(run.logging_file).get('save_dir', '') == run.options.get('save_dir')
+        if os.path.exists(path) and not own:
+            raise ValueError('%s exists and is not of a run in %s: choose another --logging-file, or remove it'
+                             % (path, run.save_dir))
 
 
 def refuse_differences(before, now, folder):
@@ -139,7 +146,7 @@ def fit(run, net, trainer, train, validation, lr_at, objective, devices, dtype='
     run = run._replace(options=dict(run.options, train_images=train.images, validation_images=validation.images))
     with locked(run.save_dir), watching() as watch:
         facts = prepare(run, net, trainer)
-        begin, numbers = facts['epoch'] + 1, None
+        begin, numbers = facts['epoch'] + 1, facts['last']
         log = RunLog(run.logging_file, begin, facts['within']['batches'] if facts['within'] else 0)
         keeper = Keeper(run, log, net, trainer, watch, facts)
         try:

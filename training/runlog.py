@@ -36,7 +36,7 @@ class RunLog:
     """
 
     def __init__(self, path, first_epoch=0, first_batch=0):
-        self.path, self.numbers_path = path, os.path.splitext(path)[0] + '.jsonl'
+        self.path, self.numbers_path = path, numbers_path(path)
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         begin = (first_epoch, first_batch)
         if begin > (0, 0):
@@ -85,6 +85,25 @@ class RunLog:
                 handler.close() if isinstance(handler, LogFile) else handler.flush()
 
 
+def numbers_path(path):
+    """Where the numbers of a log go. ValueError if that is the log itself."""
+    numbers = os.path.splitext(path)[0] + '.jsonl'
+    if numbers == path or os.path.isdir(path):
+        raise ValueError('the log cannot be %s: it must be a file that does not end in .jsonl' % path)
+    return numbers
+
+
+def logged_options(path):
+    """The options in the header of a log, {} if it has none."""
+    if os.path.exists(path):
+        with open(path, errors='surrogateescape') as file:
+            for line in file:
+                if line[TIME_STAMP:].startswith('Options: {'):
+                    with suppress(ValueError):
+                        return json.loads(line[TIME_STAMP + len('Options: '):])
+    return {}
+
+
 def commit():
     """The commit of this repository, or 'unknown'."""
     try:
@@ -100,9 +119,9 @@ def _keep(path, wanted):
     """Rewrite a file with the lines that are wanted, atomically; a line that was cut in the middle is not."""
     if not os.path.exists(path):
         return
-    with open(path) as file:
+    with open(path, errors='surrogateescape') as file:
         lines = [line for line in file if line.endswith('\n') and wanted(line)]
-    with open(path + '.new', 'w') as file:
+    with open(path + '.new', 'w', errors='surrogateescape') as file:
         file.writelines(lines)
         file.flush()
         os.fsync(file.fileno())

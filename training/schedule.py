@@ -21,6 +21,9 @@ def learning_rate(mode, lr, num_epochs, images, batch_size, warmup_epochs=0, war
     if not 0 <= warmup_epochs < num_epochs:
         raise ValueError('%d warm-up epochs must be fewer than the %d epochs of the run' % (warmup_epochs, num_epochs))
     steps = images // batch_size
+    if mode != 'step' and (num_epochs - warmup_epochs) * steps < 2 or warmup_epochs and warmup_epochs * steps < 2:
+        raise ValueError('%s, or a warm-up, over a single step is no schedule: use more epochs, smaller batches or '
+                         '--lr-mode step' % mode)
     parts = [LRScheduler('linear', base_lr=warmup_lr, target_lr=lr, nepochs=warmup_epochs, iters_per_epoch=steps)] \
         if warmup_epochs else []
     if mode == 'step':
