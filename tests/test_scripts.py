@@ -250,6 +250,12 @@ def test_nothing_is_written_over(cifar_flags, tmp_path, capsys, monkeypatch):
     for more in ([], ['--resume']):
         sentence = refusal(train_cifar.main, elsewhere + more, capsys, monkeypatch)
         assert 'run.log exists and is not of a run in' in sentence
+    at = cifar_flags.index('--save-dir')  # without a folder: that of another seed is another one
+    unnamed = cifar_flags[:at] + cifar_flags[at + 2:] + ['--resume', '--seed', '3']
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'run.log').write_text(log.decode().replace('"save_dir": "%s"' % (tmp_path / 'run'), '"save_dir": null'))
+    assert 'run.log exists and is not of a run in' in refusal(train_cifar.main, unnamed, capsys, monkeypatch)
+    (tmp_path / 'run.log').write_bytes(log)
     (tmp_path / 'mine.jsonl').write_text('keep me')
     for path, sentence in (('mine.log', 'mine.jsonl exists'), ('new.jsonl', 'must be a file that does not end in')):
         flags = cifar_flags + ['--save-dir', str(tmp_path / 'other'), '--logging-file', str(tmp_path / path)]

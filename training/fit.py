@@ -62,8 +62,11 @@ def prepare(run, net, trainer):
 
 def refuse_foreign_log(run):
     """ValueError if a run that begins would write over a file, other than the log of its own first try."""
-    for path in (run.logging_file, numbers_path(run.logging_file)):
-        own = run.resume and logged_options(run.logging_file).get('save_dir', '') == run.options.get('save_dir')
+    paths, logged = (run.logging_file, numbers_path(run.logging_file)), logged_options(run.logging_file)
+    # A folder by default is named None in the options, so the others must say whether it is the same.
+    own = run.resume and all(name in logged and logged[name] == value for name, value in run.options.items()
+                             if name == 'save_dir' or name not in FREE_OPTIONS)
+    for path in paths:
         if os.path.exists(path) and not own:
             raise ValueError('%s exists and is not of a run in %s: choose another --logging-file, or remove it'
                              % (path, run.save_dir))
