@@ -11,6 +11,7 @@ from tools.launch.guard import die_with_parent
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LIMIT = 100   # seconds that a job may take
 LEAVING = 10  # seconds that servers may take to leave after the workers
+HERE = ('127.0.0.1', [])
 SERVE = [sys.executable, '-W', 'ignore', '-c', 'import runtime, mxnet']  # with its role, this returns when all is done
 
 
@@ -33,25 +34,25 @@ class Job:
 
     with Job(2, command, folder) as job: codes = job.wait()
 
-    inside: {worker: (address, [words in front of its command])} for those that live elsewhere.
+    home: (address, [words in front of a command]) of all but those that live elsewhere, inside: {worker: the same}.
     """
 
-    def __init__(self, workers, command, folder, address='127.0.0.1', inside=None):
+    def __init__(self, workers, command, folder, home=HERE, inside=None):
         os.makedirs(folder, exist_ok=True)
         clean = {name: value for name, value in os.environ.items() if not name.startswith(('DMLC_', 'PS_'))}
-        self.environment = dict(clean, OMP_NUM_THREADS='1', PYTHONPATH=ROOT, DMLC_PS_ROOT_URI=address,
+        self.environment = dict(clean, OMP_NUM_THREADS='1', PYTHONPATH=ROOT, DMLC_PS_ROOT_URI=home[0],
                                 DMLC_PS_ROOT_PORT=str(free_port()), DMLC_NUM_SERVER='1', DMLC_NUM_WORKER=str(workers))
         self.folder, self.end = folder, time.time() + LIMIT
-        self.others = [self._start(role, SERVE, address) for role in ('scheduler', 'server')]
+        self.others = [self._start(role, SERVE, home) for role in ('scheduler', 'server')]
         self.workers = []
         for number in range(workers):
-            place, words = (inside or {}).get(number, (address, []))
-            self.workers.append(self._start('worker', words + command, place, number))
+            self.workers.append(self._start('worker', command, (inside or {}).get(number, home), number))
 
-    def _start(self, role, command, address, number=''):
+    def _start(self, role, command, place, number=''):
+        address, words = place
         environment = dict(self.environment, DMLC_ROLE=role, DMLC_NODE_HOST=address, DMLC_WORKER_ID=str(number))
         with open(self.path(role, number, 'out'), 'w') as out, open(self.path(role, number, 'err'), 'w') as error:
-            return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=error,
+            return subprocess.Popen(words + command, cwd=ROOT, env=environment, stdout=out, stderr=error,
                                     start_new_session=True, preexec_fn=die_with_parent)
 
     def path(self, role, number, kind):

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from tests.dist import worker
 from tests.dist.jobs import LIMIT, ROOT, Job, train_cifar
 from tests.faults import runs
+from tools.scaling.hosts import cut, hosts
 from training import checkpoint
 from training.distributed import STALLED
 
@@ -198,48 +199,21 @@ def slow_worker(bench):
     return 1, codes == [0, 0] and runs.equal(bench.whole, runs.outcome(folder))
 
 
-@contextmanager
-def host():
-    """A network namespace as another host: (its address, words before a command there, ours, name of the link).
-
-    None where this machine allows none.
-    """
-    name, subnet = 'atac%d' % os.getpid(), '10.213.%d' % (os.getpid() % 250)
-    there, here = subnet + '.2', subnet + '.1'
-    commands = ['ip netns add ' + name, 'ip link add %s type veth peer name eth0 netns %s' % (name, name),
-                'ip addr add %s/24 dev %s' % (here, name), 'ip link set %s up' % name,
-                'ip -n %s addr add %s/24 dev eth0' % (name, there), 'ip -n %s link set eth0 up' % name,
-                'ip -n %s link set lo up' % name]
-    try:
-        try:
-            for command in commands:
-                subprocess.run(command.split(), check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            yield None
-            return
-        yield there, ['ip', 'netns', 'exec', name], here, name
-    finally:
-        for command in ('ip link del ' + name, 'ip netns del ' + name):
-            try:
-                subprocess.run(command.split(), capture_output=True)
-            except OSError:
-                break
-
-
 def link_cut(bench):
     """A worker on another host, first undisturbed, then with its link cut: all give up, and the job goes on later."""
-    with host() as other:
-        if other is None:
+    with ExitStack() as stack:
+        try:
+            here, there = stack.enter_context(hosts(2))
+        except OSError:
             return 0, 0
-        there, words, here, link = other
-        elsewhere = dict(address=here, inside={1: (there, words)})
+        elsewhere = dict(home=here[:2], inside={1: there[:2]})
         folder = bench.place()
         with bench.job(2, folder, '--save-every-steps', 2, **elsewhere) as job:
             undisturbed = job.wait() == [0, 0] and job.left() and runs.equal(bench.whole, runs.outcome(folder))
         folder = bench.place()
         with bench.job(2, folder, *PATIENT, **elsewhere) as job:
             bench.begun(job)
-            subprocess.run(['ip', 'link', 'set', link, 'down'], check=True)
+            cut(there)
             gave_up = stalled(job)
         return 2, undisturbed + (gave_up and bench.goes_on(folder))
 

@@ -1,0 +1,84 @@
+"""The model of scaling: its bytes counted one by one, its fit, and that the document shows what the tool prints."""
+import os
+
+import pytest
+
+from model import complexity, get_model
+from tools.scaling import cost, draw, measure
+from tools.scaling.__main__ import main
+from tools.scaling.cost import Fitted, Gradient, Step, Sum
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+MEASURED = os.path.join(ROOT, 'logs', 'scaling.json')
+SOME = Gradient(2.5e7, 1e8)
+
+
+@pytest.mark.parametrize('workers', [2, 3, 4, 8])
+@pytest.mark.parametrize('servers', [1, 2, 3, 4, 8])
+def test_the_busiest_link_carries_what_is_counted_host_by_host(workers, servers):
+    if servers <= workers:
+        sent, received = [0] * workers, [0] * workers
+        for worker in range(workers):
+            for server in range(servers):  # lives on the host of this number
+                if server != worker:
+                    sent[worker] += 1 / servers
+                    received[server] += 1 / servers  # its part of the gradient
+                    sent[server] += 1 / servers
+                    received[worker] += 1 / servers  # its part of the sum
+        assert cost.busiest_link(1, workers, 1 / servers) == pytest.approx(max(sent + received))
+
+
+def test_one_host_sums_without_a_link():
+    assert cost.busiest_link(100, 1, 1.0) == 0
+    found = cost.predict(Fitted(1.0, 1e-9, 0.5), SOME, 1, 8, 0, 0, 128, 64)
+    assert found == (8, 0, 2.0, 512.0, 1.0, 'computing')
+
+
+def test_the_bytes_are_those_of_the_trainable_parameters():
+    trainable = complexity.parameters(get_model('atac_resnet50_v1b'))[1]
+    assert cost.whole_gradient() == (trainable, 4 * trainable) == (27934760, 111739040)
+    normalised = sum(parameter.shape[0] for name, parameter in get_model('atac_resnet50_v1b').collect_params().items()
+                     if 'batchnorm' in name and name.endswith(('gamma', 'beta')) and parameter.grad_req != 'null')
+    assert cost.whole_gradient('float16').bytes == 2 * trainable + 2 * normalised
+
+
+def test_the_fullest_server_has_at_least_its_share():
+    assert cost.fullest_server(1) == 1
+    assert 1 / 2 < cost.fullest_server(2) < 0.53
+    assert cost.fullest_server(64) > 1.9 / 64              # whole arrays on single servers
+    assert cost.fullest_server(64, bound=1) == pytest.approx(1 / 64)
+
+
+def test_the_fit_finds_the_numbers_that_made_the_times():
+    truth, cores = Fitted(1.1, 2e-9, 0.3), 2
+    jobs = [(2, 1, 5e7), (3, 3, 5e7), (4, 2, 1e8), (2, 1, None), (3, 3, None)]
+    sums = [Sum(*job, cost.sum_seconds(truth, SOME, job[0], cost.fullest_server(job[1]), job[2], cores))
+            for job in jobs]
+    steps = [Step(*one[:3], cost.step_seconds(truth, 2.0, one.seconds), 2.0, one.seconds) for one in sums[:2]]
+    assert cost.fit(SOME, sums, steps, cores) == pytest.approx(truth)
+
+
+def test_what_a_step_waits_for():
+    slow_link, slow_server = Fitted(1.0, 1e-12, 0.2), Fitted(1.0, 1e-6, 0.2)
+    assert cost.predict(slow_link, SOME, 8, 8, 8, 1e8, 128, 1000).limit == 'links'
+    assert cost.predict(slow_server, SOME, 8, 8, 8, 1e8, 128, 1000).limit == 'servers'
+    assert cost.predict(slow_link, SOME, 8, 8, 8, 1e12, 128, 1000).limit == 'computing'
+
+
+def test_the_document_has_what_the_tool_prints(tmp_path, capsys):
+    out = str(tmp_path / 'scaling.png')
+    main(['draw', MEASURED, '--out', out])
+    with open(os.path.join(ROOT, 'docs', 'scaling.md')) as file:
+        document = file.read()
+    printed = capsys.readouterr().out.strip().splitlines()
+    assert len(printed) > 30 and [line for line in printed if line not in document.splitlines()] == []
+    assert os.path.getsize(out) > 10000
+
+
+def test_bad_files_are_said(tmp_path):
+    other = tmp_path / 'other.json'
+    other.write_text('{"sums": 1}')
+    with pytest.raises(ValueError, match='is not what'):
+        draw.read(str(other))
+    with pytest.raises(ValueError, match='exists'):
+        measure.measure(str(other))

@@ -1,0 +1,125 @@
+"""What was measured beside the model, and what the model expects of many GPUs: tables and a figure."""
+import json
+import os
+import statistics
+
+from tools import figures
+from tools.launch.job import ROOT
+from tools.scaling.cost import (
+    Gradient,
+    Step,
+    Sum,
+    fit,
+    fullest_server,
+    predict,
+    step_seconds,
+    sum_seconds,
+    whole_gradient,
+)
+
+BENCHMARK = os.path.join(ROOT, 'logs', 'benchmark.json')
+GPU = 471  # images/s of one of the authors' two GPUs: half of the median over the epochs of their log
+GPUS = {"the authors' GPU": GPU, 'one four times as fast': 4 * GPU}
+BATCH, GPUS_A_HOST = 128, 8
+LINKS = {'1 Gbit/s': 1e9 / 8, '10 Gbit/s': 10e9 / 8}
+CASES = [(8, 1), (8, 8), (64, 8), (64, 64)]  # hosts, servers
+SECONDS = ['0.2', '0.5', '1', '2', '5']       # marked on its axes
+HOSTS = [1, 2, 4, 8, 16, 32, 64]             # of the figure
+
+
+def draw(measured, out):
+    """Print the tables, save the figure, and return what was fitted."""
+    figures.may_replace(out)
+    gradient, sums, steps, cores = read(measured)
+    fitted = fit(gradient, sums, steps, cores)
+    print('link %.2f, processing %.2f ns an element, overlap %.2f\n'
+          % (fitted.link, 1e9 * fitted.processing, fitted.overlap))
+    print('\n'.join([*measured_table(fitted, gradient, sums, steps, cores), '', *predicted_table(fitted)]))
+    with figures.look():
+        figures.save(drawn(fitted, gradient, sums, cores), out)
+    return fitted
+
+
+def read(path):
+    """(Gradient, Sums, Steps, cores) of a file of measure(). Raises ValueError if it is none."""
+    try:
+        with open(path) as file:
+            found = json.load(file)
+        return (Gradient(*found['gradient']), [Sum(*row) for row in found['sums']],
+                [Step(*row) for row in found['steps']], found['cores'])
+    except (KeyError, TypeError, ValueError):
+        raise ValueError('%s is not what `python -m tools.scaling measure` writes' % path) from None
+
+
+def speed(rate):
+    return '%g Mbit/s' % (8e-6 * rate) if rate else 'no limit'
+
+
+def modelled(fitted, gradient, one, cores):
+    return sum_seconds(fitted, gradient, one.workers, fullest_server(one.servers), one.rate, cores)
+
+
+def measured_table(fitted, gradient, sums, steps, cores):
+    """Lines of Markdown: each job as measured and as the model has it."""
+    lines = ['| job | workers | servers | links | measured (s) | model (s) | error |', '|---|---|---|---|---|---|---|']
+    rows = [('sum', one, modelled(fitted, gradient, one, cores)) for one in sums]
+    rows += [('step', one, step_seconds(fitted, one.compute, one.sum)) for one in steps]
+    return lines + ['| %s | %d | %d | %s | %.2f | %.2f | %+.0f %% |'
+                    % (what, one.workers, one.servers, speed(one.rate), one.seconds, seconds,
+                       100 * (seconds / one.seconds - 1)) for what, one, seconds in rows]
+
+
+def predicted_table(fitted):
+    """Lines of Markdown: what to expect of many GPUs, and the cores that decode JPEGs for a host of them."""
+    gradient, decoded, alone = whole_gradient('float16'), decoding_rate(), (1, 0, None)
+    cases = [(*case, link) for case in CASES for link in LINKS]
+    lines = ['| GPU | GPUs | links | servers | images/s | of computing alone | waits for | cores a host that decode |',
+             '|---|---|---|---|---|---|---|---|']
+    for name, images_per_second in GPUS.items():
+        for hosts, servers, link in [alone, *cases]:
+            found = predict(fitted, gradient, hosts, GPUS_A_HOST, servers, LINKS.get(link), BATCH, images_per_second)
+            lines.append(line(name, link or '-', found, hosts, decoded))
+    return lines
+
+
+def line(name, link, found, hosts, decoded):
+    return '| %s | %d | %s | %s | %s | %.0f %% | %s | %.1f |' % (
+        name, found.gpus, link, found.servers or '-', format(round(found.images_per_second), ','),
+        100 * found.efficiency, found.limit, found.images_per_second / hosts / decoded)
+
+
+def decoding_rate():
+    """Images/s that a core reads from RecordIO, decodes, crops and flips, in the benchmark of this repository."""
+    with open(BENCHMARK) as file:
+        found = json.load(file)
+    rate = statistics.median(row['images_per_second'] for contest in found['contests'] for row in contest['rows']
+                             if row['contestant'] == 'RecordIO, all cores')
+    return rate / found['machine']['cores']
+
+
+def drawn(fitted, gradient, sums, cores):
+    """The figure: the model beside what was measured, and the efficiency with a server on every host."""
+    figure, ((left, right),) = figures.new_figure(1, 2, 2.6)
+    for number, rate in enumerate(sorted({one.rate for one in sums if one.rate}) + [None]):
+        points = [(one.seconds, modelled(fitted, gradient, one, cores)) for one in sums if one.rate == rate]
+        left.plot(*zip(*points), label='measured, ' + speed(rate), **dict(figures.style(number), linestyle='none'))
+    ends = [min(one.seconds for one in sums) / 1.5, max(one.seconds for one in sums) * 1.5]
+    left.plot(ends, ends, color='0.5', linewidth=0.8)
+    left.set(xscale='log', yscale='log', xlabel='measured (s)', ylabel='model (s)', title='sum of the gradients')
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_ticks([float(text) for text in SECONDS], labels=SECONDS)
+        axis.set_ticks([], minor=True)
+    half, number = whole_gradient('float16'), 3
+    for name, images_per_second in GPUS.items():
+        for link, rate in LINKS.items():
+            found = [predict(fitted, half, hosts, GPUS_A_HOST, hosts, rate, BATCH, images_per_second)
+                     for hosts in HOSTS]
+            right.plot([one.gpus for one in found], [100 * one.efficiency for one in found],
+                       label='%s, %s' % (name, link), **figures.style(number))
+            number += 1
+    right.set_xscale('log', base=2)
+    right.set(xlabel='GPUs, 8 and a server a host', ylabel='of computing alone (%)', ylim=(0, 105),
+              title='predicted, float16', xticks=[GPUS_A_HOST * hosts for hosts in HOSTS],
+              xticklabels=[GPUS_A_HOST * hosts for hosts in HOSTS])
+    figures.add_legend(figure)
+    return figure
