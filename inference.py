@@ -14,10 +14,8 @@ same to the third digit of the cosine).
 """
 import json
 import logging
-import os
 import re
 from collections import Counter
-from contextlib import contextmanager
 
 import runtime  # noqa: F401  (before mxnet)
 
@@ -25,12 +23,13 @@ import mxnet as mx
 import numpy as np
 from mxnet.contrib import amp
 from mxnet.contrib.quantization import quantize_net_v2
-from mxnet.gluon import SymbolBlock, nn
+from mxnet.gluon import SymbolBlock
 
 from data import DATASETS
 from data.pictures import class_names, prepare
 from model import get_model
 from training.checkpoint import load_weights
+from training.precision import check_bfloat16, silence
 
 LOG = logging.getLogger(__name__)
 DTYPES = ('float32', 'bfloat16', 'int8')
@@ -100,7 +99,7 @@ def compiled(net, dtype='float32', calibration=None, calib_mode='naive'):
     Batches may differ in size from call to call. Raises ValueError for what this CPU or the calibration do not allow.
     """
     check_dtype(dtype)
-    with _silence():
+    with silence():
         graph = part_convolutions(net(mx.sym.var('data')))
         if dtype == 'int8':
             ready = _quantised(_block(graph, net), graph, calibration, calib_mode)
@@ -118,24 +117,8 @@ def check_dtype(dtype):
     """ValueError if this CPU does not compute in a dtype; a warning if it does so by detours alone."""
     if dtype not in DTYPES:
         raise ValueError('%s is not for CPUs: there are %s' % (dtype, ', '.join(DTYPES)))
-    if dtype != 'bfloat16':
-        return
-    try:
-        with _silence():
-            _bfloat16_convolution()
-    except mx.base.MXNetError as error:
-        raise ValueError('bfloat16 needs a CPU with AVX-512: this one computes in float32 and int8') from error
-    with open('/proc/cpuinfo') as file:
-        if not re.search(r'\b(avx512_bf16|amx_bf16)\b', file.read()):
-            LOG.warning('this CPU has no instructions for bfloat16: it will be slower than float32')
-
-
-def _bfloat16_convolution():
-    """A small one; oneDNN refuses it where it has no code for the CPU."""
-    convolution = nn.Conv2D(16, 1, in_channels=16)
-    convolution.initialize()
-    block = _block(convolution(mx.sym.var('data')), convolution)
-    amp.convert_hybrid_block(block, 'bfloat16', ctx=mx.cpu())(mx.nd.ones((1, 16, 1, 1))).astype('float32').asnumpy()
+    if dtype == 'bfloat16':
+        check_bfloat16()
 
 
 def _block(symbol, net):
@@ -183,19 +166,6 @@ def _quantised(block, graph, calibration, mode):
                            exclude_layers=_operators(graph, 'Convolution')[:1], exclude_operators=list(FLOAT32),
                            calib_data=mx.io.NDArrayIter(np.asarray(calibration, 'float32'), batch_size=batch_size),
                            calib_mode=mode, ctx=mx.cpu())
-
-
-@contextmanager
-def _silence():
-    """Drop what MXNet's C++ writes to the standard error meanwhile: a line for each layer, errors being exceptions."""
-    kept = os.dup(2)
-    try:
-        with open(os.devnull, 'wb') as nowhere:
-            os.dup2(nowhere.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def check_batch(net, shape):

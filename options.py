@@ -140,8 +140,9 @@ def add_run_options(parser):
     group = parser.add_argument_group('run')
     group.add_argument('--mode', choices=['hybrid', 'imperative'], default='hybrid',
                        help='compile the network, or run it operator by operator')
-    group.add_argument('--dtype', choices=['float32', 'float16'], default='float32',
-                       help='float16 needs a GPU; master weights, BatchNorm and loss stay float32')
+    group.add_argument('--dtype', choices=['float32', 'float16', 'bfloat16'], default='float32',
+                       help='float16 needs a GPU; master weights, BatchNorm and loss stay float32. bfloat16 needs a '
+                            'CPU with AVX-512; all but convolutions and dense layers stays float32')
     group.add_argument('--loss-scale', type=loss_scale, default=1.0, metavar='SCALE',
                        help="what the loss is multiplied with before the backward pass, or 'dynamic', for float16 "
                             "(default: 1, the authors')")
@@ -190,10 +191,10 @@ def unit_options(args):
     return options
 
 
-def objective_of(args, classes, devices):
+def objective_of(args, classes, devices, dtype):
     return Objective(classes, label_smoothing=0.1 if args.label_smoothing else 0.0,
                      mixup_alpha=args.mixup_alpha if args.mixup else 0.0, mixup_off_epoch=args.mixup_off_epoch,
-                     teacher=load_teacher(args.teacher, args.teacher_params, classes, devices, args.dtype),
+                     teacher=load_teacher(args.teacher, args.teacher_params, classes, devices, dtype),
                      temperature=args.temperature, hard_weight=args.hard_weight, seed=args.seed)
 
 

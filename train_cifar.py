@@ -35,6 +35,7 @@ from training.devices import devices_by_id
 from training.distributed import join
 from training.fit import INITIALISATION, Run, fit, seed_mxnet
 from training.loop import make_trainer
+from training.precision import use_dtype
 from training.schedule import decay_epochs, learning_rate
 
 INPUT_SHAPE = (1, 3, 32, 32)
@@ -86,23 +87,24 @@ def main(argv=None):
     net = cifar_network(args, DATASETS[args.dataset].classes)
     workers = join(args.kvstore, args.stall_timeout)
     devices = workers.own(devices)
+    dtype = use_dtype(args.dtype, devices)
     train, test = load_dataset(args.dataset, args.batch_size, args.seed, args.num_workers, data_dir=args.data_dir,
                                **({'label_set': args.label_set} if args.dataset == 'cifar100' else {}))
-    objective = objective_of(args, train.classes, devices)
+    objective = objective_of(args, train.classes, devices, dtype)
     lr_at = learning_rate(args.lr_mode, args.lr, args.num_epochs, train.images, args.batch_size, args.warmup_epochs,
                           args.warmup_lr, decay_epochs(args.lr_decay_epoch, args.lr_decay_period, args.num_epochs),
                           args.lr_decay)
     seed_mxnet(args.seed, INITIALISATION)
     net.initialize(mx.init.MSRAPrelu(), ctx=devices)
-    net.cast(args.dtype)
+    net.cast(dtype)
     if args.mode == 'hybrid':
         net.hybridize(static_alloc=True, static_shape=True)
     facts = '%s, %d blocks a stage, %s: %d parameters, %d trainable' % (
         (args.model, args.blocks, args.act_type or UNITS[args.model]) + complexity.parameters(net))
     if args.dataset == 'cifar100':
         facts += '; ' + LABELS[args.label_set]
-    trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, args.dtype, workers, args.loss_scale)
-    return fit(run_of(args), net, trainer, train, test, lr_at, objective, devices, args.dtype, facts, workers)
+    trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, dtype, workers, args.loss_scale)
+    return fit(run_of(args), net, trainer, train, test, lr_at, objective, devices, dtype, facts, workers)
 
 
 if __name__ == '__main__':

@@ -165,17 +165,9 @@ def test_entropy_calibration_runs():
     assert cosine(logits_of(ready, images), logits_of(net, images)) > 0.9
 
 
-def test_dtypes_that_the_cpu_lacks_are_refused(monkeypatch):
+def test_dtypes_that_the_cpu_lacks_are_refused():
     with pytest.raises(ValueError, match='float16 is not for CPUs: there are float32, bfloat16, int8'):
         inference.check_dtype('float16')
-
-    def fails():
-        raise mx.base.MXNetError('could not create a primitive descriptor iterator')
-
-    monkeypatch.setattr(inference, '_bfloat16_convolution', fails)
-    with pytest.raises(ValueError, match='bfloat16 needs a CPU with AVX-512: this one computes in float32 and int8'):
-        inference.check_dtype('bfloat16')
-    inference.check_dtype('int8')
 
 
 def test_an_older_cpu_refuses_bfloat16_in_one_sentence(trained):
@@ -184,7 +176,7 @@ def test_an_older_cpu_refuses_bfloat16_in_one_sentence(trained):
                            trained[1], '--params', trained[0], '--dtype', 'bfloat16'], cwd=ROOT, timeout=60, text=True,
                           capture_output=True, env=dict(os.environ, DNNL_MAX_CPU_ISA='AVX2'))
     assert done.returncode == 2 and done.stderr.strip().splitlines() == [
-        'evaluate.py: error: bfloat16 needs a CPU with AVX-512: this one computes in float32 and int8']
+        'evaluate.py: error: bfloat16 needs a CPU with AVX-512, which this one has not: use float32']
 
 
 def test_a_batch_that_does_not_fit_says_which_would(monkeypatch):

@@ -12,6 +12,7 @@ from mxnet.gluon import nn
 from model import ACTIVATIONS, MODELS, get_model
 from model.activation import ChaATAC
 from model.complexity import layers, parameters
+from tests.cpu import has_avx512
 from tests.numpy_layers import batch_norm, convolution, max_pool, part, randomise, relu, sigmoid
 
 GOLDEN = os.path.join(os.path.dirname(__file__), 'golden', 'atac_resnet50_v1b_')
@@ -78,11 +79,6 @@ def golden_values(name, shape):
     if name.endswith('weight'):
         return normal * np.sqrt(2 / np.prod(shape[1:]))
     return 1 + 0.1 * normal if name.endswith('gamma') else 0.1 * normal
-
-
-def has_avx512():
-    with open('/proc/cpuinfo') as file:
-        return ' avx512f ' in file.read()
 
 
 @pytest.mark.skipif(not has_avx512(), reason='the golden logits were made with AVX-512, and with their weights 1e-6 of '

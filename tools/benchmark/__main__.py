@@ -28,9 +28,11 @@ PEERS = os.path.join(ROOT, '.venv-bench', 'bin', 'python')
 Contest = namedtuple('Contest', 'kind title model task entries targets')
 
 SMALL_TRAINING = {
-    'end to end': 'ours epoch', 'step': 'ours step', 'queueing alone': 'ours host',
+    'end to end': 'ours epoch', 'step': 'ours step', 'step, bfloat16': 'ours step-bfloat16',
+    'queueing alone': 'ours host',
     "authors' way, end to end": 'authors epoch', "authors' way, step": 'authors step',
-    'PyTorch, step': 'peers train pytorch', 'PyTorch channels_last, step': 'peers train pytorch-channels-last'}
+    'PyTorch, step': 'peers train pytorch', 'PyTorch channels_last, step': 'peers train pytorch-channels-last',
+    'PyTorch channels_last, step, bfloat16': 'peers train pytorch-channels-last-bfloat16'}
 LARGE_TRAINING = {label: entry for label, entry in SMALL_TRAINING.items() if 'end to end' not in label}
 CONTESTS = [
     Contest('input', '32x32 images, on one core', 'cifar_resnet', 'cifar ChaATAC 3 128 50',
@@ -42,7 +44,8 @@ CONTESTS = [
             [('end to end', "authors' way, end to end", 1.7), ('end to end', 'PyTorch channels_last, step', 0.85)]),
     Contest('train', 'ReLU, CIFAR, 3 blocks, batch 128', 'cifar_resnet', 'cifar relu 3 128 16', SMALL_TRAINING, []),
     Contest('train', 'ATAC-ResNet-50, 224x224, batch 16', 'atac_resnet50_v1b', 'imagenet ChaATAC 0 16 3',
-            LARGE_TRAINING, [('step', 'PyTorch channels_last, step', 1.3)]),
+            LARGE_TRAINING, [('step', 'PyTorch channels_last, step', 1.3),
+                             ('step, bfloat16', 'PyTorch channels_last, step', 1.3)]),
     Contest('infer', 'ATAC-ResNet-50, 224x224, batch 16', 'atac_resnet50_v1b', 'imagenet ChaATAC 0 16 6',
             {'float32': 'ours float32', 'bfloat16': 'ours bfloat16', 'int8': 'ours int8',
              "authors' way": 'authors infer', 'ONNX Runtime float32': 'peers infer onnxruntime',

@@ -16,12 +16,14 @@ from inference import compiled
 from tools.benchmark.task import LR, inference_round, jpeg_records, main, reading_round
 from training.loop import make_trainer, train_epoch, train_step
 from training.loss import Objective, loss_function
+from training.precision import use_dtype
 
 CPU = [mx.cpu()]
 
 
-def step(task):
+def step(task, dtype='float32'):
     """Training steps on one batch in memory."""
+    use_dtype(dtype, CPU)
     take_step = stepper(task)
 
     def one_round():
@@ -47,8 +49,13 @@ def host_time(task):
     return one_round
 
 
+def trained(task):
+    """The network as the training script of its host compiles it for a CPU."""
+    return task.network(static_alloc=True, static_shape=task.host == 'cifar')
+
+
 def stepper(task):
-    net, objective = task.network(static_alloc=True, static_shape=True), Objective(10)
+    net, objective = trained(task), Objective(10)
     trainer, loss_of = make_trainer(net, momentum=0.9, wd=1e-4), loss_function(objective)
     trainer.set_learning_rate(LR)
     return lambda: train_step(net, trainer, task.images, task.labels.astype('int32'), len(task.images), objective,
@@ -57,8 +64,7 @@ def stepper(task):
 
 def epoch(task):
     """Training on small images, read and augmented as train_cifar.py does."""
-    source = small_source(task, workers=1)
-    net = task.network(static_alloc=True, static_shape=True)
+    source, net = small_source(task, workers=1), trained(task)
     trainer = make_trainer(net, momentum=0.9, wd=1e-4)
 
     def one_round():
@@ -103,8 +109,8 @@ def inference(task, dtype):
     return inference_round(task, compiled(net, dtype, calibration=task.images), batch)
 
 
-CONTESTANTS = {'step': step, 'host': host_time, 'epoch': epoch, 'input-small': input_small,
-               'input-records': input_records, 'input-decode': input_decode,
+CONTESTANTS = {'step': step, 'step-bfloat16': partial(step, dtype='bfloat16'), 'host': host_time, 'epoch': epoch,
+               'input-small': input_small, 'input-records': input_records, 'input-decode': input_decode,
                'float32': partial(inference, dtype='float32'), 'bfloat16': partial(inference, dtype='bfloat16'),
                'int8': partial(inference, dtype='int8')}
 

@@ -1,6 +1,6 @@
 """The same networks in PyTorch and ONNX Runtime, for the benchmark: run by the Python of requirements/bench.txt.
 
-    python -m tools.benchmark.peers train  pytorch|pytorch-channels-last        cifar|imagenet UNIT BLOCKS BATCH
+    python -m tools.benchmark.peers train  pytorch|pytorch-channels-last[-bfloat16]  cifar|imagenet UNIT BLOCKS BATCH ...
     python -m tools.benchmark.peers infer  pytorch|pytorch-bfloat16|onnxruntime|onnxruntime-int8  ...
 
 Random weights and images: only the speed counts. The numbers of parameters are compared with ours by the benchmark.
@@ -91,8 +91,8 @@ def resnet50_v1b(unit, classes=1000):
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2048, classes))
 
 
-def train_round(net, images, labels, layout, steps):
-    """A round of training steps of SGD with Nesterov's momentum on one batch in memory."""
+def train_round(net, images, labels, layout, bfloat16, steps):
+    """A round of training steps of SGD with Nesterov's momentum on one batch in memory.   bfloat16: mixed precision"""
     net, images = net.train().to(memory_format=layout), images.to(memory_format=layout)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, nesterov=True)
     loss_of = nn.CrossEntropyLoss()
@@ -100,7 +100,9 @@ def train_round(net, images, labels, layout, steps):
     def one_round():
         for _ in range(steps):
             optimiser.zero_grad(set_to_none=True)
-            loss = loss_of(net(images), labels)
+            with torch.autocast('cpu', torch.bfloat16, enabled=bfloat16):
+                logits = net(images)
+            loss = loss_of(logits.float(), labels)
             loss.backward()
             optimiser.step()
         loss.item()
@@ -176,8 +178,8 @@ def main():
                               .astype('float32'))
     if args.task == 'train':
         labels = torch.arange(args.batch) % 10
-        layout = torch.channels_last if args.peer == 'pytorch-channels-last' else torch.contiguous_format
-        serve(train_round(net, images, labels, layout, args.steps))
+        layout = torch.channels_last if 'channels-last' in args.peer else torch.contiguous_format
+        serve(train_round(net, images, labels, layout, 'bfloat16' in args.peer, args.steps))
     elif args.peer.startswith('pytorch'):
         serve(torch_round(net, images, torch.bfloat16 if 'bfloat16' in args.peer else torch.float32, args.steps))
     else:

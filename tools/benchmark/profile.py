@@ -1,0 +1,78 @@
+"""Where a training step spends its time: python -m tools.benchmark.profile STEP cifar|imagenet UNIT BLOCKS BATCH STEPS
+
+STEP is step or step-bfloat16. Prints, as Markdown, the milliseconds a step of each kind of oneDNN's work, as oneDNN
+itself says them, and what is left for MXNet's own operators. `reorder` changes the layout or the type of an array: the
+product of ATAC's gate, an operator of MXNet, reads plain arrays, and convolutions write blocks of channels.
+"""
+import ctypes
+import os
+import sys
+import tempfile
+import time
+from argparse import ArgumentParser, Namespace
+from collections import Counter
+
+os.environ['DNNL_VERBOSE'] = '1'  # which oneDNN reads when it is loaded
+
+import runtime  # noqa: E402, F401
+
+from tools.benchmark import ours  # noqa: E402
+from tools.benchmark.task import SIZES, Task  # noqa: E402
+
+
+def spent(text):
+    """{kind of work: (milliseconds, calls)} of what oneDNN has written."""
+    milliseconds, calls = Counter(), Counter()
+    for line in text.splitlines():
+        words = line.split(',')
+        if words[:2] == ['dnnl_verbose', 'exec']:
+            kind = ' '.join(word for word in (words[3], words[5]) if word != 'undef')
+            milliseconds[kind] += float(words[-1])
+            calls[kind] += 1
+    return {kind: (total, calls[kind]) for kind, total in milliseconds.most_common()}
+
+
+def heard(function):
+    """(seconds that function() takes, what C code writes to the standard output meanwhile)."""
+    libc, kept = ctypes.CDLL(None), os.dup(1)
+    with tempfile.TemporaryFile('w+') as file:
+        libc.fflush(None)
+        os.dup2(file.fileno(), 1)
+        begin = time.perf_counter()
+        try:
+            function()
+            seconds = time.perf_counter() - begin
+        finally:
+            libc.fflush(None)
+            os.dup2(kept, 1)
+            os.close(kept)
+        file.seek(0)
+        return seconds, file.read()
+
+
+def table(seconds, found, steps):
+    """Lines of Markdown."""
+    whole = 1000 * seconds
+    rows = [*found.items(), ("MXNet's own operators", (whole - sum(part for part, _ in found.values()), 0)),
+            ('a step', (whole, 0))]
+    return ['| | ms a step | share | calls |', '|---|---|---|---|'] + [
+        '| %s | %.1f | %.0f %% | %s |' % (kind, part / steps, 100 * part / whole, calls // steps or '')
+        for kind, (part, calls) in rows]
+
+
+def main():
+    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('step', choices=['step', 'step-bfloat16'])
+    parser.add_argument('host', choices=list(SIZES))
+    parser.add_argument('unit')
+    for number in ('blocks', 'batch', 'steps'):
+        parser.add_argument(number, type=int)
+    args = parser.parse_args()
+    one_round = ours.CONTESTANTS[args.step](Task(Namespace(**vars(args))))
+    heard(one_round)
+    seconds, text = heard(one_round)
+    print('\n'.join(table(seconds, spent(text), args.steps)))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""The types of numbers that a training computes in.
+
+float32; float16 on GPUs, of which weights, activations and gradients are, with float32 master weights in the optimiser;
+bfloat16 on CPUs with AVX-512, by MXNet's automatic mixed precision: convolutions and dense layers compute in it, and
+weights, gradients and all other layers stay float32, so a checkpoint looks like one of float32.
+"""
+import logging
+import os
+import re
+from contextlib import contextmanager
+
+import mxnet as mx
+import numpy as np
+from mxnet.contrib import amp
+
+LOG = logging.getLogger(__name__)
+BFLOAT16 = np.dtype([('bfloat16', np.uint16)])  # MXNet's name for it
+
+
+def use_dtype(dtype, devices):
+    """To be called before the network runs. Returns the type of its weights and inputs: float32 for bfloat16.
+
+    MXNet's mixed precision is for a whole process: once asked for, there is no way back. Raises ValueError if these
+    devices do not compute in bfloat16, and for another dtype after it.
+    """
+    if dtype != 'bfloat16':
+        if amp.amp._amp_initialized:
+            raise ValueError('this process computes in bfloat16 since an earlier call: use another for %s' % dtype)
+        return dtype
+    if any(device.device_type == 'gpu' for device in devices):
+        raise ValueError('bfloat16 is for CPUs: GPUs have float32 and float16')
+    check_bfloat16()
+    nowhere = logging.NullHandler()  # without any handler, what MXNet says here would install one that stays
+    logging.getLogger().addHandler(nowhere)
+    amp.init('bfloat16')
+    logging.getLogger().removeHandler(nowhere)
+    return 'float32'
+
+
+def check_bfloat16():
+    """ValueError if this CPU does not compute in bfloat16; a warning if it does so by detours alone."""
+    try:
+        with silence():
+            ones = mx.nd.amp_cast(mx.nd.ones((1, 16, 1, 1)), dtype=BFLOAT16)
+            convolved = mx.nd.Convolution(ones, ones, kernel=(1, 1), num_filter=1, no_bias=True)
+            mx.nd.amp_cast(convolved, dtype='float32').asnumpy()
+    except mx.base.MXNetError as error:
+        raise ValueError('bfloat16 needs a CPU with AVX-512, which this one has not: use float32') from error
+    with open('/proc/cpuinfo') as file:
+        if not re.search(r'\b(avx512_bf16|amx_bf16)\b', file.read()):
+            LOG.warning('this CPU has no instructions for bfloat16: it will be slower than float32')
+
+
+@contextmanager
+def silence():
+    """Drop what MXNet's C++ writes to the standard error meanwhile: a line for each layer, errors being exceptions."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, 'wb') as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
