@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser
 from collections import Counter
 
 os.environ['DNNL_VERBOSE'] = '1'  # which oneDNN reads when it is loaded
@@ -32,22 +32,22 @@ def spent(text):
     return {kind: (total, calls[kind]) for kind, total in milliseconds.most_common()}
 
 
-def heard(function):
-    """(seconds that function() takes, what C code writes to the standard output meanwhile)."""
+def heard(function, *arguments):
+    """(what function() returns, seconds that it takes, what C code writes to the standard output meanwhile)."""
     libc, kept = ctypes.CDLL(None), os.dup(1)
     with tempfile.TemporaryFile('w+') as file:
         libc.fflush(None)
         os.dup2(file.fileno(), 1)
         begin = time.perf_counter()
         try:
-            function()
+            value = function(*arguments)
             seconds = time.perf_counter() - begin
         finally:
             libc.fflush(None)
             os.dup2(kept, 1)
             os.close(kept)
         file.seek(0)
-        return seconds, file.read()
+        return value, seconds, file.read()
 
 
 def table(seconds, found, steps):
@@ -57,7 +57,7 @@ def table(seconds, found, steps):
             ('a step', (whole, 0))]
     return ['| | ms a step | share | calls |', '|---|---|---|---|'] + [
         '| %s | %.1f | %.0f %% | %s |' % (kind, part / steps, 100 * part / whole, calls // steps or '')
-        for kind, (part, calls) in rows]
+        for kind, (part, calls) in rows if part >= 0.001 * whole]
 
 
 def main():
@@ -68,9 +68,9 @@ def main():
     for number in ('blocks', 'batch', 'steps'):
         parser.add_argument(number, type=int)
     args = parser.parse_args()
-    one_round = ours.CONTESTANTS[args.step](Task(Namespace(**vars(args))))
+    one_round, _, _ = heard(ours.CONTESTANTS[args.step], Task(args))
     heard(one_round)
-    seconds, text = heard(one_round)
+    _, seconds, text = heard(one_round)
     print('\n'.join(table(seconds, spent(text), args.steps)))
 
 
