@@ -142,7 +142,7 @@ def add_run_options(parser):
                        help='compile the network, or run it operator by operator')
     group.add_argument('--dtype', choices=['float32', 'float16', 'bfloat16'], default='float32',
                        help='float16 needs a GPU; master weights, BatchNorm and loss stay float32. bfloat16 needs a '
-                            'CPU with AVX-512; all but convolutions and dense layers stays float32')
+                            'CPU with AVX-512; weights, gradients and loss stay float32')
     group.add_argument('--loss-scale', type=loss_scale, default=1.0, metavar='SCALE',
                        help="what the loss is multiplied with before the backward pass, or 'dynamic', for float16 "
                             "(default: 1, the authors')")

@@ -165,9 +165,17 @@ def test_entropy_calibration_runs():
     assert cosine(logits_of(ready, images), logits_of(net, images)) > 0.9
 
 
-def test_dtypes_that_the_cpu_lacks_are_refused():
+def test_dtypes_that_the_cpu_lacks_are_refused(monkeypatch):
     with pytest.raises(ValueError, match='float16 is not for CPUs: there are float32, bfloat16, int8'):
         inference.check_dtype('float16')
+
+    def fails(*_, **__):
+        raise mx.base.MXNetError('could not create a primitive descriptor iterator')
+
+    monkeypatch.setattr(mx.nd, 'Convolution', fails)
+    with pytest.raises(ValueError, match='bfloat16 needs a CPU with AVX-512, which this one has not: use float32'):
+        inference.check_dtype('bfloat16')
+    inference.check_dtype('int8')
 
 
 def test_an_older_cpu_refuses_bfloat16_in_one_sentence(trained):

@@ -1,8 +1,9 @@
 """The types of numbers that a training computes in.
 
 float32; float16 on GPUs, of which weights, activations and gradients are, with float32 master weights in the optimiser;
-bfloat16 on CPUs with AVX-512, by MXNet's automatic mixed precision: convolutions and dense layers compute in it, and
-weights, gradients and all other layers stay float32, so a checkpoint looks like one of float32.
+bfloat16 on CPUs with AVX-512, by MXNet's automatic mixed precision: convolutions and dense layers compute in it, ReLU,
+BatchNorm and pooling take what they are given, and products, sigmoids and the loss compute in float32. Weights and
+gradients are float32, so a checkpoint looks like one of float32.
 """
 import logging
 import os
