@@ -34,7 +34,7 @@ from options import (
 from training.devices import devices_by_id
 from training.distributed import join
 from training.fit import INITIALISATION, Run, fit, seed_mxnet
-from training.loop import make_trainer
+from training.loop import compile_network, make_trainer
 from training.precision import use_dtype
 from training.schedule import decay_epochs, learning_rate
 
@@ -98,7 +98,7 @@ def main(argv=None):
     net.initialize(mx.init.MSRAPrelu(), ctx=devices)
     net.cast(dtype)
     if args.mode == 'hybrid':
-        net.hybridize(static_alloc=True, static_shape=True)
+        compile_network(net, devices, small_images=True)
     facts = '%s, %d blocks a stage, %s: %d parameters, %d trainable' % (
         (args.model, args.blocks, args.act_type or UNITS[args.model]) + complexity.parameters(net))
     if args.dataset == 'cifar100':

@@ -36,7 +36,7 @@ from options import (
 from training.devices import devices_by_number
 from training.distributed import join
 from training.fit import INITIALISATION, Run, fit, seed_mxnet
-from training.loop import make_trainer
+from training.loop import compile_network, make_trainer
 from training.precision import use_dtype
 from training.schedule import decay_epochs, learning_rate
 
@@ -101,8 +101,7 @@ def main(argv=None):
     net.initialize(mx.init.MSRAPrelu(), ctx=devices)
     net.cast(dtype)
     if args.mode == 'hybrid':
-        # With static shapes a CPU keeps what oneDNN lays out anew: a tenth more memory, and no faster.
-        net.hybridize(static_alloc=True, static_shape=bool(args.num_gpus))
+        compile_network(net, devices, small_images=False)
     trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, dtype, workers, args.loss_scale)
     facts = '%s: %d parameters, %d trainable' % ((args.model,) + complexity.parameters(net))
     return fit(run_of(args), net, trainer, train, validation, lr_at, objective, devices, dtype, facts, workers)

@@ -13,7 +13,7 @@ import mxnet as mx
 
 from model import MODELS, complexity, get_model
 from options import at_least, run_script
-from training.loop import make_trainer
+from training.loop import compile_network, make_trainer
 
 
 def resident():
@@ -46,7 +46,7 @@ def main():
     size = args.input_size or complexity.default_input_size(args.model)
     net = get_model(args.model, **complexity.sized(args.model, size))
     net.initialize(mx.init.MSRAPrelu())
-    net.hybridize(static_alloc=True, static_shape='cifar' in args.model)  # as the scripts do on a CPU
+    compile_network(net, [mx.cpu()], small_images='cifar' in args.model)
     mx.nd.waitall()
     built = resident()
     trainer = make_trainer(net, 0.9, 1e-4)

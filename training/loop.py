@@ -31,6 +31,15 @@ def make_trainer(net, momentum, wd, no_wd=False, dtype='float32', workers=ALONE,
     return trainer
 
 
+def compile_network(net, devices, small_images):
+    """Compile a network for training on images of one size, small ones (32x32) or large (224x224).
+
+    With static shapes a CPU keeps every array that oneDNN lays out anew: ATAC on small images is 6 to 9 % faster for
+    half as much memory again, on large ones no faster for a tenth more.
+    """
+    net.hybridize(static_alloc=True, static_shape=small_images or devices[0].device_type == 'gpu')
+
+
 def nothing_yet():
     """What an epoch has come to before its first batch: batches, images, sums over them, seconds, skipped steps."""
     return {'batches': 0, 'loss': 0.0, 'wrong': 0.0, 'images': 0, 'seconds': 0.0, 'lr': 0.0, 'skipped': 0}

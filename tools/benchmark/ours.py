@@ -14,7 +14,7 @@ from data.cifar import MEAN, STD
 from data.imagenet import ImageBatches, RecordFile
 from inference import compiled
 from tools.benchmark.task import LR, inference_round, jpeg_records, main, reading_round
-from training.loop import make_trainer, train_epoch, train_step
+from training.loop import compile_network, make_trainer, train_epoch, train_step
 from training.loss import Objective, loss_function
 from training.precision import use_dtype
 
@@ -50,8 +50,10 @@ def host_time(task):
 
 
 def trained(task):
-    """The network as the training script of its host compiles it for a CPU."""
-    return task.network(static_alloc=True, static_shape=task.host == 'cifar')
+    """The network as the training script of its host compiles it."""
+    net = task.network()
+    compile_network(net, CPU, small_images=task.host == 'cifar')
+    return net
 
 
 def stepper(task):

@@ -29,6 +29,11 @@ Gradient = namedtuple('Gradient', 'elements bytes')  # of all parameters togethe
 Prediction = namedtuple('Prediction', 'gpus servers seconds images_per_second efficiency limit')
 
 
+def speed(rate):
+    """The words for a link's rate."""
+    return '%g Mbit/s' % (8e-6 * rate) if rate else 'no limit'
+
+
 @lru_cache(maxsize=None)
 def gradients(dtype='float32'):
     """(number of the key, elements, bytes) of each; with float16 those of BatchNorm stay float32."""

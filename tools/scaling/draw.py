@@ -12,6 +12,7 @@ from tools.scaling.cost import (
     fit,
     fullest_server,
     predict,
+    speed,
     step_seconds,
     sum_seconds,
     whole_gradient,
@@ -49,10 +50,6 @@ def read(path):
                 [Step(*row) for row in found['steps']], found['cores'])
     except (KeyError, TypeError, ValueError):
         raise ValueError('%s is not what `python -m tools.scaling measure` writes' % path) from None
-
-
-def speed(rate):
-    return '%g Mbit/s' % (8e-6 * rate) if rate else 'no limit'
 
 
 def modelled(fitted, gradient, one, cores):

@@ -11,7 +11,7 @@ import runtime
 
 from tools.doctor import processor
 from tools.launch.job import ROOT
-from tools.scaling.cost import Step, Sum, whole_gradient
+from tools.scaling.cost import Step, Sum, speed, whole_gradient
 from tools.scaling.hosts import hosts
 
 JOBS = [(2, 1), (2, 2), (3, 1), (3, 3), (4, 1), (4, 2), (4, 4)]  # workers, servers
@@ -65,5 +65,5 @@ def seconds_of(what, workers, servers, rate):
         raise OSError('the job of %d workers and %d servers failed: %s' % (workers, servers, done.stderr.strip()))
     seconds = round(statistics.median(rounds), 2)
     print('%s, %d workers, %d servers, %s: %.2f s'
-          % (what, workers, servers, 'links of %g Mbit/s' % (8e-6 * rate) if rate else 'no limit', seconds), flush=True)
+          % (what, workers, servers, speed(rate), seconds), flush=True)
     return seconds
