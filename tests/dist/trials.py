@@ -4,11 +4,12 @@
 """
 import importlib.util
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 
 import numpy as np
@@ -23,6 +24,8 @@ from training.distributed import STALLED
 HOROVODRUN = os.path.join(os.path.dirname(sys.executable), 'horovodrun')
 TOLERANCE = 1e-5
 STALL_TIMEOUT = 15  # seconds; the load of a test machine must not look like a cut link
+ENDING = 30  # seconds from the death of a worker to the end of its job
+STEPS = ['Epoch[%d] Batch [%d]' % step for step in ((0, 2), (0, 3), (0, 4), (1, 0), (1, 1), (1, 2))]  # with a checkpoint before
 PATIENT = ('--save-every-steps', 2, '--stall-timeout', STALL_TIMEOUT)
 
 
@@ -177,6 +180,51 @@ def worker_killed(bench):
     return 2, held
 
 
+def launched_worker_killed(bench):
+    """By tools.launch, at a random step: it says who, ends the job in time, and begins it again, which comes to the end
+    that it would have come to."""
+    held = 0
+    for number in (0, 1):
+        folder = bench.place()
+        os.makedirs(folder)
+        with open(os.path.join(folder, 'launch.err'), 'w+') as said, \
+                launched(2, train_cifar(bench.data, folder, '--save-every-steps', 2), said) as launcher:
+            runs.wait_for_line(launcher, os.path.join(folder, 'run.log'), random.choice(STEPS))
+            os.kill(launched_worker(folder, number), signal.SIGKILL)
+            end = time.monotonic() + ENDING
+            runs.wait_for_line(launcher, said.name, 'launch: starting again')
+            in_time = time.monotonic() < end
+            code = launcher.wait(LIMIT)
+            said.seek(0)
+            named = 'launch: worker %d left with exit code 137 (SIGKILL)' % number in said.read()
+        held += in_time and code == 0 and named and runs.equal(bench.whole, runs.outcome(folder))
+    return 2, held
+
+
+@contextmanager
+def launched(workers, command, error):
+    """A job of tools.launch that may begin once more; nothing outlives its launcher."""
+    launcher = subprocess.Popen([sys.executable, '-m', 'tools.launch', '-n', str(workers), '-s', '1', '--max-restarts',
+                                 '1', '--grace', '5', '--', *command], cwd=ROOT, stdout=subprocess.DEVNULL,
+                                stderr=error, env=dict(os.environ, OMP_NUM_THREADS='1'))
+    try:
+        yield launcher
+    finally:
+        launcher.kill()
+        launcher.wait()
+
+
+def launched_worker(folder, number):
+    """The id of the process that is a worker of the launched job of a folder."""
+    for process in filter(str.isdigit, os.listdir('/proc')):
+        with suppress(OSError), open('/proc/%s/cmdline' % process, 'rb') as words, \
+                open('/proc/%s/environ' % process, 'rb') as environment:
+            if os.path.join(folder, 'run').encode() in words.read().split(b'\0') \
+                    and b'DMLC_WORKER_ID=%d' % number in environment.read().split(b'\0'):
+                return int(process)
+    raise RuntimeError('there is no worker %d of the job in %s' % (number, folder))
+
+
 def server_killed(bench):
     folder = bench.place()
     with bench.job(2, folder, *PATIENT) as job:
@@ -229,6 +277,7 @@ TRIALS = [
     ('loss not finite: all stop', loss_is_not_finite),
     ('the first worker cannot save: all stop', first_worker_cannot_save),
     ('worker killed', worker_killed),
+    ('worker of tools.launch killed at a random step: ended within 30 seconds, begun again', launched_worker_killed),
     ('server killed', server_killed),
     ('slow worker', slow_worker),
     ('worker on another host (network namespace), link cut', link_cut),
