@@ -309,6 +309,15 @@ def test_ranks_are_given_as_ps_lite_gives_them():
     assert [task.sharing for task in tasks] == [0, 0, 0, 0, 1, 2, 2]
 
 
+def test_workers_of_a_host_divide_its_gpus():
+    args = parsed('-n', 4, '-s', 0, '--launcher', 'ssh', '-H', 'x', '--gpus-per-worker', 2)
+    tasks = nodes.tasks_of(args, [('a', '10.0.0.1')] * 3 + [('b', '10.0.0.2')], ['true'])
+    assert [(task.host, task.env['CUDA_VISIBLE_DEVICES']) for task in tasks] == [
+        ('b', '0,1'), ('a', '0,1'), ('a', '2,3'), ('a', '4,5')]
+    args = parsed('-n', 1, '-s', 0, '--launcher', 'ssh', '-H', 'x')
+    assert 'CUDA_VISIBLE_DEVICES' not in nodes.tasks_of(args, [('a', '10.0.0.1')], ['true'])[0].env
+
+
 def test_multi_homed_hosts():
     args = parsed('-n', 1, '--launcher', 'ssh', '-H', 'x', '--interface', 'ib0', '--root-uri', '10.1.0.1')
     for task in nodes.tasks_of(args, [('a', '10.0.0.1')], ['true']):
@@ -322,6 +331,7 @@ def test_multi_homed_hosts():
     (['-n', 2, '--launcher', 'ssh'], ['true'], '--launcher ssh needs -H'),
     (['-n', 2, '--launcher', 'slurm', '-H', 'x'], ['true'], 'not with --launcher slurm'),
     (['-n', 2, '--launcher', 'slurm', '--max-restarts', 2], ['true'], 'takes neither --max-restarts'),
+    (['-n', 2, '--launcher', 'slurm', '--gpus-per-worker', 1], ['true'], 'slurm gives out GPUs itself'),
     (['-n', 2, '--launcher', 'kubernetes'], ['true'], '--image and --launcher kubernetes go together'),
     (['-n', 2, '--name', 'Not; this'], ['true'], 'is not of small letters'),
     (['-n', 2, '--port', 65535], ['true'], 'leaves no ports'),
@@ -374,6 +384,7 @@ def test_the_slurm_script(launcher, capsys):
     launch.main(['-n', '3', '-s', '2', '--launcher', 'slurm', '--root-uri', '10.0.0.1', '--', *command])
     script = capsys.readouterr().out
     assert '#SBATCH --ntasks=6 ' in script and '--kill-on-bad-exit=1' in script
+    assert script.count('trap "" TERM; cd ') == 2  # the servers serve until the workers have saved
     srun = launcher.folder / 'srun'
     srun.write_text('#!/bin/bash\nshift 2\nSLURM_PROCID=5 exec "$@"\n')
     srun.chmod(0o755)

@@ -238,11 +238,25 @@ def test_float16_networks_keep_batchnorm_and_master_weights_in_float32():
 
 @pytest.mark.parametrize('name', ['cifar_resnet', 'ge_cifar_resnet', 'atac_resnet50_v1b', 'fa_resnet50', 'aa_resnet50'])
 def test_float16_graphs_have_consistent_types(name):
-    """By inference alone, as no CPU computes in float16."""
+    """By inference alone, as no CPU computes in float16: every parameter, its gradient, its optimiser state."""
     net = get_model(name)
+    net.initialize()
     net.cast('float16')
-    kinds, outputs, running = net(mx.sym.var('data', dtype='float16')).infer_type(data='float16')
-    assert outputs == [np.float16] and np.float16 in kinds and set(running) == {np.float32}
+    graph = net(mx.sym.var('data', dtype='float16'))
+    kinds, outputs, running = graph.infer_type(data='float16')
+    assert outputs == [np.float16] and running and set(running) == {np.float32}
+    inferred, parameters = dict(zip(graph.list_arguments(), kinds)), net.collect_params()
+    optimiser = make_trainer(net, 0.9, 1e-4, dtype='float16')._optimizer
+    for parameter in parameters.values():
+        wanted = np.float32 if parameter.name.endswith(('gamma', 'beta', 'running_mean', 'running_var')) else np.float16
+        assert parameter.dtype == np.dtype(wanted).name
+        assert inferred.pop(parameter.name, wanted) == wanted
+        if parameter.grad_req != 'null':
+            assert parameter.grad().dtype == wanted
+            states = optimiser.create_state_multi_precision(0, mx.nd.zeros(1, dtype=parameter.dtype))
+            states = states if isinstance(states, (list, tuple)) else [states]
+            assert [state.dtype for state in states] == [np.float32] * (2 if wanted is np.float16 else 1)
+    assert inferred == {'data': np.float16}
 
 
 def numbers_of(epoch):

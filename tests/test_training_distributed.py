@@ -12,7 +12,6 @@ import pytest
 from data.batches import ArrayBatches
 from data.imagenet import ImageBatches, RecordFile
 from tests.dist import trials, worker
-from tests.dist.jobs import Job
 from training import distributed
 from training.distributed import ANSWERS_AWAITED, WORDS_A_PIECE, Alone, Workers, join
 from training.loop import make_trainer
@@ -156,12 +155,7 @@ def alone():
 
 def test_two_processes_compute_what_one_does(alone, tmp_path):
     """Weights after the first step and at the end, loss, errors, and every validation image once."""
-    folder = str(tmp_path / 'job')
-    command = [sys.executable, '-W', 'ignore', '-m', 'tests.dist.worker', folder, 'dist_sync']
-    with Job(2, command, folder) as job:
-        assert job.wait() == [0, 0], job.error(0) + job.error(1)
-        assert job.left()
-    assert all(trials.agrees(folder, number, alone) for number in (0, 1))
+    assert trials.equal_weights(trials.Bench(str(tmp_path), alone), 2, 'dist_sync', tries=1) == (1, True)
     assert np.abs(alone['last'] - alone['first']).max() > 100 * trials.TOLERANCE
     assert alone['numbers'][worker.NUMBERS.index('images')] == worker.IMAGES
 

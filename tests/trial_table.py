@@ -1,20 +1,23 @@
 """The table that `make faults` and `make dist-test` print: a line for each trial, with what was tried and what held."""
+import sys
 import traceback
 
 
 def print_trials(columns, trials, bench, only=''):
-    """Try everything of which `only` is in the name; returns how many tries were lost.
+    """Try everything of which `only` is in the name; returns an exit code, 1 if a try was lost or nothing was tried.
 
     columns: titles of the first three. trials: (name, function of bench to (tries, held)).
     """
     print('| %s | %s | %s | lost |\n|---|---|---|---|' % tuple(columns))
-    lost = 0
+    all_tries = lost = 0
     for name, trial in trials:
         if only in name:
             tries, held = counted(trial, bench)
             print('| %s | %d | %d | %d |' % (name, tries, held, tries - held), flush=True)
-            lost += tries - held
-    return lost
+            all_tries, lost = all_tries + tries, lost + tries - held
+    if not all_tries:
+        print('nothing was tried', file=sys.stderr)
+    return int(lost > 0 or not all_tries)
 
 
 def counted(trial, bench):

@@ -21,6 +21,8 @@ CIFAR = ['--model', 'atac', '--act-type', 'ChaATAC', '--useReLU', '--blocks', '1
 IMAGENET = ['--model', 'atac_resnet50_v1b', '--use-rec', '--num-classes', '10', '--input-size', '64']
 TOLERANCE = 1.0  # in points of top-1 error: 16 of 1,600 images, 1 or 2 of 160, that rounding may move
 
+PATIENCE = 900   # seconds that a step may take, the first of which compiles for the GPU
+
 # log: the .jsonl whose last error a score must agree with; None where the exit code says all.
 Step = namedtuple('Step', 'title command log', defaults=(None,))
 
@@ -70,7 +72,12 @@ def steps(out, gpus):
 def passes(step):
     """Run a step; a score must lie within TOLERANCE of the last error of its log."""
     print('\n$ %s' % ' '.join(step.command[1:]), flush=True)
-    done = subprocess.run(step.command, cwd=doctor.ROOT, stdout=subprocess.PIPE if step.log else None)
+    try:
+        done = subprocess.run(step.command, cwd=doctor.ROOT, stdout=subprocess.PIPE if step.log else None,
+                              timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        print('not done after %d seconds' % PATIENCE)
+        return False
     if done.returncode or not step.log:
         return done.returncode == 0
     scored = json.loads(done.stdout)['top1_error']

@@ -172,8 +172,9 @@ class Workers(Alone):
         return self.signal
 
     def finish(self):
-        self.patience.end()
+        self.patience.renew()
         self._wait()
+        self.patience.end()
         self._barrier_at_exit(True)
 
     def _wait(self):

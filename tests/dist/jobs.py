@@ -1,18 +1,18 @@
 """Jobs of several workers on this machine, as processes. Every process has a time limit and is ended by its id."""
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 from tools.launch.guard import die_with_parent
+from tools.launch.nodes import free_ports
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LIMIT = 100   # seconds that a job may take
 LEAVING = 10  # seconds that servers may take to leave after the workers
 HERE = ('127.0.0.1', [])
-SERVE = [sys.executable, '-W', 'ignore', '-c', 'import runtime, mxnet']  # with its role, this returns when all is done
+SERVE = [sys.executable, '-W', 'ignore', '-m', 'tools.launch.server']
 
 
 def train_cifar(data, folder, *flags):
@@ -21,12 +21,6 @@ def train_cifar(data, folder, *flags):
         '--kvstore dist_sync --blocks 1 --act-type ChaATAC --r 4 --num-epochs 2 --lr 0.05 --lr-mode cosine '
         '--batch-size 32 -j 1 --log-interval 1').split(), '--data-dir', data, '--save-dir', os.path.join(folder, 'run'),
         '--logging-file', os.path.join(folder, 'run.log'), *map(str, flags)]
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        return free.getsockname()[1]
 
 
 class Job:
@@ -41,7 +35,8 @@ class Job:
         os.makedirs(folder, exist_ok=True)
         clean = {name: value for name, value in os.environ.items() if not name.startswith(('DMLC_', 'PS_'))}
         self.environment = dict(clean, OMP_NUM_THREADS='1', PYTHONPATH=ROOT, DMLC_PS_ROOT_URI=home[0],
-                                DMLC_PS_ROOT_PORT=str(free_port()), DMLC_NUM_SERVER='1', DMLC_NUM_WORKER=str(workers))
+                                DMLC_PS_ROOT_PORT=str(free_ports(1, local=True)), DMLC_NUM_SERVER='1',
+                                DMLC_NUM_WORKER=str(workers))
         self.folder, self.end = folder, time.time() + LIMIT
         self.others = [self._start(role, SERVE, home) for role in ('scheduler', 'server')]
         self.workers = []

@@ -4,17 +4,16 @@
 """
 import importlib.util
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from functools import cached_property
 
 import numpy as np
 
-from tests.dist import worker
+from tests.dist import launched, worker
 from tests.dist.jobs import LIMIT, ROOT, Job, train_cifar
 from tests.faults import runs
 from tools.scaling.hosts import cut, hosts
@@ -24,8 +23,6 @@ from training.distributed import STALLED
 HOROVODRUN = os.path.join(os.path.dirname(sys.executable), 'horovodrun')
 TOLERANCE = 1e-5
 STALL_TIMEOUT = 15  # seconds; the load of a test machine must not look like a cut link
-ENDING = 30  # seconds from the death of a worker to the end of its job
-STEPS = ['Epoch[%d] Batch [%d]' % step for step in ((0, 2), (0, 3), (0, 4), (1, 0), (1, 1), (1, 2))]  # with a checkpoint before
 PATIENT = ('--save-every-steps', 2, '--stall-timeout', STALL_TIMEOUT)
 
 
@@ -51,15 +48,21 @@ class Bench:
     def job(self, workers, folder, *flags, **options):
         return Job(workers, train_cifar(self.data, folder, *flags), folder, **options)
 
-    def begun(self, job, line='Epoch[0] Batch [1]'):
+    def begun(self, job, line='Epoch[0] Batch [2]'):
+        """Wait until the job has logged a line, by default one behind its first checkpoint; whether it runs then."""
         return runs.wait_for_line(job.workers[0], os.path.join(job.folder, 'run.log'), line)
 
     def goes_on(self, folder):
-        """Whether the job, begun again, comes to the end that it would have come to."""
-        if os.path.exists(os.path.join(folder, 'run', 'last.json')):
-            checkpoint.load(os.path.join(folder, 'run'))
+        """Whether there is a whole checkpoint, and a job that goes on from it comes to the end of `whole`."""
+        checkpoint.load(os.path.join(folder, 'run'))
         with self.job(2, folder, '--resume', '--save-every-steps', 2) as job:
             return job.wait() == [0, 0] and job.left() and runs.equal(self.whole, runs.outcome(folder))
+
+    def agree(self, folder, workers):
+        """Whether all workers have the weights of the first, bit for bit, and those of the single process nearly."""
+        found = [np.load(os.path.join(folder, 'weights-%d.npz' % number)) for number in range(workers)]
+        return all((found[0][name] == own[name]).all() and np.abs(own[name] - alone).max() <= TOLERANCE
+                   for own in found for name, alone in self.alone.items())
 
 
 def equal_weights(bench, workers, kvstore, tries, devices=1):
@@ -70,16 +73,8 @@ def equal_weights(bench, workers, kvstore, tries, devices=1):
         command = [sys.executable, '-W', 'ignore', '-m', 'tests.dist.worker', folder, kvstore, str(devices)]
         with Job(workers, command, folder) as job:
             left = job.wait() == [0] * workers and job.left()
-        held += left and all(agrees(folder, number, bench.alone) for number in range(workers))
+        held += left and bench.agree(folder, workers)
     return tries, held
-
-
-def agrees(folder, number, alone):
-    """Whether a worker has the weights of the first worker, bit for bit, and those of the single process nearly."""
-    with np.load(os.path.join(folder, 'weights-0.npz')) as first, \
-            np.load(os.path.join(folder, 'weights-%d.npz' % number)) as own:
-        same = all((first[name] == own[name]).all() for name in alone)
-        return same and all(np.abs(own[name] - alone[name]).max() <= TOLERANCE for name in alone)
 
 
 def two_workers_twenty_times(bench):
@@ -104,10 +99,15 @@ def horovod(bench):
         return 0, 0
     folder = bench.place()
     os.makedirs(folder)
-    done = subprocess.run([HOROVODRUN, '-np', '2', '--gloo', sys.executable, '-W', 'ignore', '-m', 'tests.dist.worker',
-                           folder, 'horovod'], cwd=ROOT, env=dict(os.environ, PYTHONPATH=ROOT, OMP_NUM_THREADS='1'),
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=LIMIT)
-    return 1, done.returncode == 0 and all(agrees(folder, number, bench.alone) for number in (0, 1))
+    job = subprocess.Popen([HOROVODRUN, '-np', '2', '--gloo', sys.executable, '-W', 'ignore', '-m', 'tests.dist.worker',
+                            folder, 'horovod'], cwd=ROOT, env=dict(os.environ, PYTHONPATH=ROOT, OMP_NUM_THREADS='1'),
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        code = job.wait(LIMIT)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)
+    return 1, code == 0 and bench.agree(folder, 2)
 
 
 def horovod_runs():
@@ -115,15 +115,15 @@ def horovod_runs():
 
 
 def one_worker_is_asked_to_stop(bench):
-    """All stop at the same step with a checkpoint, whichever was asked; once while they score."""
+    """All stop at the same step with a checkpoint, whichever was asked; the second time it is heard while they score."""
     held = 0
-    for number, (asked, line) in enumerate(((0, 'Epoch[0] Batch [1]'), (1, 'Epoch[1] Batch [0]'))):
+    for number, (asked, line) in enumerate(((0, 'Epoch[0] Batch [0]'), (1, 'Epoch[0] Batch [3]'))):
         folder = bench.place()
         with bench.job(2, folder, '--save-every-steps', 2) as job:
             bench.begun(job, line)
             job.workers[asked].send_signal((signal.SIGTERM, signal.SIGINT)[number])
             code = (143, 130)[number]
-            stopped = job.wait() in ([code, code], [0, 0]) and job.left()
+            stopped = job.wait() == [code, code] and job.left()
         held += stopped and bench.goes_on(folder)
     return 2, held
 
@@ -169,60 +169,12 @@ def stalled(job, but=()):
 
 
 def worker_killed(bench):
-    held = 0
-    for number in (0, 1):
-        folder = bench.place()
-        with bench.job(2, folder, *PATIENT) as job:
-            bench.begun(job)
-            job.workers[number].kill()
-            gave_up = stalled(job, but=[number])
-        held += gave_up and bench.goes_on(folder)
-    return 2, held
-
-
-def launched_worker_killed(bench):
-    """By tools.launch, at a random step: it says who, ends the job in time, and begins it again, which comes to the end
-    that it would have come to."""
-    held = 0
-    for number in (0, 1):
-        folder = bench.place()
-        os.makedirs(folder)
-        with open(os.path.join(folder, 'launch.err'), 'w+') as said, \
-                launched(2, train_cifar(bench.data, folder, '--save-every-steps', 2), said) as launcher:
-            runs.wait_for_line(launcher, os.path.join(folder, 'run.log'), random.choice(STEPS))
-            os.kill(launched_worker(folder, number), signal.SIGKILL)
-            end = time.monotonic() + ENDING
-            runs.wait_for_line(launcher, said.name, 'launch: starting again')
-            in_time = time.monotonic() < end
-            code = launcher.wait(LIMIT)
-            said.seek(0)
-            named = 'launch: worker %d left with exit code 137 (SIGKILL)' % number in said.read()
-        held += in_time and code == 0 and named and runs.equal(bench.whole, runs.outcome(folder))
-    return 2, held
-
-
-@contextmanager
-def launched(workers, command, error):
-    """A job of tools.launch that may begin once more; nothing outlives its launcher."""
-    launcher = subprocess.Popen([sys.executable, '-m', 'tools.launch', '-n', str(workers), '-s', '1', '--max-restarts',
-                                 '1', '--grace', '5', '--', *command], cwd=ROOT, stdout=subprocess.DEVNULL,
-                                stderr=error, env=dict(os.environ, OMP_NUM_THREADS='1'))
-    try:
-        yield launcher
-    finally:
-        launcher.kill()
-        launcher.wait()
-
-
-def launched_worker(folder, number):
-    """The id of the process that is a worker of the launched job of a folder."""
-    for process in filter(str.isdigit, os.listdir('/proc')):
-        with suppress(OSError), open('/proc/%s/cmdline' % process, 'rb') as words, \
-                open('/proc/%s/environ' % process, 'rb') as environment:
-            if os.path.join(folder, 'run').encode() in words.read().split(b'\0') \
-                    and b'DMLC_WORKER_ID=%d' % number in environment.read().split(b'\0'):
-                return int(process)
-    raise RuntimeError('there is no worker %d of the job in %s' % (number, folder))
+    folder = bench.place()
+    with bench.job(2, folder, *PATIENT) as job:
+        bench.begun(job)
+        job.workers[0].kill()
+        gave_up = stalled(job, but=[0])
+    return 1, gave_up and bench.goes_on(folder)
 
 
 def server_killed(bench):
@@ -235,16 +187,17 @@ def server_killed(bench):
 
 
 def slow_worker(bench):
-    """One that stands still three times is waited for."""
-    folder = bench.place()
+    """One that stands still, at last for two thirds of what the other would wait, is waited for."""
+    folder, waited = bench.place(), []
     with bench.job(2, folder, *PATIENT) as job:
-        for line in ('Epoch[0] Batch [0]', 'Epoch[0] Batch [2]', 'Epoch[1] Batch [1]'):
+        for line, seconds in (('Epoch[0] Batch [0]', 1), ('Epoch[0] Batch [2]', STALL_TIMEOUT * 2 / 3)):
             bench.begun(job, line)
             job.workers[1].send_signal(signal.SIGSTOP)
-            time.sleep(2)
+            time.sleep(seconds)
+            waited.append(all(worker.poll() is None for worker in job.workers))
             job.workers[1].send_signal(signal.SIGCONT)
         codes = job.wait()
-    return 1, codes == [0, 0] and runs.equal(bench.whole, runs.outcome(folder))
+    return 1, all(waited) and codes == [0, 0] and runs.equal(bench.whole, runs.outcome(folder))
 
 
 def link_cut(bench):
@@ -267,18 +220,23 @@ def link_cut(bench):
 
 
 TRIALS = [
-    ('2 workers: weights equal after the first step and at the end, and to one process', two_workers_twenty_times),
+    ('2 workers: weights equal after the first step and at the end, and to one process (BatchNorm on fixed statistics)',
+     two_workers_twenty_times),
     ('4 workers, some without an image of the last batch: the same', four_workers),
     ('2 workers of two devices (of the CPU): the same', two_devices_each),
     ('2 workers, dist_device_sync: the same', sums_on_the_device),
     ('2 workers, Horovod: the same', horovod),
+    ('4 workers of tools.launch, each on a host of its own (network namespace): the same', launched.four_hosts),
     ('one worker is sent SIGTERM or Ctrl-C: all stop at one step', one_worker_is_asked_to_stop),
     ('the other workers neither read nor write in the save folder, and resume', only_the_first_has_the_folder),
     ('loss not finite: all stop', loss_is_not_finite),
     ('the first worker cannot save: all stop', first_worker_cannot_save),
-    ('worker killed', worker_killed),
-    ('worker of tools.launch killed at a random step: ended within 30 seconds, begun again', launched_worker_killed),
-    ('server killed', server_killed),
-    ('slow worker', slow_worker),
-    ('worker on another host (network namespace), link cut', link_cut),
+    ('worker killed at a random step, tools.launch: the job ends within 30 s, and goes on from its checkpoint',
+     launched.worker_killed),
+    ('the same with --max-restarts: begins again by itself', launched.worker_killed_and_restarted),
+    ('worker killed, without a launcher: the others give up', worker_killed),
+    ('server killed, the same', server_killed),
+    ('slow worker: waited for', slow_worker),
+    ('worker on another host (network namespace); its link cut: the others give up', link_cut),
+    ('link to a host cut, tools.launch: the job ends within 30 s, and goes on from its checkpoint', launched.link_cut),
 ]

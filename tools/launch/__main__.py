@@ -8,9 +8,10 @@ of a worker is its rank in MXNet's kvstore; only with --interface, where the add
 differ. SLURM and Kubernetes start processes themselves: for them a script or a manifest is printed.
 
 How the job ends:
-- a process fails: workers get SIGTERM, upon which a training saves, and --grace seconds; then all is killed;
-- Ctrl-C, SIGTERM or SIGHUP to the launcher: passed on in the same way, a second one kills at once; exit code 130, 143
-  or 129;
+- a process fails: workers get SIGTERM and --grace seconds; then all is killed. A worker that waits for one that died
+  cannot save any more: a job goes on from the last checkpoint that it made by itself (--save-every-steps);
+- Ctrl-C, SIGTERM or SIGHUP to the launcher: passed on in the same way, and a training saves some three steps later; a
+  second one kills at once; exit code 130, 143 or 129;
 - kill -9 of the launcher: every process stands behind a guard, which does the same when its standard input closes, or
   over ssh when it has not heard from the launcher for 30 seconds;
 - a host, a process or its link to the scheduler is gone without a word, which ps-lite alone waits out for ever: each
@@ -49,10 +50,14 @@ def parse_args(argv=None):
                         help='parameter servers (default 1; 0: none, and no scheduler)')
     parser.add_argument('-H', '--hostfile', help='start over ssh, on the hosts of this file: `host` or `host slots=4` '
                                                  'a line; the repository must be at the same place on each')
+    parser.add_argument('--gpus-per-worker', type=number_from(0), default=0, metavar='K',
+                        help='let the workers of a host see K GPUs each, the first 0 to K-1 and so on (default 0: each '
+                             'sees all, so two workers with --num-gpus 1 would share one)')
     parser.add_argument('--launcher', choices=['local', 'ssh', *PRINTED],
                         help='default: local, with -H ssh; the others print what is to be submitted')
     parser.add_argument('--max-restarts', type=number_from(0), default=0, metavar='K',
-                        help='start again up to K times after a failure; train_*.py with --resume')
+                        help='start again up to K times after a failure, with --resume where train_cifar.py or '
+                             'train_imagenet.py is a word of the command')
     parser.add_argument('--grace', type=number_from(0), default=15, metavar='SECONDS',
                         help='what workers have after SIGTERM before they are killed (default 15)')
     parser.add_argument('--heartbeat-timeout', type=number_from(0), default=20, metavar='SECONDS',
@@ -89,6 +94,9 @@ def refuse(args, command):
                          if args.hostfile else '--launcher ssh needs -H')
     if args.launcher in PRINTED and (args.max_restarts or args.idle_timeout or not args.servers):
         raise ValueError('--launcher %s takes neither --max-restarts nor --idle-timeout nor -s 0' % args.launcher)
+    if args.launcher in PRINTED and args.gpus_per_worker:
+        raise ValueError('--gpus-per-worker is for processes that are started here: %s gives out GPUs itself'
+                         % args.launcher)
     if bool(args.image) != (args.launcher == 'kubernetes'):
         raise ValueError('--image and --launcher kubernetes go together')
     if not re.fullmatch('[a-z]([a-z0-9-]{0,40}[a-z0-9])?', args.name):

@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 
 PR_SET_PDEATHSIG = 1  # of prctl(2)
+COUNTING = 60  # seconds that it may take to count the cores, with CUDA's libraries on a slow disk
 
 
 def main():
@@ -30,7 +31,7 @@ def main():
     try:
         child = subprocess.Popen(task['argv'], cwd=task['cwd'], env=environment_of(task), stdin=subprocess.DEVNULL,
                                  preexec_fn=die_with_parent)
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:
         sys.exit('%s cannot be started: %s' % (task['argv'][0], error))
     threading.Thread(target=obey, args=(task,), daemon=True).start()
     code = child.wait()
@@ -43,7 +44,8 @@ def environment_of(task):
     env = {name: value for name, value in {**os.environ, **task['env']}.items() if value is not None}
     if task['sharing'] and 'OMP_NUM_THREADS' not in env:
         # In a process of its own, as runtime prepares the one that imports it.
-        cores = subprocess.check_output([sys.executable, '-c', 'import runtime; print(runtime.physical_cores())'])
+        cores = subprocess.check_output([sys.executable, '-c', 'import runtime; print(runtime.physical_cores())'],
+                                        timeout=COUNTING)
         env['OMP_NUM_THREADS'] = str(max(1, int(cores) // task['sharing']))
     return env
 

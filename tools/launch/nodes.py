@@ -16,7 +16,7 @@ from tools.launch.job import ROOT, Task, say
 FORWARDED = re.compile('PATH|PYTHONPATH|LD_LIBRARY_PATH|VIRTUAL_ENV|(OMP|KMP|MXNET|PS|NCCL|CUDA)_.*')
 # Below the ports that Linux gives to outgoing connections, so that a free one stays free.
 PORTS = range(20000, 32000)
-HEARTBEAT = 1  # seconds between the heartbeats of a node; it leaves that much later
+HEARTBEAT = 1  # seconds between the heartbeats of a node, which therefore takes up to that much longer to leave
 
 
 def places_of(args):
@@ -112,12 +112,16 @@ def worker_tasks(args, places, command, env, port):
     port: of the scheduler, those of the workers follow it; None where there are no servers.
     """
     places = sorted(places[:args.workers], key=lambda place: place[1], reverse=True)
-    sharing = Counter(host for host, _ in places)
+    sharing, before = Counter(host for host, _ in places), Counter()
     tasks = []
     for number, (host, address) in enumerate(places):
         own = {'DMLC_WORKER_ID': str(number)}
         if port:
             own.update(node_environment(args, 'worker', address), PORT=str(port + 1 + number))
+        if args.gpus_per_worker:
+            first = args.gpus_per_worker * before[host]
+            own['CUDA_VISIBLE_DEVICES'] = ','.join(map(str, range(first, first + args.gpus_per_worker)))
+        before[host] += 1
         tasks.append(Task('worker %d' % number, host, command, os.getcwd(), {**env, **own}, sharing[host]))
     return tasks
 
@@ -132,5 +136,6 @@ def job_environment(args, uri, port):
 
 
 def node_environment(args, role, address):
-    """A node's role and the address at which the others reach it; with --interface it finds that itself."""
-    return {'DMLC_ROLE': role, 'DMLC_NODE_HOST': None if args.interface else address}
+    """A node's role and the address at which the others reach it; with --interface it finds that itself. A port
+    that was left in the environment is not taken for its own."""
+    return {'DMLC_ROLE': role, 'DMLC_NODE_HOST': None if args.interface else address, 'PORT': None}

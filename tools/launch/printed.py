@@ -21,7 +21,7 @@ SLURM = '''#!/bin/bash
 #SBATCH --job-name={name}
 #SBATCH --ntasks={tasks}   # 1 scheduler + {servers} servers + {workers} workers
 #SBATCH --signal=TERM@120   # a training saves and leaves before the time is over
-unset DMLC_ROLE DMLC_RANK DMLC_NODE_HOST
+unset DMLC_ROLE DMLC_RANK DMLC_NODE_HOST DMLC_WORKER_ID PORT
 {exports}
 cd {folder}
 srun --label --kill-on-bad-exit=1 bash -c {process}'''
@@ -38,7 +38,8 @@ def slurm_script(args, command):
     if args.interface and not args.root_uri:
         uri = "$(ip -4 -o addr show dev %s | awk '{split($4, a, \"/\"); print a[1]; exit}')" % args.interface
     port = args.port or '$((%d + SLURM_JOB_ID %% %d))' % (PORTS.start, len(PORTS))
-    server = 'cd %s; exec %s -m tools.launch.server' % (shlex.quote(ROOT), shlex.quote(sys.executable))
+    # SLURM sends its signal to all processes; without servers the workers could not agree on a step and save.
+    server = 'trap "" TERM; cd %s; exec %s -m tools.launch.server' % (shlex.quote(ROOT), shlex.quote(sys.executable))
     return SLURM.format(
         name=args.name, tasks=1 + args.servers + args.workers, servers=args.servers, workers=args.workers,
         exports='\n'.join('export %s=%s' % item for item in job_environment(args, uri, port).items()),

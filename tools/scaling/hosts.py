@@ -10,6 +10,17 @@ from contextlib import contextmanager
 BURST = '256kb'      # what a link may pass on at once; more than the largest packet between namespaces, 64 KB
 WAITING = '100ms'    # how long a packet may wait for a shaped link before it is dropped
 
+SSH = """#!/bin/sh
+# What tools.launch takes for ssh: options, a host, and one string for its shell.
+while [ "${1#-}" != "$1" ]; do
+    [ "$1" = -o ] && shift
+    shift
+done
+case "$1" in
+%s
+esac
+"""
+
 # address: IPv4. words: what stands in front of a command that is to run there. link: the switch's end of its cable.
 # switch: the namespace of the switch.
 Host = namedtuple('Host', 'address words link switch')
@@ -48,6 +59,17 @@ def connected(switch, name, number, rate):
             run('tc -n %s qdisc add dev %s root tbf rate %d burst %s latency %s'
                 % (place, device, rate, BURST, WAITING))
     return Host(address, ['ip', 'netns', 'exec', name], link, switch)
+
+
+def reached_by_ssh(folder, places):
+    """(hostfile, PATH) with which tools.launch reaches these Hosts; both lie in the folder."""
+    with open(os.path.join(folder, 'ssh'), 'w') as file:
+        file.write(SSH % '\n'.join('%s) shift; exec %s sh -c "$*";;' % (host.address, ' '.join(host.words))
+                                   for host in places))
+    os.chmod(file.name, 0o755)
+    with open(os.path.join(folder, 'hosts'), 'w') as file:
+        file.writelines(host.address + '\n' for host in places)
+    return file.name, folder + os.pathsep + os.environ['PATH']
 
 
 def cut(host):

@@ -12,23 +12,12 @@ import runtime
 from tools.doctor import processor
 from tools.launch.job import ROOT
 from tools.scaling.cost import Step, Sum, speed, whole_gradient
-from tools.scaling.hosts import hosts
+from tools.scaling.hosts import hosts, reached_by_ssh
 
 JOBS = [(2, 1), (2, 2), (3, 1), (3, 3), (4, 1), (4, 2), (4, 4)]  # workers, servers
 RATES = [5e8 / 8, 1e9 / 8, None]                                 # bytes/s
 SIZE, BATCH, ROUNDS = 64, 2, 5  # of the images, of a worker
 PATIENCE = 300  # seconds that a job may take
-
-SSH = """#!/bin/sh
-# What tools.launch takes for ssh: options, a host, and one string for its shell.
-while [ "${1#-}" != "$1" ]; do
-    [ "$1" = -o ] && shift
-    shift
-done
-case "$1" in
-%s
-esac
-"""
 
 
 def measure(path):
@@ -49,16 +38,11 @@ def measure(path):
 def seconds_of(what, workers, servers, rate):
     """The median over rounds and workers, to 0.01 s, of a job on hosts of its own; without servers none is summed."""
     with tempfile.TemporaryDirectory() as folder, hosts(workers, rate and int(8 * rate)) as places:
-        with open(os.path.join(folder, 'ssh'), 'w') as file:
-            file.write(SSH % '\n'.join('%s) shift; exec %s sh -c "$*";;' % (host.address, ' '.join(host.words))
-                                       for host in places))
-        os.chmod(file.name, 0o755)
-        with open(os.path.join(folder, 'hosts'), 'w') as file:
-            file.writelines(host.address + '\n' for host in places)
-        command = [sys.executable, '-m', 'tools.launch', '-n', str(workers), '-s', str(servers), '-H', file.name, '--',
+        hostfile, path = reached_by_ssh(folder, places)
+        command = [sys.executable, '-m', 'tools.launch', '-n', str(workers), '-s', str(servers), '-H', hostfile, '--',
                    sys.executable, '-W', 'ignore', '-m', 'tools.scaling.worker', what,
                    'dist_sync' if servers else 'local', str(SIZE), str(BATCH), str(ROUNDS)]
-        environment = dict(os.environ, PATH=folder + os.pathsep + os.environ['PATH'], OMP_NUM_THREADS='1')
+        environment = dict(os.environ, PATH=path, OMP_NUM_THREADS='1')
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     rounds = [seconds for line in re.findall(r'\[worker \d+\] (\[.*\])', done.stdout) for seconds in json.loads(line)]
     if len(rounds) != workers * ROUNDS:
