@@ -14,10 +14,10 @@ same to the third digit of the cosine).
 """
 import json
 import logging
-import re
+import os
 from collections import Counter
 
-import runtime  # noqa: F401  (before mxnet)
+import runtime
 
 import mxnet as mx
 import numpy as np
@@ -26,10 +26,10 @@ from mxnet.contrib.quantization import quantize_net_v2
 from mxnet.gluon import SymbolBlock
 
 from data import DATASETS
-from data.pictures import class_names, prepare
+from data.pictures import class_name, class_names, prepare
 from model import get_model
 from training.checkpoint import load_weights
-from training.precision import check_bfloat16, silence
+from training.precision import check_bfloat16, has_instructions, silence
 
 LOG = logging.getLogger(__name__)
 DTYPES = ('float32', 'bfloat16', 'int8')
@@ -58,18 +58,24 @@ def load(model, params, dataset='imagenet', label_set='coarse', dtype='float32',
         options['input_size'] = size
     net = get_model(model, **options)
     load_weights(net, params)
-    return Classifier(compiled(net, dtype, calibration, calib_mode), dataset, label_set, size, crop_ratio)
+    return Classifier(compiled(net, dtype, calibration, calib_mode), dataset, label_set, size, crop_ratio,
+                      options['classes'])
 
 
 class Classifier:
-    """Pictures in, class names and probabilities out.   net: as `compiled` makes it; the rest: as in `load`"""
+    """Pictures in, class names and probabilities out.   net: as `compiled` makes it; the rest: as in `load`
 
-    def __init__(self, net, dataset='imagenet', label_set='coarse', size=224, crop_ratio=0.875):
+    classes: how many the network tells apart; unless it is 1000, those of 'imagenet' are somebody's own.
+    """
+
+    def __init__(self, net, dataset='imagenet', label_set='coarse', size=224, crop_ratio=0.875, classes=1000):
         self.net, self.dataset, self.size, self.crop_ratio = net, dataset, size, crop_ratio
-        self.names = class_names(dataset, label_set)
+        self.names = class_names(dataset, label_set, classes)
 
     def probabilities(self, pictures):
         """(N, classes) float32 of N paths or RGB arrays (H, W, 3) of uint8; raises as data.pictures.prepare does."""
+        if isinstance(pictures, (str, os.PathLike)):
+            raise ValueError('%s is one picture where a list of them is wanted' % pictures)
         if not len(pictures):
             raise ValueError('there is no picture')
         batches = (prepare(pictures[start:start + BATCH], self.dataset, self.size, self.crop_ratio)
@@ -82,12 +88,8 @@ class Classifier:
 
     def top_k(self, pictures, k=5):
         """For each picture its k likeliest (class name, probability), the likeliest first."""
-        return [[(self.name(index), float(row[index])) for index in np.argsort(-row, kind='stable')[:k]]
+        return [[(class_name(index, self.names), float(row[index])) for index in np.argsort(-row, kind='stable')[:k]]
                 for row in self.probabilities(pictures)]
-
-    def name(self, index):
-        """Of a class; outputs without one, such as 80 of the 100 for CIFAR-100's coarse labels, go by number."""
-        return self.names[index] if index < len(self.names) else 'class %d' % index
 
 
 def compiled(net, dtype='float32', calibration=None, calib_mode='naive'):
@@ -118,7 +120,9 @@ def check_dtype(dtype):
     if dtype not in DTYPES:
         raise ValueError('%s is not for CPUs: there are %s' % (dtype, ', '.join(DTYPES)))
     if dtype == 'bfloat16':
-        check_bfloat16()
+        check_bfloat16('float32 or int8')
+    if dtype == 'int8' and not has_instructions('avx512_vnni', 'avx_vnni', 'amx_int8'):
+        LOG.warning('this CPU has no instructions for int8 (VNNI): it may be slower than float32')
 
 
 def _block(symbol, net):
@@ -177,7 +181,7 @@ def check_batch(net, shape):
         return
     net(mx.nd.zeros((1, *shape[1:]))).wait_to_read()  # what is made once and stays
     grown = _growth(net, mx.nd.zeros((SAMPLE, *shape[1:])))
-    per_image, free = grown / SAMPLE + 4 * INPUTS_HELD * int(np.prod(shape[1:])), free_memory()
+    per_image, free = grown / SAMPLE + 4 * INPUTS_HELD * int(np.prod(shape[1:])), runtime.free_memory()
     if shape[0] * per_image > free:
         raise ValueError('a batch of %d images needs about %.1f GB of memory and %.1f GB are free: %d would fit'
                          % (shape[0], shape[0] * per_image / 1e9, free / 1e9, free // per_image))
@@ -191,23 +195,6 @@ def _growth(net, data):
     except OSError as error:
         LOG.warning('whether the batch fits into memory is not checked: %s', error)
         return 0
-    before = _status('VmRSS')
+    before = runtime.resident_size()
     net(data).wait_to_read()
-    return max(0, _status('VmHWM') - before)
-
-
-def _status(name):
-    with open('/proc/self/status') as file:
-        return int(re.search(name + r':\s*(\d+) kB', file.read()).group(1)) * 1024
-
-
-def free_memory():
-    """Bytes that this process may still take, as the kernel and the container's cgroup say."""
-    with open('/proc/meminfo') as file:
-        free = [int(re.search(r'MemAvailable:\s*(\d+) kB', file.read()).group(1)) * 1024]
-    try:
-        limit, used = (open('/sys/fs/cgroup/memory.' + name).read() for name in ('max', 'current'))
-        free.append(int(limit) - int(used))
-    except (OSError, ValueError):  # no cgroup, or `max`: no limit
-        pass
-    return min(free)
+    return max(0, runtime.resident_size('VmHWM') - before)

@@ -2,9 +2,11 @@
 import argparse
 import json
 import os
+import re
 import sys
 import traceback
 
+import mxnet as mx
 from gluoncv import model_zoo
 
 from model import ACTIVATIONS, MODELS, get_model
@@ -236,6 +238,10 @@ def run_script(main):
         leave(1, error)
     except OSError as error:
         leave(2, error)
+    except mx.base.MXNetError as error:
+        if not re.search('out of memory|[Ff]ailed to allocate|bad_alloc', str(error)):
+            raise
+        leave(2, 'the memory of the device is full: a smaller --batch-size may fit')
     except ValueError as error:
         if not traceback.extract_tb(error.__traceback__)[-1].filename.startswith(HERE):
             raise

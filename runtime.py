@@ -3,7 +3,7 @@
 MXNet 1.9.1 reads its thread count once, while it loads, and takes half of the processors it sees; it accumulates
 float16 sums in float16 unless told otherwise; it uses names that NumPy removed in 1.24; its CUDA wheels do not look for
 CUDA in site-packages; and with DMLC_ROLE=server its import never returns. A value that the user has set in the
-environment always wins.
+environment always wins. Cores and memory of this machine are known here too.
 
     python -m runtime          says what this machine has and whether a training can work here (tools/doctor.py)
 """
@@ -53,6 +53,44 @@ def _container_quota():
         return max(1, int(quota) // int(period))
     except (OSError, ValueError):
         return sys.maxsize
+
+
+def memory(meminfo='/proc/meminfo', groups='/proc/self/cgroup', root='/sys/fs/cgroup'):
+    """(bytes in all, bytes available, bytes that the cgroups allow or None)."""
+    with open(meminfo) as file:
+        kilobytes = dict(re.findall(r'^(\w+):\s+(\d+) kB$', file.read(), re.MULTILINE))
+    total, available = (1024 * int(kilobytes[name]) for name in ('MemTotal', 'MemAvailable'))
+    return total, available, min((limit for limit in cgroup_limits(groups, root) if limit < total), default=None)
+
+
+def cgroup_limits(groups, root):
+    """Limits of memory, in bytes, of a process's cgroup and of those above it, where that of a SLURM job stands."""
+    if not os.path.isfile(groups):
+        return
+    with open(groups) as file:
+        paths = re.findall(r'^\d+:(memory)?:(/.*)$', file.read(), re.MULTILINE)
+    for controller, path in paths:
+        parts = path.strip('/').split('/')
+        for depth in range(len(parts) + 1):
+            name = 'memory.limit_in_bytes' if controller else 'memory.max'
+            place = os.path.join(root, controller, *parts[:depth], name)
+            if os.path.isfile(place):
+                with open(place) as file:
+                    text = file.read().strip()
+                if text.isdigit():  # not `max`
+                    yield int(text)
+
+
+def resident_size(line='VmRSS'):
+    """Bytes of memory that this process holds now; with 'VmHWM' the most that it has held."""
+    with open('/proc/self/status') as file:
+        return int(re.search(line + r':\s*(\d+) kB', file.read()).group(1)) * 1024
+
+
+def free_memory():
+    """Bytes that this process may still take, as the kernel and the cgroups say."""
+    _, available, limit = memory()
+    return available if limit is None else max(0, min(available, limit - resident_size()))
 
 
 def mxnet_wheels(folders):

@@ -31,11 +31,11 @@ from options import (
     objective_of,
     run_script,
 )
-from training.devices import devices_by_id
+from training.devices import check_batch, devices_by_id
 from training.distributed import join
 from training.fit import INITIALISATION, Run, fit, seed_mxnet
 from training.loop import compile_network, make_trainer
-from training.precision import use_dtype
+from training.precision import BYTES, use_dtype
 from training.schedule import decay_epochs, learning_rate
 
 INPUT_SHAPE = (1, 3, 32, 32)
@@ -88,6 +88,8 @@ def main(argv=None):
     workers = join(args.kvstore, args.stall_timeout)
     devices = workers.own(devices)
     dtype = use_dtype(args.dtype, devices)
+    kept = complexity.kept(net, INPUT_SHAPE)
+    check_batch(args.batch_size // workers.size, BYTES[args.dtype] * kept, devices)
     train, test = load_dataset(args.dataset, args.batch_size, args.seed, args.num_workers, data_dir=args.data_dir,
                                **({'label_set': args.label_set} if args.dataset == 'cifar100' else {}))
     objective = objective_of(args, train.classes, devices, dtype)

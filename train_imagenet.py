@@ -33,11 +33,11 @@ from options import (
     objective_of,
     run_script,
 )
-from training.devices import devices_by_number
+from training.devices import check_batch, devices_by_number
 from training.distributed import join
 from training.fit import INITIALISATION, Run, fit, seed_mxnet
 from training.loop import compile_network, make_trainer
-from training.precision import use_dtype
+from training.precision import BYTES, use_dtype
 from training.schedule import decay_epochs, learning_rate
 
 
@@ -91,6 +91,8 @@ def main(argv=None):
     workers = join(args.kvstore, args.stall_timeout)
     devices = workers.own(devices)
     dtype = use_dtype(args.dtype, devices)
+    kept = complexity.kept(net, (1, 3, args.input_size, args.input_size))
+    check_batch(args.batch_size * len(devices), BYTES[args.dtype] * kept, devices)
     batch_size = args.batch_size * len(devices) * workers.size
     train, validation = load_data(args, batch_size)
     objective = objective_of(args, args.num_classes, devices, dtype)

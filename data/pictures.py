@@ -41,16 +41,33 @@ CIFAR100_NAMES = {
 }
 
 
-def class_names(dataset, label_set='coarse'):
-    """The names of the classes of a data set, in the order of its labels.   label_set: of cifar100"""
+def class_names(dataset, label_set='coarse', classes=1000):
+    """The names of the classes of a data set, in the order of its labels.
+
+    label_set: of cifar100. classes: of a network; 'imagenet' with another number than 1000 stands for somebody's own
+    images, whose names are not known.
+    """
     _known(dataset)
     if label_set not in CIFAR100_NAMES:
         raise ValueError('unknown label set %r; there are %s' % (label_set, ', '.join(CIFAR100_NAMES)))
+    if dataset == 'imagenet' and classes != 1000:
+        return []
     if dataset == 'imagenet':
         from gluoncv.data import ImageNet1kAttr
         return list(ImageNet1kAttr().classes)
     return list(CIFAR100_NAMES[label_set] if dataset == 'cifar100' else
                 CIFAR10_NAMES if dataset == 'cifar10' else FASHION_NAMES)
+
+
+def class_name(index, names):
+    """Of a class; outputs without one, such as 80 of the 100 for CIFAR-100's coarse labels, go by number."""
+    return names[index] if index < len(names) else 'class %d' % index
+
+
+def mean_and_std(dataset):
+    """With which the colours of a data set, in 0..1, are normalised."""
+    _known(dataset)
+    return (MEAN / 255, STD / 255) if dataset == 'imagenet' else DATASETS[dataset][2:]
 
 
 def read_picture(path):
@@ -100,8 +117,7 @@ def prepare(pictures, dataset='imagenet', size=224, crop_ratio=0.875):
 
 def shown(batch, dataset='imagenet'):
     """(N, H, W, 3) float, RGB in 0..1, of a normalised batch (N, 3, H, W)."""
-    _known(dataset)
-    mean, std = (MEAN / 255, STD / 255) if dataset == 'imagenet' else DATASETS[dataset][2:]
+    mean, std = mean_and_std(dataset)
     return np.clip(np.asarray(batch).transpose(0, 2, 3, 1) * np.float32(std) + np.float32(mean), 0, 1)
 
 

@@ -90,6 +90,13 @@ def _neighbourhood(layer, shapes, nodes):
     return layer._replace(macs=prod(shapes[owner + '_query_fwd_output']) * k * k)
 
 
+def kept(net, input_shape):
+    """Elements of the arrays that a training step must keep for its backward pass, at least: what convolutions and
+    BatchNorms hand out, which what follows them reads again."""
+    return sum(prod(layer.output_shape) for layer in layers(net, input_shape)
+               if layer.op in ('Convolution', 'BatchNorm'))
+
+
 def summary(net, input_shape):
     """A table of the layers with their sums, as text."""
     rows = layers(net, input_shape)

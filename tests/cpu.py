@@ -1,10 +1,17 @@
-"""What the processor of this machine has."""
+"""What the processor of this machine has, as far as MXNet's oneDNN is allowed to use it (DNNL_MAX_CPU_ISA)."""
 import pytest
 
-
-def has_avx512():
-    with open('/proc/cpuinfo') as file:
-        return ' avx512f ' in file.read()
+import inference
+from training.precision import check_bfloat16
 
 
-needs_bfloat16 = pytest.mark.skipif(not has_avx512(), reason='bfloat16 needs AVX-512')
+def has_bfloat16():
+    try:
+        check_bfloat16()
+    except ValueError:
+        return False
+    return True
+
+
+DTYPES = tuple(dtype for dtype in inference.DTYPES if dtype != 'bfloat16' or has_bfloat16())
+needs_bfloat16 = pytest.mark.skipif('bfloat16' not in DTYPES, reason='bfloat16 needs AVX-512')

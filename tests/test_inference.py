@@ -5,6 +5,8 @@ import subprocess
 import sys
 from functools import partial
 
+import runtime
+
 import cv2
 import mxnet as mx
 import numpy as np
@@ -18,6 +20,7 @@ from data import DATASETS
 from data.batches import ArrayBatches
 from data.pictures import prepare
 from model import MODELS, get_model
+from tests.cpu import DTYPES
 from tests.faults.runs import write_tiny
 from tests.test_scripts import ROOT, refusal
 from training.checkpoint import load_weights
@@ -93,7 +96,7 @@ def test_mxnets_own_folding_is_wrong_where_a_convolution_is_read_twice():
 def test_compiling_leaves_the_weights_alone():
     net, images = settled('cifar_resnet', (4, 3, 32, 32), act_type='ChaATAC')
     before = {name: array.data().asnumpy() for name, array in net.collect_params().items()}
-    for dtype in inference.DTYPES:
+    for dtype in DTYPES:
         inference.compiled(net, dtype, np.repeat(images, 4, axis=0))(mx.nd.array(images)).wait_to_read()
     for name, array in net.collect_params().items():
         assert (array.data().asnumpy() == before[name]).all(), name
@@ -104,7 +107,9 @@ def test_bfloat16_and_int8_come_close_for_every_kind_of_unit(unit):
     """swish multiplies by elemwise_mul, which int8 must leave alone, as bfloat16 must prelu."""
     net, images = settled('cifar_resnet', (32, 3, 32, 32), act_type=unit)
     expected = logits_of(net, images)
-    for dtype, bound in (('bfloat16', 0.999), ('int8', 0.99)):
+    for dtype, bound in {'float32': 1 - 1e-9, 'bfloat16': 0.999, 'int8': 0.99}.items():
+        if dtype not in DTYPES:
+            continue
         ready = inference.compiled(net, dtype, images)
         assert cosine(logits_of(ready, images), expected) > bound
         assert abs(logits_of(ready, images[:5]) - logits_of(ready, images)[:5]).max() < 1e-5
@@ -128,7 +133,9 @@ def test_a_trained_network_keeps_its_guesses(trained):
     plain = logits_of(net, prepare(pixels, 'fashion-mnist-mini'))
     right = plain.argmax(1) == labels
     assert right.mean() > 0.5  # it has learnt something, or the rest says nothing
-    for dtype, agreeing, bound in (('float32', 1, 1 - 1e-9), ('bfloat16', 0.97, 0.999), ('int8', 0.9, 0.98)):
+    bounds = {'float32': (1, 1 - 1e-9), 'bfloat16': (0.97, 0.999), 'int8': (0.9, 0.98)}
+    for dtype in DTYPES:
+        agreeing, bound = bounds[dtype]
         ready = inference.compiled(net, dtype, calibration)
         found = logits_of(ready, prepare(pixels, 'fashion-mnist-mini'))
         assert (found.argmax(1) == plain.argmax(1)).mean() >= agreeing and cosine(found, plain) >= bound
@@ -184,18 +191,18 @@ def test_an_older_cpu_refuses_bfloat16_in_one_sentence(trained):
                            trained[1], '--params', trained[0], '--dtype', 'bfloat16'], cwd=ROOT, timeout=60, text=True,
                           capture_output=True, env=dict(os.environ, DNNL_MAX_CPU_ISA='AVX2'))
     assert done.returncode == 2 and done.stderr.strip().splitlines() == [
-        'evaluate.py: error: bfloat16 needs a CPU with AVX-512, which this one has not: use float32']
+        'evaluate.py: error: bfloat16 needs a CPU with AVX-512, which this one has not: use float32 or int8']
 
 
 def test_a_batch_that_does_not_fit_says_which_would(monkeypatch):
     net, images = settled('cifar_resnet', (17, 3, 32, 32))
     ready = inference.compiled(net)
     inference.check_batch(ready, (10 ** 4, 3, 32, 32))
-    monkeypatch.setattr(inference, 'free_memory', lambda: 10 ** 9)
+    monkeypatch.setattr(runtime, 'free_memory', lambda: 10 ** 9)
     with pytest.raises(ValueError, match=r'a batch of 1000000 images needs about .* GB .* 1.0 GB are free') as refused:
         inference.check_batch(ready, (10 ** 6, 3, 32, 32))
     fitting = int(str(refused.value).split(': ')[1].split()[0])
-    assert 100 < fitting < 10 ** 5
+    assert 10 ** 3 < fitting < 10 ** 5  # 10 KB to 1 MB an image; its input and the widest map alone have 78 KB
     inference.check_batch(ready, (fitting // 2, 3, 32, 32))
     assert logits_of(ready, images).shape == (17, 10)
 
@@ -203,7 +210,7 @@ def test_a_batch_that_does_not_fit_says_which_would(monkeypatch):
 def test_free_memory_is_what_the_kernel_says():
     with open('/proc/meminfo') as file:
         total = int(file.readline().split()[1]) * 1024
-    assert 0 < inference.free_memory() < total
+    assert 0 < runtime.free_memory() < total
 
 
 def test_the_classifier_names_pictures(trained, tmp_path):
@@ -231,6 +238,13 @@ def test_classes_without_a_name_go_by_number():
     assert len(names) == 100 and 'trees' in names and 'class 20' in names and 'class 19' not in names
 
 
+def test_classes_of_somebodys_own_images_are_not_imagenets():
+    net, _ = settled('atac_resnet50_v1b', (2, 3, 32, 32))
+    picture = np.zeros((40, 40, 3), 'uint8')
+    found = inference.Classifier(inference.compiled(net), size=32, classes=10).top_k([picture], 10)[0]
+    assert {name for name, _ in found} == {'class %d' % number for number in range(10)}
+
+
 def test_weights_of_another_network_and_no_pictures_are_refused(trained):
     with pytest.raises(ValueError, match='another architecture'):
         inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', act_type='ChaATAC', r=2, blocks=1)
@@ -239,6 +253,8 @@ def test_weights_of_another_network_and_no_pictures_are_refused(trained):
             inference.load(**{'model': 'cifar_resnet', 'params': trained[0], **wrong})
     with pytest.raises(ValueError, match='there is no picture'):
         inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', **OPTIONS).top_k([])
+    with pytest.raises(ValueError, match='a.png is one picture where a list'):
+        inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', **OPTIONS).top_k('a.png')
 
 
 def evaluation(trained, *flags):
@@ -249,13 +265,13 @@ def evaluation(trained, *flags):
 def test_evaluate_scores_every_image_in_every_dtype(trained, capsys):
     """201 images in batches of 64, the last one of 9."""
     scores = {dtype: evaluate.main(evaluation(trained, '--dtype', dtype, '--batch-size', '64', '--calib-images', '100'))
-              for dtype in inference.DTYPES}
+              for dtype in DTYPES}
     text = capsys.readouterr().out
     plain = scores['float32']
     assert all(score['images'] == 201 for score in scores.values()) and plain['top1_error'] < 50
     assert scores['int8']['float32_top1_error'] == pytest.approx(plain['top1_error'])
-    assert abs(scores['bfloat16']['top1_error'] - plain['top1_error']) < 3
-    assert abs(scores['int8']['top1_error'] - plain['top1_error']) < 6
+    assert abs(scores.get('bfloat16', plain)['top1_error'] - plain['top1_error']) < 1.5  # 3 of 201 images
+    assert abs(scores['int8']['top1_error'] - plain['top1_error']) < 3
     before, after = text.strip().splitlines()[-2:]
     assert before.startswith('float32: top-1 error %.3f' % plain['top1_error'])
     assert after.startswith('int8: top-1 error %.3f' % scores['int8']['top1_error'])
@@ -286,7 +302,7 @@ def test_evaluate_refuses_in_one_sentence(trained, flags, sentence, capsys, monk
 
 
 def test_evaluate_refuses_a_batch_beyond_the_memory(trained, capsys, monkeypatch):
-    monkeypatch.setattr(inference, 'free_memory', lambda: 10 ** 6)
+    monkeypatch.setattr(runtime, 'free_memory', lambda: 10 ** 6)
     assert 'would fit' in refusal(partial(evaluate.main, evaluation(trained)), [], capsys, monkeypatch)
 
 

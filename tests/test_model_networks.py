@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 from model import ACTIVATIONS, MODELS, get_model
 from model.activation import ChaATAC
 from model.complexity import layers, parameters
-from tests.cpu import has_avx512
+from tests.cpu import has_bfloat16
 from tests.numpy_layers import batch_norm, convolution, max_pool, part, randomise, relu, sigmoid
 
 GOLDEN = os.path.join(os.path.dirname(__file__), 'golden', 'atac_resnet50_v1b_')
@@ -81,8 +81,9 @@ def golden_values(name, shape):
     return 1 + 0.1 * normal if name.endswith('gamma') else 0.1 * normal
 
 
-@pytest.mark.skipif(not has_avx512(), reason='the golden logits were made with AVX-512, and with their weights 1e-6 of '
-                                             'noise in the input moves them by more than their standard deviation')
+@pytest.mark.skipif(not has_bfloat16(),
+                    reason='the golden logits were made with AVX-512, and with their weights 1e-6 of noise in the '
+                           'input moves them by more than their standard deviation')
 def test_logits_equal_the_golden_ones():
     """These were not made by this repository."""
     net = get_model('atac_resnet50_v1b', act_type='ChaATAC', r=2, act_layers=2, classes=1000, last_gamma=True)

@@ -260,7 +260,7 @@ def test_memory_and_the_limits_of_cgroups(groups, files, limit, tmp_path):
     for name, text in files.items():
         write(tmp_path / 'cgroup' / name, text)
     self = str(tmp_path / 'absent') if groups is None else write(tmp_path / 'self', groups)
-    numbers = doctor.memory(write(tmp_path / 'meminfo', MEMINFO), self, str(tmp_path / 'cgroup'))
+    numbers = runtime.memory(write(tmp_path / 'meminfo', MEMINFO), self, str(tmp_path / 'cgroup'))
     assert numbers == (16000000 * 1024, 8000000 * 1024, limit)
 
 

@@ -6,7 +6,8 @@ from argparse import Namespace
 
 import pytest
 
-from tests.cpu import needs_bfloat16
+import inference
+from tests.cpu import DTYPES, needs_bfloat16
 from tools.benchmark import __main__ as benchmark
 from tools.benchmark import authors, ours
 from tools.benchmark.rounds import Contestant
@@ -17,25 +18,38 @@ SLEEPER = 'import time; from tools.benchmark.rounds import serve; serve(lambda: 
 
 
 def answers(*speeds):
-    return [{'images_per_second': speed, 'memory': 100 + speed} for speed in speeds]
+    return [{'images_per_second': speed, 'memory': 100 + speed, 'parameters': 7} for speed in speeds]
 
 
-def test_the_ratio_is_the_median_of_those_of_the_rounds():
+def contest(entries, *targets):
+    return benchmark.Contest('train', 'title', 'model', benchmark.Task('cifar', 'ChaATAC', 1, 4, 2), entries, targets)
+
+
+def test_ratios_are_those_of_the_rounds():
     found = {'a': answers(10, 20, 90), 'b': answers(5, 5, 30)}
-    assert benchmark.ratio(found, 'a', 'b') == 3      # of 2, 4, 3; the ratio of the medians would be 4
-    assert benchmark.ratio(found, 'a', 'c') is None
+    assert benchmark.ratios(found, 'a', 'b') == [2, 4, 3]  # the ratio of the medians would be 4, not 3
+    assert benchmark.ratios(found, 'a', None) == [10, 20, 90] and benchmark.ratios(found, 'a', 'c') == []
+    assert benchmark.ratios(found, 'b', 'a', 'memory') == [105 / 110, 105 / 120, 130 / 190]
 
 
 def test_a_result_has_the_spread_and_the_targets(capsys):
-    contest = benchmark.Contest('infer', 'title', 'model', 'task', {'a': '', 'b': '', 'c': ''},
-                                [('a', 'b', 2.5), ('b', 'a', 2.5), ('a', 'c', 1.0)])
-    found = benchmark.result(contest, {'a': answers(10, 20, 90), 'b': answers(5, 5, 30)})
-    assert found['rows'][0] == {'contestant': 'a', 'images_per_second': 20, 'least': 10, 'most': 90, 'ratio': 1,
-                                'memory': 190, 'rounds': [10, 20, 90]}
-    assert [target['ratio'] for target in found['targets']] == [3, 1 / 3, None]
+    entries = {'a': 'ours step', 'b': 'authors step', 'c': 'peers train pytorch'}
+    targets = [('a', 'b', 2.5), ('b', 'a', 2.5), ('a', 'c', 1.0), ('a', None, 15), ('b', 'a', 1, 'memory')]
+    found = benchmark.result(contest(entries, *(benchmark.Target(*target) for target in targets)),
+                             {'a': answers(10, 20, 90), 'b': answers(5, 5, 30)}, {'c': 'not installed'})
+    row = found['rows'][0]
+    assert row.pop('threads') == os.environ['OMP_NUM_THREADS']
+    assert row == {'contestant': 'a', 'images_per_second': 20, 'least': 10, 'most': 90, 'ratio': 1, 'memory': 190,
+                   'rounds': [10, 20, 90]}
+    assert [(target['measured'], target['least'], target['most'], target['reached']) for target in found['targets']] \
+        == [(3, 2, 4, True), (1 / 3, 1 / 4, 1 / 2, False), (20, 10, 90, True), (105 / 120, 130 / 190, 105 / 110, True)]
     benchmark.show(found)
+    benchmark.show_targets([found])
     text = capsys.readouterr().out
-    assert 'a / b: 3.00, target 2.50: reached' in text and 'b / a: 0.33, target 2.50: NOT REACHED' in text
+    assert '\n| b | 5.0 | 5.0 to 30.0 | 0.33 | 130 |\n' in text and 'left out: c: not installed' in text
+    assert '| train: title | a / b | 3.0 | 2.00 to 4.0 | at least 2.50 | reached |' in text
+    assert '| train: title | b / a | 0.33 | 0.25 to 0.50 | at least 2.50 | **not reached** |' in text
+    assert '| train: title | b / a, memory | 0.88 | 0.68 to 0.95 | at most 1.00 | reached |' in text
 
 
 @pytest.mark.parametrize('contest', benchmark.CONTESTS, ids=lambda contest: contest.title)
@@ -44,7 +58,7 @@ def test_every_contestant_and_label_exists(contest):
         module, *names = entry.split()
         if module != 'peers':
             assert names[0] in {'ours': ours, 'authors': authors}[module].CONTESTANTS
-    assert all(label in contest.entries for target in contest.targets for label in target[:2])
+    assert all(label in contest.entries for target in contest.targets for label in target[:2] if label)
 
 
 def test_a_contestant_answers_and_ends():
@@ -61,16 +75,37 @@ def test_a_contestant_that_fails_says_why():
 
 
 def test_a_contest_is_held_by_processes():
-    contest = benchmark.Contest('train', 'small', 'cifar_resnet', 'cifar ChaATAC 1 4 2',
-                                {'ours': 'ours step', 'theirs': 'authors step', 'peer': 'peers train pytorch'}, [])
-    answers = benchmark.hold(contest, 2, peers=None)
-    assert list(answers) == ['ours', 'theirs']
-    assert all(len(rounds) == 2 and rounds[0]['images_per_second'] > 0 for rounds in answers.values())
+    """A peer that is not installed, and one that fails at its first round, are left out by name."""
+    entries = {'ours': 'ours step', 'theirs': 'authors step', 'peer': 'peers train pytorch', 'none': 'ours nonsense'}
+    found, left_out = benchmark.hold(contest(entries), 2, {'ours': sys.executable, 'authors': sys.executable})
+    assert list(found) == ['ours', 'theirs'] and left_out['peer'] == 'not installed' and 'nonsense' in left_out['none']
+    assert all(len(rounds) == 2 and rounds[0]['images_per_second'] > 0 for rounds in found.values())
+    assert found['ours'][0]['parameters'] == found['theirs'][0]['parameters'] == 89578
+
+
+def test_networks_that_differ_are_no_contest(tmp_path):
+    liar = tmp_path / 'python'
+    liar.write_text('#!/bin/sh\nexec %s -c "from tools.benchmark.rounds import serve; serve(lambda: 1, 7)"\n'
+                    % sys.executable)
+    liar.chmod(0o755)
+    with pytest.raises(RuntimeError, match='the networks differ: ours 89578, theirs 7 parameters'):
+        benchmark.hold(contest({'ours': 'ours step', 'theirs': 'peers train x'}), 1,
+                       {'ours': sys.executable, 'peers': str(liar)})
+
+
+def test_what_was_measured_is_not_written_over(tmp_path):
+    path = tmp_path / 'there.json'
+    path.write_text('mine')
+    with pytest.raises(FileExistsError):
+        benchmark.main(['input', '--json', str(path)])
+    assert path.read_text() == 'mine'
 
 
 @pytest.mark.parametrize('module,name', [(module, name) for module in (ours, authors) for name in module.CONTESTANTS
                                          if name != 'step-bfloat16'])  # which cannot be taken back
 def test_every_contestant_counts_its_images(module, name):
+    if name in inference.DTYPES and name not in DTYPES:
+        pytest.skip('no AVX-512')
     host, batch = ('imagenet', 4) if name in ('input-records', 'input-decode', 'iterator') else ('cifar', 16)
     done = module.CONTESTANTS[name](Task(Namespace(host=host, unit='ChaATAC', blocks=1, batch=batch, steps=2)))()
     assert done == 2 * batch or done[0] == 2 * batch and done[1] > 0

@@ -5,14 +5,16 @@ import json
 import math
 import os
 
+import runtime
+
 import mxnet as mx
 import numpy as np
 import pytest
 
 from data.batches import ArrayBatches
-from model import get_model
+from model import complexity, get_model
 from training import fit as fitting
-from training.devices import devices_by_id, devices_by_number, split
+from training.devices import check_batch, devices_by_id, devices_by_number, split
 from training.loop import evaluate, make_trainer, train_epoch
 from training.loss import Objective, loss_function, mix, mixing_weight, targets, teach
 from training.runlog import RunLog, read_run
@@ -257,6 +259,18 @@ def test_float16_graphs_have_consistent_types(name):
             states = states if isinstance(states, (list, tuple)) else [states]
             assert [state.dtype for state in states] == [np.float32] * (2 if wanted is np.float16 else 1)
     assert inferred == {'data': np.float16}
+
+
+def test_a_batch_that_cannot_fit_is_refused_and_the_bound_holds(monkeypatch):
+    """Of this network a step of 128 images takes 1.0 GB more than an idle process (logs/benchmark.json)."""
+    net = get_model('cifar_resnet', blocks=3, act_type='ChaATAC')
+    kept = 4 * complexity.kept(net, (1, 3, 32, 32))
+    assert 0.3e9 < 128 * kept < 1.0e9
+    monkeypatch.setattr(runtime, 'free_memory', lambda: 10 ** 9)
+    check_batch(10 ** 9 // kept, kept, CPU)
+    check_batch(10 ** 6, kept, [mx.gpu(0)])
+    with pytest.raises(ValueError, match='needs at least .* and 1.0 GB are free: %d might fit' % (10 ** 9 // kept)):
+        check_batch(10 ** 9 // kept + 1, kept, CPU)
 
 
 def numbers_of(epoch):

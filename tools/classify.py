@@ -30,7 +30,8 @@ def main(argv=None):
     """Classify and print; returns [{'image', 'top': [{'class', 'probability'}, ...]}, ...]."""
     args = parse_args(argv)
     _, net = evaluate.load_network(args)
-    classifier = inference.Classifier(net, args.dataset, args.label_set, args.input_size, args.crop_ratio)
+    classifier = inference.Classifier(net, args.dataset, args.label_set, args.input_size, args.crop_ratio,
+                                      args.num_classes)
     found = [{'image': image, 'top': [{'class': name, 'probability': probability} for name, probability in top]}
              for image, top in zip(args.images, classifier.top_k(args.images, args.top))]
     if args.json:

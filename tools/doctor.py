@@ -184,34 +184,8 @@ def examine_processor(report):
         report.advice.append('OMP_NUM_THREADS=%s leaves %d of %d cores idle' % (threads, cores - int(threads), cores))
 
 
-def memory(meminfo='/proc/meminfo', groups='/proc/self/cgroup', root='/sys/fs/cgroup'):
-    """(bytes in all, bytes available, bytes that the cgroups allow or None)."""
-    with open(meminfo) as file:
-        kilobytes = dict(re.findall(r'^(\w+):\s+(\d+) kB$', file.read(), re.MULTILINE))
-    total, available = (1024 * int(kilobytes[name]) for name in ('MemTotal', 'MemAvailable'))
-    return total, available, min((limit for limit in cgroup_limits(groups, root) if limit < total), default=None)
-
-
-def cgroup_limits(groups, root):
-    """Limits of memory, in bytes, of a process's cgroup and of those above it, where that of a SLURM job stands."""
-    if not os.path.isfile(groups):
-        return
-    with open(groups) as file:
-        paths = re.findall(r'^\d+:(memory)?:(/.*)$', file.read(), re.MULTILINE)
-    for controller, path in paths:
-        parts = path.strip('/').split('/')
-        for depth in range(len(parts) + 1):
-            name = 'memory.limit_in_bytes' if controller else 'memory.max'
-            place = os.path.join(root, controller, *parts[:depth], name)
-            if os.path.isfile(place):
-                with open(place) as file:
-                    text = file.read().strip()
-                if text.isdigit():  # not `max`
-                    yield int(text)
-
-
 def examine_memory(report):
-    total, available, limit = memory()
+    total, available, limit = runtime.memory()
     report.line('memory', '%.1f GB, %.1f GB of it available%s' % (
         total / 1e9, available / 1e9, '' if limit is None else '; the cgroup allows %.1f GB' % (limit / 1e9)))
 

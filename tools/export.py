@@ -33,12 +33,10 @@ from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 
 import evaluate
 import inference
-from data import DATASETS, pictures
+from data import pictures
 from data.fashion_mnist import load_mini
-from data.imagenet import MEAN, STD
 from model import MODELS
 from options import CIFAR_MODELS, at_least, run_script
-from tools.visualize import names_of
 from training.checkpoint import load_weights
 
 OPSET, IR_VERSION = 13, 7       # of the newest translations in MXNet 1.9.1; the version of the format with that opset
@@ -112,12 +110,12 @@ def metadata_of(args, argv):
     """{key: text} of what a user of the file must know, lists as JSON."""
     host = inspect.signature(MODELS[CIFAR_MODELS.get(args.model, args.model)]).parameters
     unit = args.act_type or (host['act_type'].default if 'act_type' in host else 'relu')
-    mean, std = (MEAN / 255, STD / 255) if args.dataset == 'imagenet' else DATASETS[args.dataset][2:]
-    mean, std = ([round(float(value), 6) for value in np.broadcast_to(values, 3)] for values in (mean, std))
+    mean, std = ([round(float(value), 6) for value in np.broadcast_to(values, 3)]
+                 for values in pictures.mean_and_std(args.dataset))
     return {'model': args.model, 'unit': unit, 'dataset': args.dataset,
             'input': 'float32 (N, 3, H, W), RGB, (pixel / 255 - mean) / std for every colour',
             'mean': json.dumps(mean), 'std': json.dumps(std), 'output': 'logits (N, classes), before the softmax',
-            'class_names': json.dumps(names_of(args)),
+            'class_names': json.dumps(pictures.class_names(args.dataset, args.label_set, args.num_classes)),
             'command': ' '.join(map(shlex.quote, ['python', '-m', 'tools.export', *map(str, argv)]))}
 
 

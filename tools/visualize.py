@@ -192,17 +192,6 @@ def page_paths(found, out, inputs):
     return list(paths)
 
 
-def names_of(args):
-    """A list of class names; classes beyond it have none."""
-    if args.dataset == 'imagenet' and args.num_classes != 1000:
-        return []
-    return pictures.class_names(args.dataset, args.label_set)
-
-
-def name_of(number, names):
-    return names[number] if number < len(names) else 'class %d' % number
-
-
 def draw_page(path, picture, image, findings, layers, names):
     """Write the page of a picture as PNG.   image: (H, W, 3) in 0..1"""
     with matplotlib.rc_context({'text.parse_math': False, 'font.size': 9, 'axes.titlesize': 9}):
@@ -220,9 +209,9 @@ def draw_page(path, picture, image, findings, layers, names):
 def title_of(picture, findings, names):
     name = os.path.basename(picture.name)
     name = name if len(name) <= 60 else '...' + name[-57:]
-    title = '%s: %s (%.1f %%)' % (printable(name), name_of(findings.predicted, names),
+    title = '%s: %s (%.1f %%)' % (printable(name), pictures.class_name(findings.predicted, names),
                                   100 * findings.probabilities[findings.predicted])
-    return title if picture.label is None else title + ', labelled %s' % name_of(picture.label, names)
+    return title if picture.label is None else title + ', labelled %s' % pictures.class_name(picture.label, names)
 
 
 def printable(name):
@@ -239,7 +228,7 @@ def draw_head(figure, image, findings, names):
     draw_top(axes['top'], findings.probabilities, names)
     largest = findings.cam.max()
     layer = overlay(axes['cam'], image, findings.cam / (largest or 1), cmap='inferno', interpolation='bilinear')
-    axes['cam'].set_title('Grad-CAM: %s' % name_of(findings.target, names)[:24]
+    axes['cam'].set_title('Grad-CAM: %s' % pictures.class_name(findings.target, names)[:24]
                           + ('' if largest else '\n(0: nothing speaks for it)'))
     figure.colorbar(layer, ax=axes['cam'], ticks=[0, 0.5, 1], shrink=0.7, label='of its maximum')
     draw_histogram(axes['gates'], findings.gates)
@@ -250,7 +239,8 @@ def draw_top(axes, probabilities, names):
     top = np.argsort(-probabilities, kind='stable')[:TOP]
     axes.barh(range(len(top)), probabilities[top], color='0.75')
     for row, number in enumerate(top):
-        axes.text(0.02, row, '%s  %.1f %%' % (name_of(number, names)[:24], 100 * probabilities[number]), va='center')
+        axes.text(0.02, row, '%s  %.1f %%' % (pictures.class_name(number, names)[:24], 100 * probabilities[number]),
+                  va='center')
     axes.set(xlim=(0, 1), yticks=[], xticks=[0, 0.5, 1], title='probability')
     axes.invert_yaxis()
 
@@ -322,7 +312,7 @@ def main(argv=None):
     os.makedirs(args.out, exist_ok=True)
     if not units:
         print('no unit of this network has a gate: the pages show Grad-CAM alone')
-    names, pages = names_of(args), []
+    names, pages = pictures.class_names(args.dataset, args.label_set, args.num_classes), []
     for picture, path in zip(found, paths):
         findings = examine(net, picture.data, args.target_class)
         image = pictures.shown(picture.data[None], args.dataset)[0]

@@ -1,6 +1,8 @@
 """Which devices a run uses, and how a batch is divided among them."""
 import logging
 
+import runtime
+
 import mxnet as mx
 
 LOG = logging.getLogger(__name__)
@@ -40,6 +42,15 @@ def devices_by_number(num_gpus, dtype='float32'):
     if complaints:
         raise ValueError('; '.join(complaints))
     return [mx.gpu(gpu) for gpu in range(num_gpus)] or [mx.cpu()]
+
+
+def check_batch(images, bytes_an_image, devices):
+    """ValueError if a batch of so many images, each of at least so many bytes in training, cannot fit into the memory;
+    it says which might. GPUs, which say so themselves, are not asked."""
+    needed, free = images * bytes_an_image, runtime.free_memory()
+    if devices[0].device_type == 'cpu' and needed > free:
+        raise ValueError('a batch of %d images needs at least %.1f GB of memory and %.1f GB are free: %d might fit'
+                         % (images, needed / 1e9, free / 1e9, free // bytes_an_image))
 
 
 def split(array, devices):

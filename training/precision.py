@@ -7,7 +7,6 @@ gradients are float32, so a checkpoint looks like one of float32.
 """
 import logging
 import os
-import re
 from contextlib import contextmanager
 
 import mxnet as mx
@@ -15,6 +14,7 @@ import numpy as np
 from mxnet.contrib import amp
 
 LOG = logging.getLogger(__name__)
+BYTES = {'float32': 4, 'float16': 2, 'bfloat16': 2}  # of an activation
 BFLOAT16 = np.dtype([('bfloat16', np.uint16)])  # MXNet's name for it
 
 
@@ -38,18 +38,24 @@ def use_dtype(dtype, devices):
     return 'float32'
 
 
-def check_bfloat16():
-    """ValueError if this CPU does not compute in bfloat16; a warning if it does so by detours alone."""
+def check_bfloat16(others='float32'):
+    """ValueError if this CPU does not compute in bfloat16, which names the others; a warning if it does so by detours
+    alone."""
     try:
         with silence():
             ones = mx.nd.amp_cast(mx.nd.ones((1, 16, 1, 1)), dtype=BFLOAT16)
             convolved = mx.nd.Convolution(ones, ones, kernel=(1, 1), num_filter=1, no_bias=True)
             mx.nd.amp_cast(convolved, dtype='float32').asnumpy()
     except mx.base.MXNetError as error:
-        raise ValueError('bfloat16 needs a CPU with AVX-512, which this one has not: use float32') from error
+        raise ValueError('bfloat16 needs a CPU with AVX-512, which this one has not: use %s' % others) from error
+    if not has_instructions('avx512_bf16', 'amx_bf16'):
+        LOG.warning('this CPU has no instructions for bfloat16: it will be slower than float32')
+
+
+def has_instructions(*names):
+    """Whether this CPU has any of these, named as in /proc/cpuinfo."""
     with open('/proc/cpuinfo') as file:
-        if not re.search(r'\b(avx512_bf16|amx_bf16)\b', file.read()):
-            LOG.warning('this CPU has no instructions for bfloat16: it will be slower than float32')
+        return bool(set(names) & set(file.read().split()))
 
 
 @contextmanager

@@ -155,7 +155,7 @@ def logged_options(path):
 
 def _options_in(line):
     """The options that a line of a log names, {} for any other line."""
-    with suppress(ValueError):
+    with suppress(ValueError, RecursionError):
         if line[TIME_STAMP:].startswith('Options: {'):
             return json.loads(line[TIME_STAMP + len('Options: '):])
     return {}
@@ -187,7 +187,7 @@ def _read_epochs(path):
         epochs = [json.loads(line) for line in lines]
         if [numbers['epoch'] for numbers in epochs] == list(range(len(epochs))):
             return epochs
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ValueError('%s is damaged: its lines are not the epochs of a run in order' % path)
 

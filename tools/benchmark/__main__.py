@@ -4,13 +4,17 @@
 
 Each contestant is a process that has warmed up. In every round each of them works once, in an order that turns, so
 that a machine whose speed wanders harms all alike; a ratio is the median of the rounds' ratios. Clocks are read when
-the work has ended. The peers take part where the Python of `make bench-setup` is. Nothing else should run meanwhile.
+the work has ended. The peers take part where the Python of `make bench-setup` is; who fails at the warm-up, such as
+bfloat16 on a CPU without AVX-512, is left out by name. The authors' way runs on the threads that MXNet takes by itself,
+half of the processors, all others on every physical core. Nothing else should run meanwhile; all contestants of a
+contest are in memory at once, up to 20 GB.
 """
 import argparse
 import json
 import os
 import platform
 import statistics
+import subprocess
 import sys
 from collections import namedtuple
 from contextlib import ExitStack
@@ -22,107 +26,155 @@ from tools.benchmark.rounds import ROOT, Contestant
 from tools.doctor import processor
 
 PEERS = os.path.join(ROOT, '.venv-bench', 'bin', 'python')
+VERSIONS = """
+import json
+from importlib import metadata
+print(json.dumps({item.metadata['Name']: item.version for item in metadata.distributions()
+                  if item.metadata['Name'] in ('mxnet', 'numpy', 'onnxruntime', 'opencv-python', 'torch')}))
+"""
+MARK = {True: 'reached', False: '**not reached**'}
 
-# kind: subcommand. model: of --model. task: host, unit, blocks, batch and steps a round, as both programs take them.
-# entries: label -> file of this folder and contestant in it. targets: of ratios, (label, label, at least).
+# What is computed; steps: a round.
+Task = namedtuple('Task', 'host unit blocks batch steps')
+# kind: subcommand. model: of --model. entries: label -> file of this folder and contestant in it.
 Contest = namedtuple('Contest', 'kind title model task entries targets')
+# Of the quantity of one label divided by that of another (None: by 1): at least `bound` for speeds, at most for memory.
+Target = namedtuple('Target', 'of to bound quantity', defaults=('images_per_second',))
 
-SMALL_TRAINING = {
+TRAINING = {
     'end to end': 'ours epoch', 'step': 'ours step', 'step, bfloat16': 'ours step-bfloat16',
     'queueing alone': 'ours host',
     "authors' way, end to end": 'authors epoch', "authors' way, step": 'authors step',
     'PyTorch, step': 'peers train pytorch', 'PyTorch channels_last, step': 'peers train pytorch-channels-last',
     'PyTorch channels_last, step, bfloat16': 'peers train pytorch-channels-last-bfloat16'}
-LARGE_TRAINING = {label: entry for label, entry in SMALL_TRAINING.items() if 'end to end' not in label}
+LEANER = Target('step', "authors' way, step", 1, 'memory')
 CONTESTS = [
-    Contest('input', '32x32 images, on one core', 'cifar_resnet', 'cifar ChaATAC 3 128 50',
-            {'crop, flip, normalise': 'ours input-small', 'Gluon DataLoader': 'authors loader'}, []),
-    Contest('input', 'JPEGs of 500x375 to 224x224', 'atac_resnet50_v1b', 'imagenet ChaATAC 0 64 4',
+    Contest('input', '32x32 images, on one core', 'cifar_resnet', Task('cifar', 'ChaATAC', 3, 128, 50),
+            {'crop, flip, normalise': 'ours input-small', 'Gluon DataLoader': 'authors loader'},
+            [Target('crop, flip, normalise', None, 100000)]),
+    Contest('input', 'JPEGs of 500x375 to 224x224', 'atac_resnet50_v1b', Task('imagenet', 'ChaATAC', 0, 64, 4),
             {'RecordIO, all cores': 'ours input-records', 'decoding alone, all cores': 'ours input-decode',
              'ImageRecordIter': 'authors iterator'}, []),
-    Contest('train', 'ATAC, CIFAR, 3 blocks, batch 128', 'cifar_resnet', 'cifar ChaATAC 3 128 12', SMALL_TRAINING,
-            [('end to end', "authors' way, end to end", 1.7), ('end to end', 'PyTorch channels_last, step', 0.85)]),
-    Contest('train', 'ReLU, CIFAR, 3 blocks, batch 128', 'cifar_resnet', 'cifar relu 3 128 16', SMALL_TRAINING, []),
-    Contest('train', 'ATAC-ResNet-50, 224x224, batch 16', 'atac_resnet50_v1b', 'imagenet ChaATAC 0 16 3',
-            LARGE_TRAINING, [('step', 'PyTorch channels_last, step', 1.3),
-                             ('step, bfloat16', 'PyTorch channels_last, step', 1.3)]),
-    Contest('infer', 'ATAC-ResNet-50, 224x224, batch 16', 'atac_resnet50_v1b', 'imagenet ChaATAC 0 16 6',
-            {'float32': 'ours float32', 'bfloat16': 'ours bfloat16', 'int8': 'ours int8',
-             "authors' way": 'authors infer', 'ONNX Runtime float32': 'peers infer onnxruntime',
+    Contest('train', 'ATAC, CIFAR, 3 blocks, batch 128', 'cifar_resnet', Task('cifar', 'ChaATAC', 3, 128, 12), TRAINING,
+            [Target('end to end', "authors' way, end to end", 1.7),
+             Target('end to end', 'PyTorch channels_last, step', 0.85), LEANER]),
+    Contest('train', 'ReLU, CIFAR, 3 blocks, batch 128', 'cifar_resnet', Task('cifar', 'relu', 3, 128, 16), TRAINING,
+            [LEANER]),
+    Contest('train', 'ATAC-ResNet-50, 224x224, batch 16', 'atac_resnet50_v1b', Task('imagenet', 'ChaATAC', 0, 16, 3),
+            {label: entry for label, entry in TRAINING.items() if entry != 'authors epoch'},
+            [Target('step', 'PyTorch channels_last, step', 1.3), LEANER]),
+    Contest('infer', 'ATAC-ResNet-50, 224x224, batch 16', 'atac_resnet50_v1b', Task('imagenet', 'ChaATAC', 0, 16, 6),
+            {'float32': 'ours float32', 'float32, not folded': 'ours plain', 'bfloat16': 'ours bfloat16',
+             'int8': 'ours int8', "authors' way": 'authors infer', 'ONNX Runtime float32': 'peers infer onnxruntime',
              'ONNX Runtime int8': 'peers infer onnxruntime-int8', 'PyTorch float32': 'peers infer pytorch',
              'PyTorch bfloat16': 'peers infer pytorch-bfloat16'},
-            [('int8', 'ONNX Runtime float32', 2.5), ('int8', 'ONNX Runtime int8', 2.3),
-             ('bfloat16', 'ONNX Runtime float32', 1.2), ('bfloat16', 'PyTorch bfloat16', 1.2),
-             ('float32', 'ONNX Runtime float32', 0.8), ('float32', "authors' way", 1.5)]),
+            [Target('int8', 'ONNX Runtime float32', 2.5), Target('int8', 'ONNX Runtime int8', 2.3),
+             Target('bfloat16', 'ONNX Runtime float32', 1.2), Target('bfloat16', 'PyTorch bfloat16', 1.2),
+             Target('float32', 'ONNX Runtime float32', 0.8), Target('float32', "authors' way", 1.5)]),
 ]
 MODELS = sorted({contest.model for contest in CONTESTS})
 
 
-def contestant(label, entry, task, peers):
-    """The process of an entry, or None for a peer that is not installed."""
-    module, *names = entry.split()
-    if module == 'peers' and not peers:
-        return None
-    # The authors' scripts leave the threads to MXNet, which takes half of the processors that it sees.
-    threads = {'OMP_NUM_THREADS': str(max(1, os.cpu_count() // 2))} if module == 'authors' else {}
-    return Contestant(label, [peers if module == 'peers' else sys.executable, '-W', 'ignore', '-m',
-                              'tools.benchmark.' + module, *names, *task.split()], threads)
+def hold(contest, rounds, pythons):
+    """({label: the answers of the rounds}, {label: why it was left out}).   pythons: {file of this folder: Python}
 
-
-def hold(contest, rounds, peers):
-    """{label: the answers of the rounds} of a contest."""
-    answers = {}
+    Raises RuntimeError if the networks of two contestants have different numbers of parameters.
+    """
+    answers, left_out = {}, {}
     with ExitStack() as running:
-        entries = [contestant(label, entry, contest.task, peers) for label, entry in contest.entries.items()]
-        entries = [running.enter_context(entry) for entry in entries if entry]
-        for number in range(rounds):
+        entries = []
+        for label, entry in contest.entries.items():
+            module, *names = entry.split()
+            if module not in pythons:
+                left_out[label] = 'not installed'
+                continue
+            command = [pythons[module], '-W', 'ignore', '-m', 'tools.benchmark.' + module, *names]
+            try:
+                entries.append(running.enter_context(
+                    Contestant(label, [*command, *map(str, contest.task)], {'OMP_NUM_THREADS': threads_of(module)})))
+            except RuntimeError as error:
+                left_out[label] = str(error).splitlines()[-1]
+        for number in range(rounds if entries else 0):
             turn = number % len(entries)
             for entry in entries[turn:] + entries[:turn]:
                 answers.setdefault(entry.label, []).append(entry.round())
-    return {label: answers[label] for label in contest.entries if label in answers}
+    if len({answer['parameters'] for found in answers.values() for answer in found} - {None}) > 1:
+        raise RuntimeError('%s: the networks differ: %s parameters' % (contest.title, ', '.join(
+            '%s %s' % (label, found[0]['parameters']) for label, found in answers.items())))
+    return {label: answers[label] for label in contest.entries if label in answers}, left_out
 
 
-def ratio(answers, label, to):
-    """Median over the rounds of one speed by another, or None where one of them did not take part."""
-    if label not in answers or to not in answers:
-        return None
-    return statistics.median(mine['images_per_second'] / theirs['images_per_second']
-                             for mine, theirs in zip(answers[label], answers[to]))
+def threads_of(module):
+    """The authors' scripts leave the threads to MXNet, which takes half of the processors that it sees."""
+    return str(max(1, os.cpu_count() // 2)) if module == 'authors' else os.environ['OMP_NUM_THREADS']
 
 
-def result(contest, answers):
+def ratios(answers, label, to, quantity='images_per_second'):
+    """In each round, a quantity of one contestant by that of another, or by 1; [] where one did not take part."""
+    if label not in answers or to is not None and to not in answers:
+        return []
+    return [mine[quantity] / (1 if to is None else theirs[quantity])
+            for mine, theirs in zip(answers[label], answers[label if to is None else to])]
+
+
+def result(contest, answers, left_out):
     """What a contest comes to, for JSON: a row for each contestant and one for each target."""
-    first, rows = next(iter(answers)), []
+    rows, targets = [], []
     for label, rounds in answers.items():
         speeds = [answer['images_per_second'] for answer in rounds]
         rows.append({'contestant': label, 'images_per_second': statistics.median(speeds), 'least': min(speeds),
-                     'most': max(speeds), 'ratio': ratio(answers, label, first),
-                     'memory': max(answer['memory'] for answer in rounds), 'rounds': speeds})
-    targets = [{'of': label, 'to': to, 'target': target, 'ratio': ratio(answers, label, to)}
-               for label, to, target in contest.targets]
-    return {'contest': '%s: %s' % (contest.kind, contest.title), 'rows': rows, 'targets': targets}
+                     'most': max(speeds), 'ratio': statistics.median(ratios(answers, label, next(iter(answers)))),
+                     'memory': max(answer['memory'] for answer in rounds), 'rounds': speeds,
+                     'threads': threads_of(contest.entries[label].split()[0])})
+    for target in contest.targets:
+        found = ratios(answers, *target[:2], target.quantity)
+        if found:
+            median = statistics.median(found)
+            reached = median <= target.bound if target.quantity == 'memory' else median >= target.bound
+            targets.append({**target._asdict(), 'measured': median, 'least': min(found), 'most': max(found),
+                            'reached': reached})
+    return {'contest': '%s: %s' % (contest.kind, contest.title), 'rows': rows, 'targets': targets,
+            'left out': left_out}
+
+
+def amount(number):
+    """With as many digits as count."""
+    return '{:,.0f}'.format(number) if number >= 100 else '%.1f' % number if number >= 3 else '%.2f' % number
 
 
 def show(found):
-    """The Markdown table of a contest, and its targets."""
+    """The Markdown table of a contest."""
     print('\n**%s**\n\n| | images/s | least to most | to the first | peak memory (MiB) |\n|---|---|---|---|---|'
           % found['contest'])
     for row in found['rows']:
-        print('| %(contestant)s | %(images_per_second).0f | %(least).0f to %(most).0f | %(ratio).2f | %(memory).0f |'
-              % row)
-    for target in found['targets']:
-        if target['ratio'] is not None:
-            print('\n%s / %s: %.2f, target %.2f: %s' % (
-                target['of'], target['to'], target['ratio'], target['target'],
-                'reached' if target['ratio'] >= target['target'] else 'NOT REACHED'), end='')
-    print(flush=True)
+        print('| %s | %s | %s to %s | %.2f | %.0f |' % (
+            row['contestant'], *map(amount, (row['images_per_second'], row['least'], row['most'])), row['ratio'],
+            row['memory']))
+    for label, reason in found['left out'].items():
+        print('\nleft out: %s: %s' % (label, reason))
+    sys.stdout.flush()
 
 
-def machine():
-    """Processor, its instructions, cores and threads."""
+def show_targets(contests):
+    """The Markdown table of all targets."""
+    print('\n| | | measured | least to most | wanted | |\n|---|---|---|---|---|---|')
+    for found in contests:
+        for target in found['targets']:
+            what = ' / '.join(filter(None, (target['of'], target['to'])))
+            memory = target['quantity'] == 'memory'
+            print('| %s | %s | %s | %s to %s | %s %s | %s |' % (
+                found['contest'], what + ', memory' * memory,
+                *map(amount, (target['measured'], target['least'], target['most'])),
+                'at most' if memory else 'at least', amount(target['bound']), MARK[target['reached']]))
+
+
+def machine(pythons):
+    """Processor, its instructions, cores and threads, and the versions of what runs on it."""
     name, instructions = processor()
     return {'processor': name, 'instructions': instructions, 'cores': runtime.physical_cores(),
-            'OMP_NUM_THREADS': os.environ['OMP_NUM_THREADS'], 'python': platform.python_version()}
+            'OMP_NUM_THREADS': os.environ['OMP_NUM_THREADS'], 'python': platform.python_version(),
+            'versions': {python: json.loads(subprocess.check_output([python, '-c', VERSIONS], timeout=60))
+                         for python in sorted(set(pythons.values()))}}
 
 
 def main(argv=None):
@@ -132,21 +184,26 @@ def main(argv=None):
     parser.add_argument('--model', choices=MODELS, help='only the contests of this one')
     parser.add_argument('--rounds', type=at_least(1), default=7)
     parser.add_argument('--peers', default=PEERS, metavar='PYTHON', help='the Python with requirements/bench.txt')
-    parser.add_argument('--json', metavar='FILE', help='also write everything to this file')
+    parser.add_argument('--json', metavar='FILE', help='also write everything to this file, which must not be there')
     args = parser.parse_args(argv)
-    peers = args.peers if os.path.exists(args.peers) else None
-    found = {'command': ' '.join(['python -m tools.benchmark', *(sys.argv[1:] if argv is None else argv)]),
-             'machine': machine(), 'rounds': args.rounds, 'contests': []}
-    print('%(processor)s, %(instructions)s, %(cores)d cores, OMP_NUM_THREADS=%(OMP_NUM_THREADS)s' % found['machine'])
-    if not peers:
+    pythons = {'ours': sys.executable, 'authors': sys.executable}
+    if os.path.exists(args.peers):
+        pythons['peers'] = args.peers
+    else:
         print('no peers: there is no %s (make bench-setup)' % args.peers)
+    found = {'command': ' '.join(['python -m tools.benchmark', *(sys.argv[1:] if argv is None else argv)]),
+             'machine': machine(pythons), 'rounds': args.rounds, 'contests': []}
+    file = open(args.json, 'x') if args.json else None
+    print('%(processor)s, %(instructions)s, %(cores)d cores, OMP_NUM_THREADS=%(OMP_NUM_THREADS)s' % found['machine'])
     for contest in CONTESTS:
         if args.kind in (contest.kind, 'all') and args.model in (contest.model, None):
-            found['contests'].append(result(contest, hold(contest, args.rounds, peers)))
+            found['contests'].append(result(contest, *hold(contest, args.rounds, pythons)))
             show(found['contests'][-1])
-    if args.json:
-        with open(args.json, 'w') as file:
-            json.dump(found, file, indent=1)
+            if file:  # after each, so that one that fails loses none
+                file.seek(0)
+                json.dump(found, file, indent=1)
+                file.flush()
+    show_targets(found['contests'])
     return found
 
 

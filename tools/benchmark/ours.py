@@ -65,8 +65,8 @@ def stepper(task):
 
 
 def epoch(task):
-    """Training on small images, read and augmented as train_cifar.py does."""
-    source, net = small_source(task, workers=1), trained(task)
+    """Training on images that are read and augmented as the training scripts do it."""
+    source, net = small_source(task, workers=1) if task.host == 'cifar' else record_source(task), trained(task)
     trainer = make_trainer(net, momentum=0.9, wd=1e-4)
 
     def one_round():
@@ -87,9 +87,12 @@ def input_small(task):
 
 def input_records(task):
     """Batches from RecordIO with the whole augmentation, by a thread for each core."""
+    return reading_round(record_source(task))
+
+
+def record_source(task):
     records, count = jpeg_records(task)
-    return reading_round(ImageBatches(RecordFile(records), 10, count // task.steps, train=True,
-                                      workers=runtime.physical_cores()))
+    return ImageBatches(RecordFile(records), 10, count // task.steps, train=True, workers=runtime.physical_cores())
 
 
 def input_decode(task):
@@ -111,8 +114,15 @@ def inference(task, dtype):
     return inference_round(task, compiled(net, dtype, calibration=task.images), batch)
 
 
+def plain(task):
+    """The float32 network as it was trained, with nothing folded."""
+    net = task.network()
+    net.hybridize(static_alloc=True, static_shape=True)
+    return inference_round(task, net, mx.nd.array(task.images))
+
+
 CONTESTANTS = {'step': step, 'step-bfloat16': partial(step, dtype='bfloat16'), 'host': host_time, 'epoch': epoch,
-               'input-small': input_small, 'input-records': input_records, 'input-decode': input_decode,
+               'input-small': input_small, 'input-records': input_records, 'input-decode': input_decode, 'plain': plain,
                'float32': partial(inference, dtype='float32'), 'bfloat16': partial(inference, dtype='bfloat16'),
                'int8': partial(inference, dtype='int8')}
 

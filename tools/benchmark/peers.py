@@ -3,7 +3,7 @@
     python -m tools.benchmark.peers train  pytorch|pytorch-channels-last[-bfloat16]  cifar|imagenet UNIT BLOCKS ...
     python -m tools.benchmark.peers infer  pytorch|pytorch-bfloat16|onnxruntime|onnxruntime-int8  ...
 
-Random weights and images: only the speed counts. The numbers of parameters are compared with ours by the benchmark.
+Random weights and images: only the speed counts. The benchmark compares the numbers of parameters with ours.
 """
 import argparse
 import os
@@ -13,9 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tools.benchmark.rounds import serve
-
-SIZES = {'cifar': 32, 'imagenet': 224}
+from tools.benchmark.rounds import SIZES, serve
 
 
 class ChaATAC(nn.Module):
@@ -111,14 +109,11 @@ def train_round(net, images, labels, layout, bfloat16, steps):
 
 
 def torch_round(net, images, dtype, steps):
-    """A round of forward passes, with the convolutions folded by torch.jit for float32."""
-    net = net.eval().to(memory_format=torch.channels_last)
-    images = images.to(memory_format=torch.channels_last)
+    """A round of forward passes, frozen and with the convolutions folded by torch.jit."""
+    net = net.eval().to(dtype, memory_format=torch.channels_last)
+    images = images.to(dtype, memory_format=torch.channels_last)
     with torch.inference_mode():
-        if dtype is torch.bfloat16:
-            net, images = net.to(dtype), images.to(dtype)
-        else:
-            net = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(net, images)))
+        net = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(net, images)))
 
     def one_round():
         with torch.inference_mode():
@@ -157,7 +152,9 @@ def quantised(path, images, folder):
             return self.left.pop() if self.left else None
     prepared, out = os.path.join(folder, 'prepared.onnx'), os.path.join(folder, 'int8.onnx')
     quantization.quant_pre_process(path, prepared)
-    quantization.quantize_static(prepared, out, Reader(), per_channel=True)
+    # Weights int8 and activations uint8 is what VNNI multiplies.
+    quantization.quantize_static(prepared, out, Reader(), per_channel=True,
+                                 activation_type=quantization.QuantType.QUInt8)
     return out
 
 
@@ -174,16 +171,18 @@ def main():
     torch.manual_seed(0)
     unit = UNITS[args.unit]
     net = cifar_resnet(unit, args.blocks) if args.host == 'cifar' else resnet50_v1b(unit)
+    parameters = sum(parameter.numel() for parameter in net.parameters())
     images = torch.from_numpy(np.random.RandomState(0).rand(args.batch, 3, SIZES[args.host], SIZES[args.host])
                               .astype('float32'))
     if args.task == 'train':
         labels = torch.arange(args.batch) % 10
         layout = torch.channels_last if 'channels-last' in args.peer else torch.contiguous_format
-        serve(train_round(net, images, labels, layout, 'bfloat16' in args.peer, args.steps))
+        one_round = train_round(net, images, labels, layout, 'bfloat16' in args.peer, args.steps)
     elif args.peer.startswith('pytorch'):
-        serve(torch_round(net, images, torch.bfloat16 if 'bfloat16' in args.peer else torch.float32, args.steps))
+        one_round = torch_round(net, images, torch.bfloat16 if 'bfloat16' in args.peer else torch.float32, args.steps)
     else:
-        serve(onnx_round(net, images, 'int8' in args.peer, args.steps))
+        one_round = onnx_round(net, images, 'int8' in args.peer, args.steps)
+    serve(one_round, parameters)
 
 
 if __name__ == '__main__':

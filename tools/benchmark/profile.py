@@ -1,8 +1,9 @@
-"""Where a training step spends its time: python -m tools.benchmark.profile STEP cifar|imagenet UNIT BLOCKS BATCH STEPS
+"""Where a batch spends its time: python -m tools.benchmark.profile WHAT cifar|imagenet UNIT BLOCKS BATCH STEPS
 
-STEP is step or step-bfloat16. Prints, as Markdown, the milliseconds a step of each kind of oneDNN's work, as oneDNN
-itself says them, and what is left for MXNet's own operators. `reorder` changes the layout or the type of an array: the
-product of ATAC's gate, an operator of MXNet, reads plain arrays, and convolutions write blocks of channels.
+WHAT is step or step-bfloat16 (of training), float32, bfloat16, int8 or plain (scoring). Prints, as Markdown, the
+milliseconds a step of each kind of oneDNN's work, as oneDNN itself says them, and what is left for MXNet's own
+operators. `reorder` changes the layout or the type of an array: the product of ATAC's gate, an operator of MXNet, reads
+plain arrays, and convolutions write blocks of channels.
 """
 import ctypes
 import os
@@ -17,7 +18,10 @@ os.environ['DNNL_VERBOSE'] = '1'  # which oneDNN reads when it is loaded
 import runtime  # noqa: E402, F401
 
 from tools.benchmark import ours  # noqa: E402
-from tools.benchmark.task import SIZES, Task  # noqa: E402
+from tools.benchmark.rounds import SIZES
+from tools.benchmark.task import Task  # noqa: E402
+
+WHAT = ('step', 'step-bfloat16', 'float32', 'bfloat16', 'int8', 'plain')
 
 
 def spent(text):
@@ -62,13 +66,13 @@ def table(seconds, found, steps):
 
 def main():
     parser = ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('step', choices=['step', 'step-bfloat16'])
+    parser.add_argument('what', choices=WHAT)
     parser.add_argument('host', choices=list(SIZES))
     parser.add_argument('unit')
     for number in ('blocks', 'batch', 'steps'):
         parser.add_argument(number, type=int)
     args = parser.parse_args()
-    one_round, _, _ = heard(ours.CONTESTANTS[args.step], Task(args))
+    one_round, _, _ = heard(ours.CONTESTANTS[args.what], Task(args))
     heard(one_round)
     _, seconds, text = heard(one_round)
     print('\n'.join(table(seconds, spent(text), args.steps)))

@@ -15,13 +15,14 @@ import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PATIENCE = 600  # seconds that a contestant may take for anything
+SIZES = {'cifar': 32, 'imagenet': 224}  # of the images of a host
 
 
-def serve(one_round):
-    """Answer every line of standard input with {'images_per_second', 'memory'} of a round; the first warms up.
+def serve(one_round, parameters=None):
+    """Answer every line of standard input with {'images_per_second', 'memory', 'parameters'}; the first round warms up.
 
     one_round() does the work, waits for its end and returns the number of images, or (images, seconds) if not all of
-    its time counts. memory: greatest resident size of this process so far, in MiB.
+    its time counts. memory: greatest resident size of this process so far, in MiB. parameters: trainable ones.
     """
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # what a library prints is no answer
@@ -29,7 +30,8 @@ def serve(one_round):
         start = time.perf_counter()
         done = one_round()
         images, seconds = done if isinstance(done, tuple) else (done, time.perf_counter() - start)
-        print(json.dumps({'images_per_second': images / seconds, 'memory': peak_memory()}), file=answers, flush=True)
+        print(json.dumps({'images_per_second': images / seconds, 'memory': peak_memory(), 'parameters': parameters}),
+              file=answers, flush=True)
 
 
 def peak_memory():
@@ -39,21 +41,24 @@ def peak_memory():
 
 
 class Contestant:
-    """A process that serves rounds, warmed up.   .round() -> {'images_per_second', 'memory'}
+    """A process that serves rounds, warmed up.   .round() -> what serve() answers
 
-    label: its name in the table. environment: variables that differ from ours; None takes one away.
+    label: its name in the table. environment: variables that differ from ours.
     Raises RuntimeError with the end of what it said if it fails or takes too long.
     """
 
     def __init__(self, label, command, environment=()):
-        self.label, self.said = label, tempfile.TemporaryFile('w+')
-        changed = dict(os.environ, **dict(environment))
-        self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=self.said, text=True,
-                                        env={name: value for name, value in changed.items() if value is not None})
+        self.label, self.command, self.environment = label, command, dict(os.environ, **dict(environment))
 
     def __enter__(self):
-        self.round()
+        self.said = tempfile.TemporaryFile('w+')
+        self.process = subprocess.Popen(self.command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=self.said, text=True, env=self.environment)
+        try:
+            self.round()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
