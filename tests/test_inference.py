@@ -42,13 +42,13 @@ def trained(tmp_path_factory):
     return str(folder / 'run' / 'last.params'), data, pixels.transpose(0, 2, 3, 1), labels
 
 
-def settled(name, shape, **options):
-    """(network, images): BatchNorm's statistics are those of the images, as in a trained network."""
+def settled(name, shape, stages=(1, 1, 1, 1), **options):
+    """(network, images): BatchNorm's statistics are those of the images, as if trained. stages: its blocks."""
     builder = MODELS[name]
     if 'cifar' in name:
         net = get_model(name, blocks=1, **options)
     else:
-        net = builder.func((1, 1, 1, 1), *builder.args[1:], input_size=shape[-1], classes=10,
+        net = builder.func(stages, *builder.args[1:], input_size=shape[-1], classes=10,
                            **{**builder.keywords, **options})
     mx.random.seed(0)
     net.initialize(mx.init.MSRAPrelu())
@@ -80,7 +80,7 @@ def test_folded_float32_equals_the_plain_network(name, options):
     expected = logits_of(net, images)
     folded = inference.compiled(net)
     for count in (5, 2, 5):
-        assert abs(logits_of(folded, images[:count]) - expected[:count]).max() < 1e-4 * max(1, expected.std())
+        assert abs(logits_of(folded, images[:count]) - expected[:count]).max() < 1e-4 * expected.std()
     operators = [node['op'] for node in json.loads(folded(mx.sym.var('data')).tojson())['nodes']]
     assert '_sg_mkldnn_conv' in operators and 'Convolution' not in operators
 
@@ -122,6 +122,11 @@ def test_int8_computes_in_int8():
     convolutions = [node['name'] for node in nodes if node['op'] == '_sg_mkldnn_conv']
     assert len(convolutions) - len(quantised) == 1 and len(quantised) > 20
     assert sum('quantized_batch_norm' in node['op'] for node in nodes) == 0
+
+
+def test_int8_keeps_the_direction_of_the_logits_of_the_whole_atac_resnet50():
+    net, images = settled('atac_resnet50_v1b', (16, 3, 160, 160), stages=(3, 4, 6, 3))
+    assert cosine(logits_of(inference.compiled(net, 'int8', images), images), logits_of(net, images)) >= 0.98
 
 
 def test_a_trained_network_keeps_its_guesses(trained):

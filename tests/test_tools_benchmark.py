@@ -7,7 +7,9 @@ from argparse import Namespace
 import pytest
 
 import inference
+from model import complexity, get_model
 from tests.cpu import DTYPES, needs_bfloat16
+from tools import peak_memory
 from tools.benchmark import __main__ as benchmark
 from tools.benchmark import authors, ours
 from tools.benchmark.rounds import Contestant
@@ -138,3 +140,11 @@ def test_the_profile_of_a_step_hears_onednn():
     done = subprocess.run(command, cwd=ROOT, timeout=100, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith('| | ms a step |')
     assert '| convolution backward_weights |' in done.stdout and 'verbose' not in done.stdout
+
+
+def test_peak_memory_is_that_of_processes_of_their_own(capsys):
+    (name, unit, batch, size, here, theirs), = peak_memory.main(['--model', 'se_cifar_resnet', '--batch', '64'])
+    assert (name, unit, batch, size) == ('se_cifar_resnet', None, 64, 32)
+    kept = 4 * 64 * complexity.kept(get_model(name), (1, 3, 32, 32))
+    assert all(kept < found < 3e9 for found in (here, theirs))
+    assert capsys.readouterr().out.splitlines()[-1].startswith('| se_cifar_resnet | 64 of 32x32 | ')

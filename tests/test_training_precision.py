@@ -21,7 +21,9 @@ def python(*words, **environment):
 def train(flags, folder, *more):
     done = python('train_cifar.py', *flags, '--dtype', 'bfloat16', '--lr-mode', 'step', '--save-dir',
                   str(folder / 'run'), '--logging-file', str(folder / 'run.log'), *more)
-    assert done.returncode == 0 and done.stderr == ''
+    # The warning is for CPUs that have AVX-512 and not its instructions for bfloat16.
+    said = [line for line in done.stderr.splitlines() if 'no instructions for bfloat16' not in line]
+    assert done.returncode == 0 and not said
     return read_params(str(folder / 'run' / 'last.params'))
 
 

@@ -1,30 +1,30 @@
-"""python -m tools.peak_memory --model fa_resnet50 [--batch 8] [--input-size 224]: memory that a training step takes.
+"""Memory that training takes: the greatest resident size of a process that trains a network for two steps on the CPU.
 
-Builds the network, compiles it as the training scripts do, runs two steps on random images on the CPU, and prints the
-largest resident size above that of the built network, in GB (10^9 bytes).
+    python -m tools.peak_memory [--model NAME ...]      a table of all networks, or of these
+
+Batches are of 128 images of 32x32 for CIFAR networks and of 16 of 224x224 for ImageNet's, unless --batch and
+--input-size say otherwise. Each number is of a process of its own, which holds Python and MXNet (about 0.15 GB),
+weights, momentum and gradients too. `here` is a network compiled as the training scripts do it, `authors' way` as
+theirs do it: by hybridize() alone for CIFAR, with static memory and shapes for ImageNet. In GB of 10^9 bytes.
 """
 import argparse
-import resource
+import subprocess
 import sys
 
-import runtime  # noqa: F401  (before mxnet)
+import runtime
 
 import mxnet as mx
 
 from model import MODELS, complexity, get_model
 from options import at_least, run_script
+from tools.launch.job import ROOT
 from training.loop import compile_network, make_trainer
 
-
-def resident():
-    """Resident size of this process now, in bytes."""
-    with open('/proc/self/statm') as file:
-        return int(file.read().split()[1]) * resource.getpagesize()
-
-
-def peak():
-    """The largest that it has been, in bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+BATCHES = {True: 128, False: 16}  # of CIFAR networks, of the others
+PATIENCE = 600                    # seconds that two steps may take
+# A row: name of the network, its unit.
+NETWORKS = [('cifar_resnet', 'relu'), ('cifar_resnet', 'ChaATAC')]
+NETWORKS += [(name, None) for name in MODELS if name not in ('cifar_resnet', 'resnet_v1b')]
 
 
 def step(net, trainer, shape):
@@ -37,23 +37,48 @@ def step(net, trainer, shape):
     mx.nd.waitall()
 
 
-def main():
-    parser = argparse.ArgumentParser(description='Memory that a training step takes.')
-    parser.add_argument('--model', choices=sorted(MODELS.keys() - {'resnet_v1b'}), default='fa_resnet50')
-    parser.add_argument('--batch', type=at_least(1), default=8)
-    parser.add_argument('--input-size', type=at_least(1), help='default: 224, CIFAR 32')
-    args = parser.parse_args()
-    size = args.input_size or complexity.default_input_size(args.model)
-    net = get_model(args.model, **complexity.sized(args.model, size))
+def measure(name, unit, authors_way, batch, size):
+    """Bytes that this process has held at most, once it has trained."""
+    cifar = 'cifar' in name
+    net = get_model(name, **complexity.sized(name, size), **({'act_type': unit} if unit else {}))
     net.initialize(mx.init.MSRAPrelu())
-    compile_network(net, [mx.cpu()], small_images='cifar' in args.model)
-    mx.nd.waitall()
-    built = resident()
+    if authors_way:
+        net.hybridize(static_alloc=not cifar, static_shape=not cifar)
+    else:
+        compile_network(net, [mx.cpu()], small_images=cifar)
     trainer = make_trainer(net, 0.9, 1e-4)
-    for number in (1, 2):
-        step(net, trainer, (args.batch, 3, size, size))
-        print('%s, batch %d, %dx%d, step %d: %.2f GB above the built network'
-              % (args.model, args.batch, size, size, number, (peak() - built) / 1e9), flush=True)
+    for _ in range(2):
+        step(net, trainer, (batch, 3, size, size))
+    return runtime.resident_size('VmHWM')
+
+
+def measured_apart(*arguments):
+    """The same, of a process of its own."""
+    call = 'from tools.peak_memory import measure; print(measure(*%r))' % (arguments,)
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', call], cwd=ROOT, timeout=PATIENCE, check=True,
+                          stdout=subprocess.PIPE)
+    return int(done.stdout.split()[-1])
+
+
+def main(argv=None):
+    """Print the table; returns [(name, unit, images, side, bytes here, bytes their way)]."""
+    parser = argparse.ArgumentParser(description='Memory that training takes.')
+    parser.add_argument('--model', nargs='+', choices=sorted({name for name, _ in NETWORKS}), help='(default: all)')
+    parser.add_argument('--batch', type=at_least(1), help='images (default: 128 of CIFAR, 16 of ImageNet)')
+    parser.add_argument('--input-size', type=at_least(1), help='side of the images (default: 32 of CIFAR, 224)')
+    args = parser.parse_args(argv)
+    print("| network | images | here (GB) | authors' way (GB) |\n|---|---|---|---|")
+    rows = []
+    for name, unit in NETWORKS:
+        if args.model and name not in args.model:
+            continue
+        batch = args.batch or BATCHES['cifar' in name]
+        size = args.input_size or complexity.default_input_size(name)
+        here, theirs = (measured_apart(name, unit, authors_way, batch, size) for authors_way in (False, True))
+        print('| %s | %d of %dx%d | %.2f | %.2f |' % (name + (' with ' + unit if unit else ''), batch, size, size,
+                                                       here / 1e9, theirs / 1e9), flush=True)
+        rows.append((name, unit, batch, size, here, theirs))
+    return rows
 
 
 if __name__ == '__main__':

@@ -10,6 +10,8 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from functools import cached_property
+from itertools import count
+from threading import Lock
 
 import numpy as np
 
@@ -27,14 +29,22 @@ PATIENT = ('--save-every-steps', 2, '--stall-timeout', STALL_TIMEOUT)
 
 
 class Bench:
-    """A place for jobs. alone: what one process computes; whole: the outcome of an unhindered job of two workers."""
+    """A place for jobs, of several trials at once.
+
+    alone: what one process computes. whole: the outcome of an unhindered job of two workers.
+    """
 
     def __init__(self, root, alone):
-        self.root, self.jobs, self.alone = root, 0, alone
+        self.root, self.numbers, self.alone, self.first = root, count(), alone, Lock()
         self.data = runs.write_tiny(os.path.join(root, 'data'))
 
-    @cached_property
+    @property
     def whole(self):
+        with self.first:
+            return self._whole
+
+    @cached_property
+    def _whole(self):
         folder = self.place()
         with self.job(2, folder, '--save-every-steps', 2) as job:
             if job.wait() != [0, 0]:
@@ -42,8 +52,7 @@ class Bench:
         return runs.outcome(folder)
 
     def place(self):
-        self.jobs += 1
-        return os.path.join(self.root, 'job-%d' % self.jobs)
+        return os.path.join(self.root, 'job-%d' % next(self.numbers))
 
     def job(self, workers, folder, *flags, **options):
         return Job(workers, train_cifar(self.data, folder, *flags), folder, **options)

@@ -66,8 +66,11 @@ CONTESTS = [
     Contest('infer', 'ATAC-ResNet-50, 224x224, batch 16', 'atac_resnet50_v1b', Task('imagenet', 'ChaATAC', 0, 16, 6),
             {'float32': 'ours float32', 'float32, not folded': 'ours plain', 'bfloat16': 'ours bfloat16',
              'int8': 'ours int8', "authors' way": 'authors infer', 'ONNX Runtime float32': 'peers infer onnxruntime',
-             'ONNX Runtime int8': 'peers infer onnxruntime-int8', 'PyTorch float32': 'peers infer pytorch',
-             'PyTorch bfloat16': 'peers infer pytorch-bfloat16'},
+             'ONNX Runtime int8': 'peers infer onnxruntime-int8',
+             'ONNX Runtime int8, activations uint8': 'peers infer onnxruntime-uint8',
+             'PyTorch float32, frozen': 'peers infer pytorch-frozen',
+             'PyTorch bfloat16': 'peers infer pytorch-bfloat16',
+             'PyTorch bfloat16, frozen': 'peers infer pytorch-bfloat16-frozen'},
             [Target('int8', 'ONNX Runtime float32', 2.5), Target('int8', 'ONNX Runtime int8', 2.3),
              Target('bfloat16', 'ONNX Runtime float32', 1.2), Target('bfloat16', 'PyTorch bfloat16', 1.2),
              Target('float32', 'ONNX Runtime float32', 0.8), Target('float32', "authors' way", 1.5)]),
@@ -80,28 +83,36 @@ def hold(contest, rounds, pythons):
 
     Raises RuntimeError if the networks of two contestants have different numbers of parameters.
     """
-    answers, left_out = {}, {}
+    answers = {}
     with ExitStack() as running:
-        entries = []
-        for label, entry in contest.entries.items():
-            module, *names = entry.split()
-            if module not in pythons:
-                left_out[label] = 'not installed'
-                continue
-            command = [pythons[module], '-W', 'ignore', '-m', 'tools.benchmark.' + module, *names]
-            try:
-                entries.append(running.enter_context(
-                    Contestant(label, [*command, *map(str, contest.task)], {'OMP_NUM_THREADS': threads_of(module)})))
-            except RuntimeError as error:
-                left_out[label] = str(error).splitlines()[-1]
+        entries, left_out = line_up(contest, pythons, running)
         for number in range(rounds if entries else 0):
             turn = number % len(entries)
             for entry in entries[turn:] + entries[:turn]:
                 answers.setdefault(entry.label, []).append(entry.round())
-    if len({answer['parameters'] for found in answers.values() for answer in found} - {None}) > 1:
-        raise RuntimeError('%s: the networks differ: %s parameters' % (contest.title, ', '.join(
-            '%s %s' % (label, found[0]['parameters']) for label, found in answers.items())))
-    return {label: answers[label] for label in contest.entries if label in answers}, left_out
+    answers = {label: answers[label] for label in contest.entries if label in answers}
+    counts = {label: found[0]['parameters'] for label, found in answers.items() if found[0]['parameters']}
+    if len(set(counts.values())) > 1:
+        raise RuntimeError('%s: the networks differ: %s parameters'
+                           % (contest.title, ', '.join('%s %d' % item for item in counts.items())))
+    return answers, left_out
+
+
+def line_up(contest, pythons, running):
+    """([Contestant], {label: why it was left out}).   running: the ExitStack that ends them"""
+    entries, left_out = [], {}
+    for label, entry in contest.entries.items():
+        module, *names = entry.split()
+        if module not in pythons:
+            left_out[label] = 'not installed'
+            continue
+        command = [pythons[module], '-W', 'ignore', '-m', 'tools.benchmark.' + module, *names, *contest.task]
+        try:
+            entries.append(running.enter_context(
+                Contestant(label, map(str, command), {'OMP_NUM_THREADS': threads_of(module)})))
+        except RuntimeError as error:
+            left_out[label] = str(error).splitlines()[-1]
+    return entries, left_out
 
 
 def threads_of(module):

@@ -38,6 +38,8 @@ def gluon_loader(task, workers):
 
 def training_round(task, batches):
     net, loss_of, metric = task.network(), gluon.loss.SoftmaxCrossEntropyLoss(), mx.metric.Accuracy()
+    if task.host == 'imagenet':  # for CIFAR they compile by hybridize() alone
+        net.hybridize(static_alloc=True, static_shape=True)
     trainer = gluon.Trainer(net.collect_params(), 'nag', {'learning_rate': LR, 'momentum': 0.9, 'wd': 1e-4})
 
     def one_round():

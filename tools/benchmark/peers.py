@@ -1,7 +1,7 @@
 """The same networks in PyTorch and ONNX Runtime, for the benchmark: run by the Python of requirements/bench.txt.
 
     python -m tools.benchmark.peers train  pytorch|pytorch-channels-last[-bfloat16]  cifar|imagenet UNIT BLOCKS ...
-    python -m tools.benchmark.peers infer  pytorch|pytorch-bfloat16|onnxruntime|onnxruntime-int8  ...
+    python -m tools.benchmark.peers infer  pytorch[-bfloat16][-frozen]|onnxruntime[-int8|-uint8]  ...
 
 Random weights and images: only the speed counts. The benchmark compares the numbers of parameters with ours.
 """
@@ -108,12 +108,13 @@ def train_round(net, images, labels, layout, bfloat16, steps):
     return one_round
 
 
-def torch_round(net, images, dtype, steps):
-    """A round of forward passes, frozen and with the convolutions folded by torch.jit."""
+def torch_round(net, images, dtype, frozen, steps):
+    """A round of forward passes.   frozen: traced, with the convolutions folded by torch.jit"""
     net = net.eval().to(dtype, memory_format=torch.channels_last)
     images = images.to(dtype, memory_format=torch.channels_last)
-    with torch.inference_mode():
-        net = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(net, images)))
+    if frozen:
+        with torch.inference_mode():
+            net = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(net, images)))
 
     def one_round():
         with torch.inference_mode():
@@ -123,14 +124,18 @@ def torch_round(net, images, dtype, steps):
     return one_round
 
 
-def onnx_round(net, images, int8, steps):
-    """A round of forward passes of ONNX Runtime; int8 as its own static quantisation makes it (QDQ, per channel)."""
+def onnx_round(net, images, activations, steps):
+    """A round of forward passes of ONNX Runtime.
+
+    activations: None for float32; 'int8', the default of its static quantisation (QDQ, per channel), or 'uint8', which
+    is what VNNI multiplies with the weights' int8.
+    """
     import onnxruntime
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, 'net.onnx')
         torch.onnx.export(net.eval(), images, path, input_names=['data'], dynamo=False, opset_version=17)
-        if int8:
-            path = quantised(path, images.numpy(), folder)
+        if activations:
+            path = quantised(path, images.numpy(), activations, folder)
         session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
     feed = {'data': images.numpy()}
 
@@ -141,7 +146,7 @@ def onnx_round(net, images, int8, steps):
     return one_round
 
 
-def quantised(path, images, folder):
+def quantised(path, images, activations, folder):
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):
@@ -150,11 +155,10 @@ def quantised(path, images, folder):
 
         def get_next(self):
             return self.left.pop() if self.left else None
-    prepared, out = os.path.join(folder, 'prepared.onnx'), os.path.join(folder, 'int8.onnx')
+    prepared, out = os.path.join(folder, 'prepared.onnx'), os.path.join(folder, 'quantised.onnx')
     quantization.quant_pre_process(path, prepared)
-    # Weights int8 and activations uint8 is what VNNI multiplies.
-    quantization.quantize_static(prepared, out, Reader(), per_channel=True,
-                                 activation_type=quantization.QuantType.QUInt8)
+    kind = {'int8': quantization.QuantType.QInt8, 'uint8': quantization.QuantType.QUInt8}[activations]
+    quantization.quantize_static(prepared, out, Reader(), per_channel=True, activation_type=kind)
     return out
 
 
@@ -174,14 +178,16 @@ def main():
     parameters = sum(parameter.numel() for parameter in net.parameters())
     images = torch.from_numpy(np.random.RandomState(0).rand(args.batch, 3, SIZES[args.host], SIZES[args.host])
                               .astype('float32'))
+    peer, *how = args.peer.split('-')
     if args.task == 'train':
         labels = torch.arange(args.batch) % 10
-        layout = torch.channels_last if 'channels-last' in args.peer else torch.contiguous_format
-        one_round = train_round(net, images, labels, layout, 'bfloat16' in args.peer, args.steps)
-    elif args.peer.startswith('pytorch'):
-        one_round = torch_round(net, images, torch.bfloat16 if 'bfloat16' in args.peer else torch.float32, args.steps)
+        layout = torch.channels_last if 'channels' in how else torch.contiguous_format
+        one_round = train_round(net, images, labels, layout, 'bfloat16' in how, args.steps)
+    elif peer == 'pytorch':
+        one_round = torch_round(net, images, torch.bfloat16 if 'bfloat16' in how else torch.float32, 'frozen' in how,
+                                args.steps)
     else:
-        one_round = onnx_round(net, images, 'int8' in args.peer, args.steps)
+        one_round = onnx_round(net, images, how[0] if how else None, args.steps)
     serve(one_round, parameters)
 
 

@@ -48,7 +48,7 @@ class Contestant:
     """
 
     def __init__(self, label, command, environment=()):
-        self.label, self.command, self.environment = label, command, dict(os.environ, **dict(environment))
+        self.label, self.command, self.environment = label, list(command), dict(os.environ, **dict(environment))
 
     def __enter__(self):
         self.said = tempfile.TemporaryFile('w+')

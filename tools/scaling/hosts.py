@@ -6,8 +6,10 @@ import os
 import subprocess
 from collections import namedtuple
 from contextlib import contextmanager
+from itertools import count
 
 BURST = '256kb'      # what a link may pass on at once; more than the largest packet between namespaces, 64 KB
+NUMBERS = count()    # of the sets of hosts of this process
 WAITING = '100ms'    # how long a packet may wait for a shaped link before it is dropped
 
 SSH = """#!/bin/sh
@@ -32,7 +34,7 @@ def hosts(count, rate=None):
 
     Raises OSError where this machine allows no namespaces, or cannot shape a link.
     """
-    switch = 'atac%d' % os.getpid()
+    switch = 'atac%d-%d' % (os.getpid(), next(NUMBERS))
     names = ['%s-%d' % (switch, number) for number in range(count)]
     try:
         run('ip netns add ' + switch)
