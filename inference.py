@@ -73,7 +73,7 @@ class Classifier:
         self.names = class_names(dataset, label_set, classes)
 
     def probabilities(self, pictures):
-        """(N, classes) float32 of N paths or RGB arrays (H, W, 3) of uint8; raises as data.pictures.prepare does."""
+        """(N, classes) float32 of N paths or arrays; what they may be, and what is raised: data.pictures.prepare."""
         if isinstance(pictures, (str, os.PathLike)):
             raise ValueError('%s is one picture where a list of them is wanted' % pictures)
         if not len(pictures):

@@ -98,7 +98,7 @@ def read_picture(path):
 def prepare(pictures, dataset='imagenet', size=224, crop_ratio=0.875):
     """(N, 3, H, W) float32, normalised as the validation images of a data set are.
 
-    pictures: paths, or RGB arrays (H, W, 3) of uint8. dataset: 'imagenet' or a name of data.DATASETS.
+    pictures: paths, or arrays of uint8, RGB (H, W, 3) or grey (H, W). dataset: 'imagenet' or a name of data.DATASETS.
     size, crop_ratio: of imagenet, as in evaluate.py; the small data sets have 32x32.
     CIFAR: the largest square in the middle, made 32x32. Fashion-MNIST: see _fashion.
     Raises ValueError for what is not a picture, and OSError for a file that cannot be read.
@@ -132,8 +132,10 @@ def _picture(picture):
     if isinstance(picture, (str, os.PathLike)):
         name, picture = os.fspath(picture), read_picture(picture)
     picture = np.asarray(picture)
+    if picture.ndim == 2:
+        picture = np.repeat(picture[..., None], 3, axis=2)
     if picture.dtype != 'uint8' or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise ValueError('%s is %s of %s, not (H, W, 3) of uint8' % (name, picture.shape, picture.dtype))
+        raise ValueError('%s is %s of %s, not (H, W, 3) or (H, W) of uint8' % (name, picture.shape, picture.dtype))
     height, width = picture.shape[:2]
     if max(height, width) > LARGEST_ASPECT * min(height, width):
         raise ValueError('%s of %dx%d is too thin a strip: at most 1:%d is taken'

@@ -315,4 +315,4 @@ def test_a_missing_package_is_named_with_the_command(package, flags, tmp_path, c
         pytest.importorskip('onnx', reason=REASON)
     monkeypatch.setitem(sys.modules, package, None)
     sentence = refusal(lambda: export.main([*flags, '--onnx', str(tmp_path / 'x')]), [], capsys, monkeypatch)
-    assert sentence.endswith('--onnx needs %s: pip install -r requirements/export.txt' % package)
+    assert sentence.endswith('--onnx needs %s: make export-setup' % package)

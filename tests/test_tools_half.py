@@ -1,10 +1,13 @@
 """Weights in float16: BatchNorm's stay, the network is the same to the precision of float16."""
+import os
+import shutil
+
 import mxnet as mx
 import numpy as np
 import pytest
 
 from model import get_model
-from tests.test_scripts import refusal
+from tests.test_scripts import ROOT, refusal
 from tools import half
 from training.checkpoint import load_weights
 from training.params_file import read_params
@@ -34,3 +37,21 @@ def test_numbers_beyond_float16_and_existing_files_are_refused(tmp_path, capsys,
     net.initialize()
     net.save_parameters(path)
     assert 'exists' in refusal(half.main, [path, path], capsys, monkeypatch)
+
+
+def test_weights_are_those_of_the_checksums_beside_them(tmp_path):
+    """As evaluate.py and all other readers of weights see it; a file that the list does not name is not checked."""
+    folder = os.path.join(ROOT, 'params')
+    names = [name for name in os.listdir(folder) if name.endswith('.params')]
+    with open(os.path.join(folder, 'SHA256SUMS')) as file:
+        assert sorted(line.split()[1] for line in file) == sorted(names) and len(names) >= 5
+    net = get_model('cifar_resnet', blocks=1, act_type='relu')
+    load_weights(net, os.path.join(folder, 'fashion-mnist-relu-b1.params'))
+    content = bytearray(open(os.path.join(folder, 'fashion-mnist-relu-b1.params'), 'rb').read())
+    content[len(content) // 2] ^= 1
+    shutil.copy(os.path.join(folder, 'SHA256SUMS'), tmp_path)
+    for name in ('fashion-mnist-relu-b1.params', 'mine.params'):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match='its checksum is not that of SHA256SUMS'):
+        load_weights(net, str(tmp_path / 'fashion-mnist-relu-b1.params'))
+    load_weights(net, str(tmp_path / 'mine.params'))

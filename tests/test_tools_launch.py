@@ -318,6 +318,12 @@ def test_workers_of_a_host_divide_its_gpus():
     assert 'CUDA_VISIBLE_DEVICES' not in nodes.tasks_of(args, [('a', '10.0.0.1')], ['true'])[0].env
 
 
+@pytest.mark.parametrize('flags, python', [([], sys.executable), (['--launcher', 'slurm'], sys.executable),
+                                           (['--launcher', 'kubernetes', '--image', 'x'], 'python')])
+def test_a_bare_python_is_this_one(flags, python):
+    assert launch.parse_args(['-n', '1', *flags, '--', 'python', 'a.py'])[1] == [python, 'a.py']
+
+
 def test_multi_homed_hosts():
     args = parsed('-n', 1, '--launcher', 'ssh', '-H', 'x', '--interface', 'ib0', '--root-uri', '10.1.0.1')
     for task in nodes.tasks_of(args, [('a', '10.0.0.1')], ['true']):

@@ -2,9 +2,9 @@
 
     python -m tools.export --model atac --act-type ChaATAC --useReLU --blocks 1 --dataset fashion-mnist-mini \
         --params FILE --onnx net.onnx
-    python -m tools.export --model atac_resnet50_v1b --params FILE --symbol serve/net
+    python -m tools.export --model atac_resnet50_v1b --params FILE --symbol net
 
---onnx needs `pip install -r requirements/export.txt`. The file takes float32 images (N, 3, H, W), normalised as its
+--onnx needs `make export-setup`. The file takes float32 images (N, 3, H, W), normalised as its
 metadata say, and gives logits (N, classes). N is free unless --batch-size fixes it, H and W are those of the data set
 or of --input-size. It is of opset 13, which runtimes since 2021 read. Before it gets its name, the checker of ONNX
 reads it, and ONNX Runtime must give the logits of MXNet on random images and on real ones, to 1e-4 of their standard
@@ -94,7 +94,7 @@ def packages():
         import onnx
         import onnxruntime
     except ImportError as error:
-        raise ValueError('--onnx needs %s: pip install -r requirements/export.txt'
+        raise ValueError('--onnx needs %s: make export-setup'
                          % (error.name or 'onnx')) from error
     return onnx, onnxruntime
 

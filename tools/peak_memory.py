@@ -18,6 +18,7 @@ import mxnet as mx
 from model import MODELS, complexity, get_model
 from options import at_least, run_script
 from tools.launch.job import ROOT
+from training.devices import check_batch
 from training.loop import compile_network, make_trainer
 
 BATCHES = {True: 128, False: 16}  # of CIFAR networks, of the others
@@ -37,10 +38,13 @@ def step(net, trainer, shape):
     mx.nd.waitall()
 
 
+def network(name, unit, size):
+    return get_model(name, **complexity.sized(name, size), **({'act_type': unit} if unit else {}))
+
+
 def measure(name, unit, authors_way, batch, size):
     """Bytes that this process has held at most, once it has trained."""
-    cifar = 'cifar' in name
-    net = get_model(name, **complexity.sized(name, size), **({'act_type': unit} if unit else {}))
+    cifar, net = 'cifar' in name, network(name, unit, size)
     net.initialize(mx.init.MSRAPrelu())
     if authors_way:
         net.hybridize(static_alloc=not cifar, static_shape=not cifar)
@@ -74,6 +78,7 @@ def main(argv=None):
             continue
         batch = args.batch or BATCHES['cifar' in name]
         size = args.input_size or complexity.default_input_size(name)
+        check_batch(batch, 4 * complexity.kept(network(name, unit, size), (1, 3, size, size)), [mx.cpu()])
         here, theirs = (measured_apart(name, unit, authors_way, batch, size) for authors_way in (False, True))
         print('| %s | %d of %dx%d | %.2f | %.2f |' % (name + (' with ' + unit if unit else ''), batch, size, size,
                                                        here / 1e9, theirs / 1e9), flush=True)

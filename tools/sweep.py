@@ -73,7 +73,9 @@ def parse_args(argv=None):
     parser.add_argument('--params-dir', default='params', help='where the folders of checkpoints go')
     parser.add_argument('--logs-dir', default='logs', help='where the logs go')
     parser.add_argument('--dry-run', action='store_true', help='print the plan and leave; nothing is written')
-    args = parser.parse_args(argv[:at])
+    args, rest = parser.parse_known_args(argv[:at])
+    if rest:
+        parser.error('%s: flags of train_cifar.py stand behind --' % ' '.join(rest))
     args.flags = argv[at + 1:]
     for flag, values in (('act-type', args.act_type), ('blocks', args.blocks), ('seeds', args.seeds)):
         if len(set(values)) < len(values):

@@ -29,6 +29,7 @@ from training.params_file import read_params, write_params
 LOG = logging.getLogger(__name__)
 FORMAT = 2
 ARRAYS = ('params', 'states')
+CHECKSUMS = 'SHA256SUMS'
 DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError)  # what reading a damaged file may raise
 
 
@@ -40,10 +41,21 @@ def network_arrays(net):
 def load_weights(net, path, devices=None):
     """Put a .params file into a network, cast to the types that the network has.
 
-    Raises OSError if there is no file, and ValueError if it is damaged or belongs to another architecture; the message
-    says which names or shapes differ, and the network is untouched.
+    Raises OSError if there is no file, and ValueError if it is damaged, if a file SHA256SUMS beside it has another
+    checksum for it, or if it belongs to another architecture; the message says which names or shapes differ, and the
+    network is untouched.
     """
-    set_weights(net, read_params(path), path, devices)
+    arrays = read_params(path)
+    if _published_checksum(path) not in (None, _digest(path)['sha256']):
+        raise ValueError('%s is damaged, or another file than it was: its checksum is not that of SHA256SUMS beside it'
+                         % path)
+    set_weights(net, arrays, path, devices)
+
+
+def _published_checksum(path):
+    """What a file SHA256SUMS (as sha256sum writes it) beside a file says of it, or None."""
+    with suppress(FileNotFoundError), open(os.path.join(os.path.dirname(path), CHECKSUMS), errors='replace') as file:
+        return {line[66:].rstrip('\n'): line[:64] for line in file}.get(os.path.basename(path))
 
 
 def set_weights(net, arrays, path, devices=None):

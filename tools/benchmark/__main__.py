@@ -184,8 +184,8 @@ def machine(pythons):
     name, instructions = processor()
     return {'processor': name, 'instructions': instructions, 'cores': runtime.physical_cores(),
             'OMP_NUM_THREADS': os.environ['OMP_NUM_THREADS'], 'python': platform.python_version(),
-            'versions': {python: json.loads(subprocess.check_output([python, '-c', VERSIONS], timeout=60))
-                         for python in sorted(set(pythons.values()))}}
+            'versions': {module: json.loads(subprocess.check_output([python, '-c', VERSIONS], timeout=60))
+                         for module, python in pythons.items() if module != 'authors'}}
 
 
 def main(argv=None):
@@ -205,7 +205,8 @@ def main(argv=None):
     found = {'command': ' '.join(['python -m tools.benchmark', *(sys.argv[1:] if argv is None else argv)]),
              'machine': machine(pythons), 'rounds': args.rounds, 'contests': []}
     file = open(args.json, 'x') if args.json else None
-    print('%(processor)s, %(instructions)s, %(cores)d cores, OMP_NUM_THREADS=%(OMP_NUM_THREADS)s' % found['machine'])
+    print('%s, %s, %d cores' % (found['machine']['processor'], ', '.join(found['machine']['instructions']),
+                                found['machine']['cores']))
     for contest in CONTESTS:
         if args.kind in (contest.kind, 'all') and args.model in (contest.model, None):
             found['contests'].append(result(contest, *hold(contest, args.rounds, pythons)))

@@ -14,7 +14,7 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PATIENCE = 600  # seconds that a contestant may take for anything
+PATIENCE, LEAVING = 600, 10  # seconds that a contestant may take for anything, and to leave
 SIZES = {'cifar': 32, 'imagenet': 224}  # of the images of a host
 
 
@@ -62,8 +62,11 @@ class Contestant:
         return self
 
     def __exit__(self, *_):
-        self.process.kill()
-        self.process.communicate()
+        try:
+            self.process.communicate(timeout=LEAVING)  # at the end of its input it takes away what it has written
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
         self.said.close()
 
     def round(self):

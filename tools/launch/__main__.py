@@ -3,9 +3,10 @@
     python -m tools.launch -n 2 -s 1 -- python train_cifar.py --kvstore dist_sync --useReLU
 
 starts MXNet's parameter servers, their scheduler and so many workers, here or with -H over ssh, and writes what they
-write with `[worker 1]` in front. The first process that fails ends the job, and its exit code is the job's. The number
-of a worker is its rank in MXNet's kvstore; only with --interface, where the addresses are not known here, it may
-differ. SLURM and Kubernetes start processes themselves: for them a script or a manifest is printed.
+write with `[worker 1]` in front. A bare `python` is the Python that runs the launcher. The first process that fails
+ends the job, and its exit code is the job's. The number of a worker is its rank in MXNet's kvstore; only with
+--interface, where the addresses are not known here, it may differ. SLURM and Kubernetes start processes themselves:
+for them a script or a manifest is printed.
 
 How the job ends:
 - a process fails: workers get SIGTERM and --grace seconds; then all is killed. A worker that waits for one that died
@@ -73,7 +74,7 @@ def parse_args(argv=None):
     args, command = parser.parse_args(argv[:end]), argv[end + 1:]
     args.launcher = args.launcher or ('ssh' if args.hostfile else 'local')
     refuse(args, command)
-    return args, command
+    return args, by_this_python(args, command)
 
 
 def number_from(bound):
@@ -83,6 +84,13 @@ def number_from(bound):
             raise argparse.ArgumentTypeError('%s must be at least %d' % (text, bound))
         return int(text)
     return integer
+
+
+def by_this_python(args, command):
+    """The command, in which a bare `python` is this one; in a container of Kubernetes it is the container's."""
+    if args.launcher != 'kubernetes' and command[0] in ('python', 'python3'):
+        return [sys.executable, *command[1:]]
+    return command
 
 
 def refuse(args, command):
