@@ -237,7 +237,7 @@ def run_script(main):
     except FloatingPointError as error:
         leave(1, error)
     except OSError as error:
-        leave(2, error)
+        leave(2, '%s: %s' % (error.filename, error.strerror) if error.filename and error.strerror else error)
     except mx.base.MXNetError as error:
         if not re.search('out of memory|[Ff]ailed to allocate|bad_alloc', str(error)):
             raise

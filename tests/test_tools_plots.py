@@ -238,7 +238,8 @@ def test_no_run_that_matches_says_which_logs_were_read_and_why_they_are_out(tmp_
     assert 'no finished run matches; 6 logs were read' in error
     for name, reason in (('cut', 'unfinished: 1 of 3 epochs'), ('other', 'lr is 0.2, not 0.3,0.4'),
                          ('sets', 'not a run of train_cifar.py'), ('nan', 'damaged: its errors are not fractions'),
-                         ('typo', 'it names no option lr'), ('text', 'is not the log of a run: it names no options')):
+                         ('typo', 'it names no option lr'),
+                         ('text', 'is not the log of a run, or was cut off: it names no options')):
         assert '\n  %s.log: %s\n' % (tmp_path / name, reason) in error + '\n'
 
 

@@ -119,3 +119,21 @@ def test_float16_gradients_and_states_have_the_types_they_should():
         parts = state if isinstance(state, (list, tuple)) else [state]
         assert all(part.dtype == np.float32 for part in parts)
         assert len(parts) == (2 if parameter.dtype == 'float16' else 1)
+
+
+@pytest.mark.parametrize('value, finite', [(0, 1), (-65504, 1), (np.inf, 0), (-np.inf, 0), (np.nan, 0)])
+def test_one_number_that_is_not_finite_shows_in_any_gradient(value, finite):
+    """Of either type, the last of many as well as the first."""
+    net = mx.gluon.nn.HybridSequential()
+    for _ in range(loop.ARRAYS_PER_CHECK):
+        net.add(mx.gluon.nn.Dense(1, in_units=1))
+    net.add(mx.gluon.nn.BatchNorm(in_channels=1))
+    net.initialize()
+    net.cast('float16')
+    trainer = make_trainer(net, 0.9, 0, dtype='float16')
+    trained = [parameter for parameter in trainer._params if parameter.grad_req != 'null']
+    assert {parameter.dtype for parameter in trained} == {'float16', 'float32'}
+    for parameter in trained[0], trained[-1]:
+        parameter.grad()[:] = value
+        assert loop.all_finite(trainer, mx.cpu()).asscalar() == finite
+        parameter.grad()[:] = 0

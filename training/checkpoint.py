@@ -64,7 +64,8 @@ def set_weights(net, arrays, path, devices=None):
     missing, extra = parameters.keys() - arrays.keys(), arrays.keys() - parameters.keys()
     if missing or extra:
         parts = ['it lacks ' + _some(missing)] * bool(missing) + ['it has besides ' + _some(extra)] * bool(extra)
-        raise ValueError('%s is of another architecture: %s' % (path, '; '.join(parts)))
+        raise ValueError('%s is of another architecture: %s; is that the network, unit and depth of its training?'
+                         % (path, '; '.join(parts)))
     differing = [name for name, parameter in parameters.items() if not _fits(parameter.shape, arrays[name].shape)]
     if differing:
         raise ValueError('%s is of another architecture: other shapes than the network have %s'

@@ -173,7 +173,8 @@ def read_run(path):
             options, found = _options_in(line) or options, PARAMETERS.match(line[TIME_STAMP:])
             counts = [int(count) for count in found.groups()] if found else counts
     if not isinstance(options.get('num_epochs'), int) or not counts:
-        raise ValueError('%s is not the log of a run: it names no %s' % (path, 'network' if options else 'options'))
+        raise ValueError('%s is not the log of a run, or was cut off: it names no %s'
+                         % (path, 'network' if options else 'options'))
     epochs = _read_epochs(numbers_path(path))
     return Record(path, options, epochs, *counts, len(epochs) >= options['num_epochs'])
 
