@@ -60,12 +60,18 @@ def test_what_is_no_picture_is_named(tmp_path):
         read_picture(tmp_path)
 
 
-@pytest.mark.parametrize('array', [photo().astype('float32'), photo()[..., 0], photo()[:0],
+@pytest.mark.parametrize('array', [photo().astype('float32'), photo()[..., :2], photo()[:0], photo()[0, 0],
                                    np.zeros((1, 500, 3), 'uint8')])
 @pytest.mark.parametrize('dataset', ['imagenet', 'cifar10', 'fashion-mnist'])
 def test_arrays_that_are_no_pictures_are_refused(array, dataset):
     with pytest.raises(ValueError, match=r'a picture is|too thin'):
         prepare([array], dataset)
+
+
+@pytest.mark.parametrize('dataset', ['imagenet', 'cifar10', 'fashion-mnist'])
+def test_a_grey_array_is_the_picture_with_three_equal_colours(dataset):
+    grey = photo()[..., 0]
+    np.testing.assert_array_equal(prepare([grey], dataset), prepare([np.stack([grey] * 3, axis=2)], dataset))
 
 
 def test_no_picture_and_no_data_set_are_refused():

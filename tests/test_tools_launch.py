@@ -39,6 +39,11 @@ time.sleep(60)
 '''
 
 
+def heed_ctrl_c():
+    """In the child: a shell without job control has what it starts with & ignore Ctrl-C, such as a whole test run."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Launch:
     """Starts launchers and finds what they leave behind."""
 
@@ -50,7 +55,8 @@ class Launch:
     def start(self, *flags, command, **env):
         env = {name: value for name, value in {**self.env, **env}.items() if value is not None}
         process = subprocess.Popen([sys.executable, '-m', 'tools.launch', *map(str, flags), '--', *map(str, command)],
-                                   cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                   cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   preexec_fn=heed_ctrl_c)
         self.launchers.append(process)
         return process
 
