@@ -121,6 +121,14 @@ def test_float16_gradients_and_states_have_the_types_they_should():
         assert len(parts) == (2 if parameter.dtype == 'float16' else 1)
 
 
+def test_gradients_of_float32_are_looked_at_by_the_fast_check(monkeypatch):
+    """A network that was not cast names its type by a class, not by a string."""
+    monkeypatch.setattr(mx.nd, 'multi_all_finite', None)
+    net = mx.gluon.nn.Dense(1, in_units=1)
+    net.initialize()
+    assert loop.all_finite(make_trainer(net, 0.9, 0), mx.cpu()).asscalar() == 1
+
+
 @pytest.mark.parametrize('value, finite', [(0, 1), (-65504, 1), (np.inf, 0), (-np.inf, 0), (np.nan, 0)])
 def test_one_number_that_is_not_finite_shows_in_any_gradient(value, finite):
     """Of either type, the last of many as well as the first."""

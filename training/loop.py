@@ -152,7 +152,7 @@ def all_finite(trainer, device):
     verdicts, gradients = [], defaultdict(list)
     for parameter in trainer._params:
         if parameter.grad_req != 'null':
-            gradients[parameter.dtype].append(parameter.grad(device))
+            gradients[np.dtype(parameter.dtype).name].append(parameter.grad(device))
     for dtype, group in gradients.items():
         for start in range(0, len(group), ARRAYS_PER_CHECK):
             chunk = group[start:start + ARRAYS_PER_CHECK]
