@@ -108,14 +108,17 @@ class RunLog:
 
 
 def _event_writer(folder, path, steps):
-    """The writer for a run that begins after so many steps; TensorBoard forgets what it was told of later ones."""
+    """The writer for a run that begins after so many steps; TensorBoard forgets what it was told of later ones.
+
+    Its file is named by the second, so the steps keep a run that is resumed at once from writing over it.
+    """
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
         raise ValueError('--tensorboard needs tensorboardX (%s): pip install -r requirements/tensorboard.txt'
                          % error) from error
     return SummaryWriter(os.path.join(folder, os.path.splitext(os.path.basename(path))[0]),
-                         purge_step=steps + 1)
+                         purge_step=steps + 1, filename_suffix='.%09d' % steps)
 
 
 class Silence:
