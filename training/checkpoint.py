@@ -46,7 +46,8 @@ def load_weights(net, path, devices=None):
     network is untouched.
     """
     arrays = read_params(path)
-    if _published_checksum(path) not in (None, _digest(path)['sha256']):
+    published = _published_checksum(path)
+    if published and _digest(path)['sha256'] != published:
         raise ValueError('%s is damaged, or another file than it was: its checksum is not that of SHA256SUMS beside it'
                          % path)
     set_weights(net, arrays, path, devices)
