@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 from tests.dist.jobs import LIMIT, ROOT, train_cifar
 from tests.faults import runs
@@ -85,35 +85,39 @@ def worker_killed_and_restarted(bench):
     return 1, in_time and ended and went_on and runs.equal(bench.whole, runs.outcome(folder))
 
 
-def four_hosts(bench):
-    """A worker on each of four hosts (network namespaces) computes what one process does."""
+@contextmanager
+def over_hosts(bench, number, command, *flags):
+    """(a Launched job with a worker on each of so many Hosts, the Hosts); (None, []) where there can be none.
+
+    command: function of the folder of the job.
+    """
     folder = bench.place()
     os.makedirs(folder)
     with ExitStack() as stack:
         try:
-            places = stack.enter_context(hosts(4))
+            places = stack.enter_context(hosts(number))
         except OSError:
-            return 0, 0
+            yield None, []
+            return
         hostfile, path = reached_by_ssh(folder, places)
-        job = stack.enter_context(Launched(
-            folder, [sys.executable, '-W', 'ignore', '-m', 'tests.dist.worker', folder, 'dist_sync'], '-n', 4, '-H',
-            hostfile, path=path))
-        return 1, job.wait() == 0 and bench.agree(folder, 4)
+        yield stack.enter_context(Launched(folder, command(folder), '-n', number, '-H', hostfile, *flags, path=path)), \
+            places
+
+
+def four_hosts(bench):
+    """A worker on each of four hosts (network namespaces) computes what one process does."""
+    with over_hosts(bench, 4, lambda folder: [sys.executable, '-W', 'ignore', '-m', 'tests.dist.worker', folder,
+                                              'dist_sync']) as (job, _):
+        return (1, job.wait() == 0 and bench.agree(job.folder, 4)) if job else (0, 0)
 
 
 def link_cut(bench):
     """Of a job over two hosts: the heartbeats miss it, the job ends in time, and goes on from its checkpoint."""
-    folder = bench.place()
-    os.makedirs(folder)
-    with ExitStack() as stack:
-        try:
-            places = stack.enter_context(hosts(2))
-        except OSError:
+    with over_hosts(bench, 2, lambda folder: train_cifar(bench.data, folder, *PERIODIC), '--heartbeat-timeout',
+                    5) as (job, places):
+        if not job:
             return 0, 0
-        hostfile, path = reached_by_ssh(folder, places)
-        job = stack.enter_context(Launched(folder, train_cifar(bench.data, folder, *PERIODIC), '-n', 2, '-H', hostfile,
-                                           '--heartbeat-timeout', 5, path=path))
         job.wait_for(STEPS[0])
         cut(places[1])
         ended = job.wait(ENDING) == 1 and 'no heartbeat for 5 seconds from ' in job.said()
-    return 1, ended and bench.goes_on(folder)
+    return 1, ended and bench.goes_on(job.folder)
