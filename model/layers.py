@@ -1,5 +1,24 @@
-"""The convolutions that the units are made of."""
+"""What the units are made of: convolutions, and the product of an input and its gate."""
 from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
+
+
+class Gated(HybridBlock):
+    """A unit that multiplies its input by a gate.
+
+    plain_factors: lay both factors out plainly before they are multiplied, for training on a CPU. The values are the
+    same. oneDNN's convolutions leave blocked arrays, and MXNet's product, which is none of oneDNN's, makes plain copies
+    of its own whenever it reads one, forward and backward; what Reshape leaves is plain, made once, and in the
+    memory that is planned for. training.loop.compile_network sets it.
+    """
+
+    plain_factors = False
+
+    def product(self, F, x, gate):
+        """x * gate; x: (N, C, H, W), gate: the same or (N, C, 1, 1)."""
+        if self.plain_factors:
+            x, gate = (F.reshape(factor, shape=(0, 0, 0, 0)) for factor in (x, gate))
+        return F.broadcast_mul(x, gate)
 
 
 def reduced(channels, r):
