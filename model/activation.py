@@ -13,12 +13,13 @@ The authors released ChaATAC alone. SpaATAC, SeqATAC and xUnit are our reading, 
 import inspect
 
 from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
 
 from model import comparison_units as other
-from model.layers import Gated, depthwise, pointwise, reduced
+from model.layers import depthwise, pointwise, reduced
 
 
-class ChaATAC(Gated):
+class ChaATAC(HybridBlock):
     """Channel-wise ATAC: a bottleneck of two pointwise convolutions makes the gate, at every position by itself.
 
         X' = X * sigmoid(BN(W2 relu(BN(W1 X))))          W1: C -> C/r, W2: C/r -> C, no biases
@@ -48,10 +49,10 @@ class ChaATAC(Gated):
                             nn.Activation('sigmoid'))
 
     def hybrid_forward(self, F, x):
-        return self.product(F, x, self.module(x))
+        return F.broadcast_mul(x, self.module(x))
 
 
-class SpaATAC(Gated):
+class SpaATAC(HybridBlock):
     """Spatial ATAC: a depthwise convolution makes the gate, from the neighbourhood of each channel by itself.
 
         X' = X * sigmoid(BN(D X))             D: depthwise k x k with bias, dilation d
@@ -74,10 +75,10 @@ class SpaATAC(Gated):
                             norm_layer(in_channels=channels, **norm_kwargs or {}), nn.Activation('sigmoid'))
 
     def hybrid_forward(self, F, x):
-        return self.product(F, x, self.module(x))
+        return x * self.module(x)
 
 
-class SeqATAC(Gated):
+class SeqATAC(HybridBlock):
     """Sequential ATAC: channel mixing, then a depthwise neighbourhood, then channel mixing make the gate.
 
         X' = X * sigmoid(BN(W2 relu(BN(D relu(BN(W1 X))))))       W1, W2: C -> C, no biases; D: depthwise 3x3 with bias
@@ -105,10 +106,10 @@ class SeqATAC(Gated):
                             nn.Activation('sigmoid'))
 
     def hybrid_forward(self, F, x):
-        return self.product(F, x, self.module(x))
+        return x * self.module(x)
 
 
-class xUnit(Gated):
+class xUnit(HybridBlock):
     """xUnit as the paper plots it: the gate is made from the rectified neighbourhood of each channel.
 
         X' = X * sigmoid(BN(D relu(X)))           D: depthwise k x k with bias
@@ -132,7 +133,7 @@ class xUnit(Gated):
                             norm_layer(in_channels=channels, **norm_kwargs or {}), nn.Activation('sigmoid'))
 
     def hybrid_forward(self, F, x):
-        return self.product(F, x, self.module(x))
+        return x * self.module(x)
 
 
 # What a host may say about its units. Every unit takes from these what its signature names.

@@ -11,7 +11,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from model.layers import Gated, depthwise, pointwise, reduced
+from model.layers import depthwise, pointwise, reduced
 
 
 def _per_channel(block, name, channels, init):
@@ -206,7 +206,7 @@ class MetaACON(HybridBlock):
         return _acon(F, x, p1, p2, self.beta(x))
 
 
-class MSSeqATAC(Gated):
+class MSSeqATAC(HybridBlock):
     """Multi-scale sequential ATAC: SeqATAC with two neighbourhoods side by side, the second dilated twice as far.
 
         X' = X * sigmoid(BN(W2 relu(BN(D1 Z) + BN(D2 Z)))),   Z = relu(BN(W1 X))
@@ -243,4 +243,4 @@ class MSSeqATAC(Gated):
 
     def hybrid_forward(self, F, x):
         mixed = self.mix(x)
-        return self.product(F, x, self.gate(self.near(mixed) + self.far(mixed)))
+        return x * self.gate(self.near(mixed) + self.far(mixed))

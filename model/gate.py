@@ -6,8 +6,9 @@ They are plugs: `gate(channels, extent) -> HybridBlock` of the ImageNet host, `g
 """
 import mxnet as mx
 from mxnet.gluon import nn
+from mxnet.gluon.block import HybridBlock
 
-from model.layers import Gated, pointwise, reduced
+from model.layers import pointwise, reduced
 
 
 def excitation(channels, r):
@@ -16,7 +17,7 @@ def excitation(channels, r):
     return pointwise(channels, hidden, use_bias=True), nn.Activation('relu'), pointwise(hidden, channels, use_bias=True)
 
 
-class SqueezeExcitation(Gated):
+class SqueezeExcitation(HybridBlock):
     """Squeeze-and-excitation: each channel is scaled by what a bottleneck makes of the means of all channels.
 
         X' = X * sigmoid(W2 relu(W1 mean(X) + b1) + b2)          W1: C -> C/r, W2: C/r -> C
@@ -34,10 +35,10 @@ class SqueezeExcitation(Gated):
             self.module.add(nn.GlobalAvgPool2D(), *excitation(channels, r), nn.Activation('sigmoid'))
 
     def hybrid_forward(self, F, x):
-        return self.product(F, x, self.module(x))
+        return F.broadcast_mul(x, self.module(x))
 
 
-class GatherExcite(Gated):
+class GatherExcite(HybridBlock):
     """Gather-excite of global extent: one depthwise kernel as large as the map gathers, a bottleneck excites.
 
         theta-plus  X' = X * sigmoid(W2 relu(W1 relu(BN(D X)) + b1) + b2)       D: depthwise e x e, no padding, no bias
@@ -73,10 +74,10 @@ class GatherExcite(Gated):
         return super().forward(x, *args)
 
     def hybrid_forward(self, F, x):
-        return self.product(F, x, self.module(x))
+        return F.broadcast_mul(x, self.module(x))
 
 
-class LocalGatherExcite(Gated):
+class LocalGatherExcite(HybridBlock):
     """Gather-excite theta of extent 2: a strided depthwise convolution gathers, its map is enlarged to gate.
 
         X' = X * sigmoid(up2(BN(D X)))           D: depthwise 3x3 of stride 2, no bias; up2: nearest neighbour
@@ -96,7 +97,7 @@ class LocalGatherExcite(Gated):
 
     def hybrid_forward(self, F, x):
         gathered = F.UpSampling(self.norm(self.gather(x)), scale=2, sample_type='nearest')
-        return self.product(F, x, F.sigmoid(F.slice_like(gathered, x, axes=(2, 3))))
+        return x * F.sigmoid(F.slice_like(gathered, x, axes=(2, 3)))
 
 
 STAGE_STRIDES = (4, 8, 16, 32)

@@ -1,24 +1,5 @@
-"""What the units are made of: convolutions, and the product of an input and its gate."""
+"""The convolutions that the units are made of."""
 from mxnet.gluon import nn
-from mxnet.gluon.block import HybridBlock
-
-
-class Gated(HybridBlock):
-    """A unit that multiplies its input by a gate.
-
-    plain_factors: lay both factors out plainly before they are multiplied, for training on a CPU; the values are the
-    same. oneDNN leaves blocked arrays, and MXNet's product, which is none of oneDNN's, copies one whenever it reads it,
-    forward and backward; Reshape copies it once. Global gates (SE) train 1.3 times as fast by it, local ones as fast
-    as before with a tenth less memory. training.loop.compile_network sets it.
-    """
-
-    plain_factors = False
-
-    def product(self, F, x, gate):
-        """x * gate; x: (N, C, H, W), gate: the same or (N, C, 1, 1)."""
-        if self.plain_factors:
-            x, gate = (F.reshape(factor, shape=(0, 0, 0, 0)) for factor in (x, gate))
-        return F.broadcast_mul(x, gate)
 
 
 def reduced(channels, r):
