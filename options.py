@@ -24,12 +24,14 @@ IMAGENET_MODELS = [name for name in MODELS if 'cifar' not in name and name != 'r
 UNIT_MODELS = [name for name in IMAGENET_MODELS if MODELS[name].func is resnet_v1b]
 
 
-def at_least(bound, kind=int):
-    """An argparse type: a number that is not below the bound."""
+def at_least(bound, kind=int, most=float('inf')):
+    """An argparse type: a finite number that is not below the bound, nor above `most`."""
     def number(text):
         value = kind(text)
         if not bound <= value < float('inf'):
             raise argparse.ArgumentTypeError('%s must be at least %s' % (text, bound))
+        if value > most:
+            raise argparse.ArgumentTypeError('%s must be at most %s' % (text, most))
         return value
     number.__name__ = 'number'
     return number
@@ -85,7 +87,8 @@ def add_network_options(parser):
 
 def add_cifar_network_options(group):
     group.add_argument('--useReLU', action='store_true', help='the ReLU inside ChaATAC and SeqATAC')
-    group.add_argument('--blocks', type=at_least(1), default=3, help='blocks per stage: the depth is 6 * blocks + 2')
+    group.add_argument('--blocks', type=at_least(1, most=1000), default=3,
+                       help='blocks per stage: the depth is 6 * blocks + 2')
     group.add_argument('--replace-act', choices=list(ACTIVATIONS), default='relu', metavar='UNIT',
                        help='what stands in the stages without the unit')
 

@@ -12,6 +12,7 @@ def fetch(url, checksum, folder):
     checksum: 'md5:...' or 'sha256:...'. Raises OSError when the download fails or the bytes are not the right ones;
     nothing is left behind then.
     """
+    is_new = not os.path.isdir(folder)
     try:
         return pooch.retrieve(url, checksum, fname=os.path.basename(url), path=folder,
                               downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30))
@@ -21,3 +22,6 @@ def fetch(url, checksum, folder):
     except ValueError as error:
         raise OSError('%s does not have the checksum %s: the download was cut or tampered with'
                       % (url, checksum)) from error
+    finally:
+        if is_new and os.path.isdir(folder) and not os.listdir(folder):
+            os.rmdir(folder)

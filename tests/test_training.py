@@ -228,16 +228,6 @@ def test_devices(caplog):
     assert [len(part) for part in split(np.arange(1), [mx.cpu(0), mx.cpu(1)])] == [1]
 
 
-def test_float16_networks_keep_batchnorm_and_master_weights_in_float32():
-    net = network(CPU)
-    net.cast('float16')
-    kinds = {name.rsplit('.', 1)[-1]: parameter.dtype for name, parameter in net._collect_params_with_prefix().items()}
-    assert kinds['weight'] == 'float16' and kinds['gamma'] == kinds['running_var'] == 'float32'
-    trainer = make_trainer(net, 0.9, 0, dtype='float16')
-    momentum, master = trainer._optimizer.create_state_multi_precision(0, mx.nd.ones(2, dtype='float16'))
-    assert momentum.dtype == master.dtype == np.float32
-
-
 @pytest.mark.parametrize('name', ['cifar_resnet', 'ge_cifar_resnet', 'atac_resnet50_v1b', 'fa_resnet50', 'aa_resnet50'])
 def test_float16_graphs_have_consistent_types(name):
     """By inference alone, as no CPU computes in float16: every parameter, its gradient, its optimiser state."""

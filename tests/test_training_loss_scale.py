@@ -104,23 +104,6 @@ def test_senseless_scales_are_refused(cifar_flags, capsys, monkeypatch):
         assert '--loss-scale' in refusal(train_cifar.main, [*cifar_flags, '--loss-scale', setting], capsys, monkeypatch)
 
 
-def test_float16_gradients_and_states_have_the_types_they_should():
-    """Gradients in the type of their parameter, master weights and momentum in float32."""
-    net = mx.gluon.nn.HybridSequential()
-    net.add(mx.gluon.nn.Conv2D(4, 3, in_channels=3), mx.gluon.nn.BatchNorm(in_channels=4))
-    net.initialize()
-    net.cast('float16')
-    trainer = make_trainer(net, 0.9, 1e-4, dtype='float16')
-    for number, parameter in enumerate(trainer._params):
-        if parameter.grad_req == 'null':
-            continue
-        assert parameter.grad().dtype == parameter.data().dtype
-        state = trainer._optimizer.create_state_multi_precision(number, parameter.data())
-        parts = state if isinstance(state, (list, tuple)) else [state]
-        assert all(part.dtype == np.float32 for part in parts)
-        assert len(parts) == (2 if parameter.dtype == 'float16' else 1)
-
-
 def test_gradients_of_float32_are_looked_at_by_the_fast_check(monkeypatch):
     """A network that was not cast names its type by a class, not by a string."""
     monkeypatch.setattr(mx.nd, 'multi_all_finite', None)
