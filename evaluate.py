@@ -169,7 +169,7 @@ def main(argv=None):
         raise ValueError('--dtype %s is for CPUs: GPUs have float32 and float16' % args.dtype)
     on_gpus = args.num_gpus or args.dtype == 'float16'
     scores = score_on_gpus(args) if on_gpus else score_on_cpu(args)
-    scores.update((name, 100 * scores[name]) for name in scores if name.endswith('_error'))
+    scores.update((name, round(100 * scores[name], 10)) for name in scores if name.endswith('_error'))
     print(json.dumps(scores) if args.json else report(scores))
     return scores
 

@@ -87,7 +87,9 @@ class Classifier:
         return probabilities
 
     def top_k(self, pictures, k=5):
-        """For each picture its k likeliest (class name, probability), the likeliest first."""
+        """For each picture its k likeliest (class name, probability), the likeliest first; all if there are fewer."""
+        if k < 1:
+            raise ValueError('k=%s must be at least 1' % (k,))
         return [[(class_name(index, self.names), float(row[index])) for index in np.argsort(-row, kind='stable')[:k]]
                 for row in self.probabilities(pictures)]
 
@@ -164,11 +166,14 @@ def _quantised(block, graph, calibration, mode):
     images = 0 if calibration is None else len(calibration)
     if images < FEWEST_TO_CALIBRATE:
         raise ValueError('int8 is calibrated on images, at least %d, and %d were given' % (FEWEST_TO_CALIBRATE, images))
+    calibration = np.asarray(calibration, 'float32')
+    if calibration.ndim != 4 or not np.isfinite(calibration).all():
+        raise ValueError('int8 is calibrated on finite images (N, 3, H, W), and these are %s' % (calibration.shape,))
     # MXNet would fill an incomplete batch up with images that then count twice.
     batch_size = max(size for size in range(1, 33) if images % size == 0)
     return quantize_net_v2(block, quantized_dtype='auto', quantize_mode='smart', quantize_granularity='channel-wise',
                            exclude_layers=_operators(graph, 'Convolution')[:1], exclude_operators=list(FLOAT32),
-                           calib_data=mx.io.NDArrayIter(np.asarray(calibration, 'float32'), batch_size=batch_size),
+                           calib_data=mx.io.NDArrayIter(calibration, batch_size=batch_size),
                            calib_mode=mode, ctx=mx.cpu())
 
 

@@ -105,7 +105,8 @@ def add_imagenet_data_options(parser):
     group.add_argument('--rec-val-idx', help='their index (default: the .idx beside them)')
     group.add_argument('--data-dir', help='folder of train/ and val/ with a folder for each class, or of a small data '
                                           'set (default: ~/.mxnet/datasets/imagenet, or the places in docs/data.md)')
-    group.add_argument('--input-size', type=at_least(1), default=224, help='size of the image that the network sees')
+    group.add_argument('--input-size', type=at_least(1, most=4096), default=224,
+                       help='size of the image that the network sees')
     group.add_argument('--crop-ratio', type=between(0.1, 1), default=0.875,
                        help='of the validation crop to the shorter side of the image')
     return group
@@ -246,11 +247,13 @@ def run_script(main):
             raise
         leave(2, 'the memory of the device is full: a smaller --batch-size may fit')
     except ValueError as error:
-        if not traceback.extract_tb(error.__traceback__)[-1].filename.startswith(HERE):
+        raised_by = traceback.extract_tb(error.__traceback__)[-1].filename
+        if not raised_by.startswith(HERE + os.sep) or 'site-packages' in raised_by:
             raise
         leave(2, error)
 
 
 def leave(code, error):
-    print('%s: error: %s' % (os.path.basename(sys.argv[0]), error), file=sys.stderr)
+    folder, name = os.path.split(sys.argv[0])
+    print('%s: error: %s' % (os.path.basename(folder) if name == '__main__.py' else name, error), file=sys.stderr)
     sys.exit(code)

@@ -151,6 +151,9 @@ def test_calibration_needs_images_and_a_known_mode():
     for calibration in (None, images[:0], images[:15]):
         with pytest.raises(ValueError, match='at least 16, and (0|15) were given'):
             inference.compiled(net, 'int8', calibration)
+    for calibration in (images[:, 0], images * float('nan')):
+        with pytest.raises(ValueError, match='calibrated on finite images'):
+            inference.compiled(net, 'int8', calibration)
     with pytest.raises(ValueError, match='unknown calibration mode'):
         inference.compiled(net, 'int8', images, 'percentile')
 
@@ -258,6 +261,8 @@ def test_weights_of_another_network_and_no_pictures_are_refused(trained):
             inference.load(**{'model': 'cifar_resnet', 'params': trained[0], **wrong})
     with pytest.raises(ValueError, match='there is no picture'):
         inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', **OPTIONS).top_k([])
+    with pytest.raises(ValueError, match='k=0 must be at least 1'):
+        inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', **OPTIONS).top_k(['a.png'], 0)
     with pytest.raises(ValueError, match='a.png is one picture where a list'):
         inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', **OPTIONS).top_k('a.png')
 

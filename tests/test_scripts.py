@@ -47,6 +47,11 @@ def refusal(main, flags, capsys, monkeypatch):
     return text.strip().splitlines()[-1]
 
 
+def test_a_mistake_inside_a_library_keeps_its_traceback():
+    with pytest.raises(ValueError, match='nonsense'):
+        options.run_script(lambda: np.pad(np.ones(3), 1, mode='nonsense'))
+
+
 def imagenet_flags(record_folder, tmp_path):
     return ['--use-rec', '--rec-train', record_folder / 'train.rec', '--rec-val', record_folder / 'val.rec', '-j', 2,
             '--num-classes', 10, '--input-size', 32, '--batch-size', 16, '--lr', 0.002, '--lr-mode', 'step',

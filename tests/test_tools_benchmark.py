@@ -43,13 +43,13 @@ def test_a_result_has_the_spread_and_the_targets(capsys):
     assert row.pop('threads') == os.environ['OMP_NUM_THREADS']
     assert row == {'contestant': 'a', 'images_per_second': 20, 'least': 10, 'most': 90, 'ratio': 1, 'memory': 190,
                    'rounds': [10, 20, 90]}
-    assert [(target['measured'], target['least'], target['most'], target['reached']) for target in found['targets']] \
-        == [(3, 2, 4, True), (1 / 3, 1 / 4, 1 / 2, False), (20, 10, 90, True), (105 / 120, 130 / 190, 105 / 110, True)]
+    assert [(target['measured'], target['least'], target['most']) for target in found['targets']] \
+        == [(3, 2, 4), (1 / 3, 1 / 4, 1 / 2), (20, 10, 90), (105 / 120, 130 / 190, 105 / 110)]
     benchmark.show(found)
     benchmark.show_targets([found])
     text = capsys.readouterr().out
     assert '\n| b | 5.0 | 5.0 to 30.0 | 0.33 | 130 |\n' in text and 'left out: c: not installed' in text
-    assert '| train: title | a / b | 3.0 | 2.00 to 4.0 | at least 2.50 | reached |' in text
+    assert '| train: title | a / b | 3.0 | 2.00 to 4.0 | at least 2.50 | undecided |' in text
     assert '| train: title | b / a | 0.33 | 0.25 to 0.50 | at least 2.50 | **not reached** |' in text
     assert '| train: title | b / a, memory | 0.88 | 0.68 to 0.95 | at most 1.00 | reached |' in text
 
@@ -85,6 +85,15 @@ def test_a_contest_is_held_by_processes():
     assert found['ours'][0]['parameters'] == found['theirs'][0]['parameters'] == 89578
 
 
+def test_a_contestant_that_dies_is_left_out(tmp_path):
+    mortal = tmp_path / 'python'
+    mortal.write_text('#!/bin/sh\nread line; echo \'{"images_per_second": 1, "memory": 1, "parameters": null}\'\n')
+    mortal.chmod(0o755)
+    found, left_out = benchmark.hold(contest({'ours': 'ours step', 'theirs': 'peers train x'}), 2,
+                                     {'ours': sys.executable, 'peers': str(mortal)})
+    assert list(found) == ['ours'] and len(found['ours']) == 2 and 'theirs failed' in left_out['theirs']
+
+
 def test_networks_that_differ_are_no_contest(tmp_path):
     liar = tmp_path / 'python'
     liar.write_text('#!/bin/sh\nexec %s -c "from tools.benchmark.rounds import serve; serve(lambda: 1, 7)"\n'
@@ -93,6 +102,15 @@ def test_networks_that_differ_are_no_contest(tmp_path):
     with pytest.raises(RuntimeError, match='the networks differ: ours 89578, theirs 7 parameters'):
         benchmark.hold(contest({'ours': 'ours step', 'theirs': 'peers train x'}), 1,
                        {'ours': sys.executable, 'peers': str(liar)})
+
+
+def test_what_cannot_be_measured_is_said(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        benchmark.main(['infer', '--model', 'cifar_resnet', '--json', str(tmp_path / 'new.json')])
+    assert 'there is no contest of infer with --model cifar_resnet' in capsys.readouterr().err
+    with pytest.raises(ValueError, match='/bin/true is no Python that works'):
+        benchmark.main(['input', '--peers', '/bin/true', '--json', str(tmp_path / 'new.json')])
+    assert not os.listdir(str(tmp_path))
 
 
 def test_what_was_measured_is_not_written_over(tmp_path):

@@ -66,12 +66,14 @@ def check_places(args):
     files = [args.onnx] * bool(args.onnx) + [args.symbol + ending for ending in SYMBOL_FILES if args.symbol]
     if not files:
         raise ValueError('say what to write: --onnx FILE, --symbol PREFIX or both')
+    if args.batch_size and not args.onnx:
+        raise ValueError('--batch-size is for --onnx: a symbol takes any number of images')
     for path in files:
         folder = os.path.dirname(path) or '.'
         if not os.path.isdir(folder):
             raise ValueError('%s cannot be written: there is no folder %s' % (path, folder))
-        if os.path.isdir(path):
-            raise ValueError('%s cannot be written: it is a folder' % path)
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise ValueError('%s cannot be written: it is no ordinary file' % path)
         if any(os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source)
                for source in [args.params, *args.images]):
             raise ValueError('%s is what is read: it would be overwritten' % path)
@@ -275,7 +277,7 @@ def differences(run, net, images, batch_size=None):
     """{kind of images: largest difference of run(images) from net(images), in standard deviations of the latter}.
 
     Without a batch size all images at once, and the first alone; with one, the last batch is filled up with the first
-    images. ValueError if the network's logits are not finite.
+    images. FloatingPointError if the network's logits are not finite.
     """
     found = {}
     for kind, batch in images.items():
@@ -285,7 +287,7 @@ def differences(run, net, images, batch_size=None):
             batches = np.split(np.resize(batch, (calls * batch_size, *batch.shape[1:])), calls)
         wanted = [net(mx.nd.array(batch)).asnumpy() for batch in batches]
         if not all(np.isfinite(logits).all() for logits in wanted):
-            raise ValueError("the network's logits of %s images are not finite: its weights are useless" % kind)
+            raise FloatingPointError("the network's logits of %s images are not finite: its weights are useless" % kind)
         # NumPy's maximum, which keeps what is no number.
         largest = np.max([abs(run(batch) - logits).max() for batch, logits in zip(batches, wanted)])
         found[kind] = float(largest / (np.concatenate(wanted).std() or 1))
@@ -355,6 +357,8 @@ def main(argv=None):
     net.hybridize()
     images, found = images_of(args), {}
     if args.onnx:
+        if args.batch_size:
+            inference.check_batch(net, (args.batch_size, *images['real'].shape[1:]))
         found['onnx'] = export_onnx(net, args, images, metadata_of(args, sys.argv[1:] if argv is None else argv))
     if args.symbol:
         ready = quantised(net, args, images) if args.dtype == 'int8' else net

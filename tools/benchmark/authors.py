@@ -36,10 +36,16 @@ def gluon_loader(task, workers):
     return gluon.data.DataLoader(augmented, len(task.images), shuffle=True, last_batch='discard', num_workers=workers)
 
 
-def training_round(task, batches):
-    net, loss_of, metric = task.network(), gluon.loss.SoftmaxCrossEntropyLoss(), mx.metric.Accuracy()
-    if task.host == 'imagenet':  # for CIFAR they compile by hybridize() alone
+def network(task):
+    """As their script of the host compiles it, for training and scoring alike: for CIFAR by hybridize() alone."""
+    net = task.network()
+    if task.host == 'imagenet':
         net.hybridize(static_alloc=True, static_shape=True)
+    return net
+
+
+def training_round(task, batches):
+    net, loss_of, metric = network(task), gluon.loss.SoftmaxCrossEntropyLoss(), mx.metric.Accuracy()
     trainer = gluon.Trainer(net.collect_params(), 'nag', {'learning_rate': LR, 'momentum': 0.9, 'wd': 1e-4})
 
     def one_round():
@@ -59,7 +65,7 @@ def training_round(task, batches):
 
 
 def inference(task):
-    return inference_round(task, task.network(), mx.nd.array(task.images))
+    return inference_round(task, network(task), mx.nd.array(task.images))
 
 
 def loader(task):

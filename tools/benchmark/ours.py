@@ -49,7 +49,7 @@ def host_time(task):
     return one_round
 
 
-def trained(task):
+def compiled_for_training(task):
     """The network as the training script of its host compiles it."""
     net = task.network()
     compile_network(net, CPU, small_images=task.host == 'cifar')
@@ -57,7 +57,7 @@ def trained(task):
 
 
 def stepper(task):
-    net, objective = trained(task), Objective(10)
+    net, objective = compiled_for_training(task), Objective(10)
     trainer, loss_of = make_trainer(net, momentum=0.9, wd=1e-4), loss_function(objective)
     trainer.set_learning_rate(LR)
     return lambda: train_step(net, trainer, task.images, task.labels.astype('int32'), len(task.images), objective,
@@ -66,7 +66,8 @@ def stepper(task):
 
 def epoch(task):
     """Training on images that are read and augmented as the training scripts do it."""
-    source, net = small_source(task, workers=1) if task.host == 'cifar' else record_source(task), trained(task)
+    source = small_source(task, workers=1) if task.host == 'cifar' else record_source(task)
+    net = compiled_for_training(task)
     trainer = make_trainer(net, momentum=0.9, wd=1e-4)
 
     def one_round():

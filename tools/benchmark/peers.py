@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tools.benchmark.rounds import SIZES, serve
+from tools.benchmark.rounds import SIZES, add_task_arguments, serve
 
 
 class ChaATAC(nn.Module):
@@ -136,7 +136,9 @@ def onnx_round(net, images, activations, steps):
         torch.onnx.export(net.eval(), images, path, input_names=['data'], dynamo=False, opset_version=17)
         if activations:
             path = quantised(path, images.numpy(), activations, folder)
-        session = onnxruntime.InferenceSession(path, providers=['CPUExecutionProvider'])
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = int(os.environ['OMP_NUM_THREADS'])
+        session = onnxruntime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
     feed = {'data': images.numpy()}
 
     def one_round():
@@ -166,11 +168,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('task', choices=['train', 'infer'])
     parser.add_argument('peer')
-    parser.add_argument('host', choices=list(SIZES))
-    parser.add_argument('unit', choices=list(UNITS))
-    parser.add_argument('blocks', type=int)
-    parser.add_argument('batch', type=int)
-    parser.add_argument('steps', type=int)
+    add_task_arguments(parser)
     args = parser.parse_args()
     torch.manual_seed(0)
     unit = UNITS[args.unit]

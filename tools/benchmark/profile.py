@@ -17,8 +17,9 @@ os.environ['DNNL_VERBOSE'] = '1'  # which oneDNN reads when it is loaded
 
 import runtime  # noqa: E402, F401
 
+from options import run_script  # noqa: E402
 from tools.benchmark import ours  # noqa: E402
-from tools.benchmark.rounds import SIZES
+from tools.benchmark.rounds import add_task_arguments  # noqa: E402
 from tools.benchmark.task import Task  # noqa: E402
 
 WHAT = ('step', 'step-bfloat16', 'float32', 'bfloat16', 'int8', 'plain')
@@ -67,11 +68,10 @@ def table(seconds, found, steps):
 def main():
     parser = ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('what', choices=WHAT)
-    parser.add_argument('host', choices=list(SIZES))
-    parser.add_argument('unit')
-    for number in ('blocks', 'batch', 'steps'):
-        parser.add_argument(number, type=int)
+    add_task_arguments(parser)
     args = parser.parse_args()
+    if args.steps < 1:
+        parser.error('STEPS must be at least 1')
     one_round, _, _ = heard(ours.CONTESTANTS[args.what], Task(args))
     heard(one_round)
     _, seconds, text = heard(one_round)
@@ -79,4 +79,4 @@ def main():
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -18,6 +18,14 @@ PATIENCE, LEAVING = 600, 10  # seconds that a contestant may take for anything, 
 SIZES = {'cifar': 32, 'imagenet': 224}  # of the images of a host
 
 
+def add_task_arguments(parser):
+    """What is computed, for everything that a contestant can be."""
+    parser.add_argument('host', choices=list(SIZES))
+    parser.add_argument('unit')
+    for number in ('blocks', 'batch', 'steps'):
+        parser.add_argument(number, type=int)
+
+
 def serve(one_round, parameters=None):
     """Answer every line of standard input with {'images_per_second', 'memory', 'parameters'}; the first round warms up.
 

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib import cbook
 
 from model import complexity, get_model
-from tools.benchmark.rounds import SIZES, serve
+from tools.benchmark.rounds import SIZES, add_task_arguments, serve
 
 LR = 0.01
 PHOTOGRAPH = 'grace_hopper.jpg'  # among the samples that matplotlib brings
@@ -87,10 +87,7 @@ def main(contestants, about):
     """Serve one of {name: function of a Task to a round}, as the command line says."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument('contestant', choices=list(contestants))
-    parser.add_argument('host', choices=list(SIZES))
-    parser.add_argument('unit')
-    for number in ('blocks', 'batch', 'steps'):
-        parser.add_argument(number, type=int)
+    add_task_arguments(parser)
     args = parser.parse_args()
     task = Task(args)
     one_round = contestants[args.contestant](task)
