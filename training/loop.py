@@ -34,8 +34,8 @@ def make_trainer(net, momentum, wd, no_wd=False, dtype='float32', workers=ALONE,
 def compile_network(net, devices, small_images):
     """Compile a network for training on images of one size, small ones (32x32) or large (224x224).
 
-    With static shapes a CPU keeps every array that oneDNN lays out anew: ATAC on small images is 6 to 9 % faster for
-    half as much memory again, on large ones no faster for a tenth more.
+    With static shapes a CPU keeps every array that oneDNN lays out anew: ATAC on small images is up to a tenth
+    faster for half as much memory again, on large ones no faster for a tenth more.
     """
     net.hybridize(static_alloc=True, static_shape=small_images or devices[0].device_type == 'gpu')
 

@@ -17,6 +17,8 @@ os.environ['DNNL_VERBOSE'] = '1'  # which oneDNN reads when it is loaded
 
 import runtime  # noqa: E402, F401
 
+import mxnet as mx  # noqa: E402
+
 from options import run_script  # noqa: E402
 from tools.benchmark import ours  # noqa: E402
 from tools.benchmark.rounds import add_task_arguments  # noqa: E402
@@ -47,6 +49,7 @@ def heard(function, *arguments):
         try:
             value = function(*arguments)
             seconds = time.perf_counter() - begin
+            mx.nd.waitall()  # what it has begun without waiting says so too
         finally:
             libc.fflush(None)
             os.dup2(kept, 1)
