@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -243,6 +244,16 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
                             (['--model', 'x'], "invalid choice: 'x'"), (['--num-gpus', '1'], '1 GPUs asked'),
                             (['--num-classes', '3'], 'is out of range: there are 3 classes')):
         assert sentence in refused(train_imagenet.main, *imagenet, *flags), flags
+
+
+def test_the_log_of_a_whole_run_outlives_its_checkpoint(cifar_flags, tmp_path, capsys, monkeypatch):
+    flags = cifar_flags + ['--num-epochs', '1', '--resume']
+    train_cifar.main(flags)
+    shutil.rmtree(str(tmp_path / 'run'))
+    before = (tmp_path / 'run.log').read_bytes()
+    sentence = refusal(train_cifar.main, flags, capsys, monkeypatch)
+    assert 'run.log holds 1 epochs, but there is no checkpoint to go on from' in sentence
+    assert (tmp_path / 'run.log').read_bytes() == before
 
 
 def test_nothing_is_written_over(cifar_flags, tmp_path, capsys, monkeypatch):

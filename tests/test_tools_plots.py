@@ -7,6 +7,7 @@ import matplotlib.text
 import mxnet as mx
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import train_cifar
 from model import ACTIVATIONS, complexity, get_model
@@ -237,7 +238,8 @@ def test_no_run_that_matches_says_which_logs_were_read_and_why_they_are_out(tmp_
     error = refusal(capsys, str(tmp_path), '--select', 'lr=0.3,0.4')
     assert 'no finished run matches; 6 logs were read' in error
     for name, reason in (('cut', 'unfinished: 1 of 3 epochs'), ('other', 'lr is 0.2, not 0.3,0.4'),
-                         ('sets', 'not a run of train_cifar.py'), ('nan', 'damaged: its errors are not fractions'),
+                         ('sets', 'not a run of train_cifar.py'),
+                         ('nan', '%s/nan.jsonl is damaged: val_top1_error of epoch 0 is nan' % tmp_path),
                          ('typo', 'it names no option lr'),
                          ('text', 'is not the log of a run, or was cut off: it names no options')):
         assert '\n  %s.log: %s\n' % (tmp_path / name, reason) in error + '\n'
@@ -332,7 +334,7 @@ def test_published_points_stand_at_their_depth_and_bars_beside_each_other(tmp_pa
     axes, = plot_sweep.draw(lines, references, args, title).axes
     x = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
     assert x['ReLU (Fig. 7, best epoch)'] == [0, 1, 2, 3, 4] and x['ATAC (Fig. 7, best epoch)'] == [0, 1, 2, 3]
-    assert x['relu'] == [-0.05] and x['swish'] == [0.05]
+    assert x['relu'] == [-0.0625] and x['swish'] == [0.0625]
 
 
 def test_no_seed_is_cut_off(tmp_path):
@@ -380,6 +382,24 @@ def test_styles_differ_in_colour_and_without_it():
     styles = plot_sweep.styles_of([plot_sweep.Line('line %d' % number, 'relu', {}, False) for number in range(30)])
     assert len({(style['marker'], style['linestyle']) for style in styles.values()}) == 30
     assert len({style['color'] for style in list(styles.values())[:7]}) == 7
+
+
+def test_the_line_with_the_name_of_a_unit_has_its_style_wherever_it_stands():
+    lines = [plot_sweep.Line(label, 'ChaATAC', {}, False) for label in ('ChaATAC, r 4', 'ChaATAC', 'ChaATAC, r 8')]
+    styles = plot_sweep.styles_of(lines)
+    assert styles['ChaATAC'] == figures.style(plot_sweep.STYLED.index('ChaATAC'))
+    assert len({style['color'] for style in styles.values()}) == 3
+
+
+def test_figures_of_others_are_not_replaced(tmp_path):
+    path = str(tmp_path / 'a.png')
+    Figure().savefig(path)
+    with pytest.raises(ValueError, match='a.png exists and was not written by this tool'):
+        figures.may_replace(path)
+    for ending in figures.ENDINGS:
+        figures.save(Figure(), str(tmp_path / ('b' + ending)))
+        figures.may_replace(str(tmp_path / ('b' + ending)))
+    assert sorted(os.listdir(str(tmp_path))) == ['a.png', 'b.png', 'b.svg']
 
 
 def test_a_unit_keeps_its_style_and_its_published_line_has_it_in_dots():

@@ -276,14 +276,22 @@ def test_options_that_contradict_a_log_are_refused_before_anything_starts(stand_
     sweep.main(grid(seeds=(1,), small=cosine))
     log, before = 'logs/%s.log' % (NAME % ('relu', 1, 1)), tree('.')
     for small, sentence in ((['--lr', '0.1'], 'lr was 0.05 and is 0.1'),
-                            (['--useReLU'], 'useReLU was False and is True'),
                             (['--num-epochs', '1'], 'num_epochs was 2 and is 1'),
                             (['--num-epochs', '3'], 'num_epochs was 2 and is 3, which changes the learning rate'),
                             (['--lr-mode', 'step'], 'lr_mode was cosine and is step')):
         said = refusal(grid(seeds=(0, 1), small=cosine + small), capsys, monkeypatch)
         assert log in said and sentence in said, said
     assert sweep.main(grid(seeds=(1,), small=[*cosine, '-j', '0', '--log-interval', '9']))[0]['n'] == 1
+    unread = ['--useReLU', '--skernel', '5', '--mixup-alpha', '0.5']  # by relu, and without --mixup
+    assert sweep.main(grid(seeds=(1,), small=[*cosine, *unread]))[0]['n'] == 1
     assert len(stand_in.calls()) == 1 and tree('.') == before
+
+
+def test_the_sweep_of_the_readme_finds_the_logs_of_this_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    points = sweep.main('--dataset fashion-mnist --act-type relu swish ChaATAC --blocks 1 --seeds 0 1 2 --dry-run -- '
+                        '--useReLU --num-epochs 8 --lr-mode cosine --lr 0.2'.split())
+    assert [sweep.state_of(point) for point in points] == ['done'] * 9
 
 
 def test_logs_that_are_damaged_or_without_their_checkpoint_are_refused(stand_in, capsys, monkeypatch):
@@ -300,7 +308,9 @@ def test_logs_that_are_damaged_or_without_their_checkpoint_are_refused(stand_in,
 
     # A longer run of steps could go on, but there is nothing to go on from.
     assert '%s holds 1 epochs, but there is no checkpoint' % log in refused('--num-epochs', '2')
-    for text in ('nonsense\n', '{"epoch": 1}\n', '[1]\n', '{"epoch": 0}\n'):
+    unsound = ['{"epoch": 0, "val_top1_error": %s, "seconds": %s}\n' % pair for pair in (
+        ('NaN', 1), ('null', 1), ('1e300', 1), (-3, 1), (0.5, 'Infinity'), (0.5, 'NaN'), (0.5, '9' * 400), (0.5, -5))]
+    for text in ('nonsense\n', '{"epoch": 1}\n', '[1]\n', '{"epoch": 0}\n', *unsound):
         with open(numbers, 'w') as file:
             file.write(text)
         assert '%s is damaged' % numbers in refused()

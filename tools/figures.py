@@ -19,7 +19,9 @@ LOOK = {'font.size': 8, 'axes.titlesize': 8, 'axes.labelsize': 8, 'xtick.labelsi
         'legend.fontsize': 8, 'legend.title_fontsize': 8, 'figure.titlesize': 9, 'lines.linewidth': 1.2,
         'lines.markersize': 4.5, 'axes.grid': True, 'grid.alpha': 0.3, 'grid.linewidth': 0.5,
         'text.parse_math': False, 'savefig.dpi': 200, 'svg.hashsalt': 'atac'}
-ENDINGS = {'.png': b'\x89PNG', '.svg': b'<?xml'}  # with what such a file begins
+ENDINGS = ('.png', '.svg')
+MARK = 'tools of Attention as Activation, reproduced'  # inside of every figure, by which it is known again
+HEAD = 4096  # bytes among which the mark is found
 
 
 def look():
@@ -59,18 +61,21 @@ def add_legend(figure, title=None):
 
 
 def may_replace(path, begins=None):
-    """ValueError if there is a file of this name that does not begin as such a figure does: it is somebody's."""
-    begins = begins or ENDINGS[os.path.splitext(path)[1]]
+    """ValueError if there is a file of this name that is somebody's: no figure with our mark or, where it is given
+    how such a file begins, one that begins otherwise."""
     if os.path.isdir(path):
         raise ValueError('%s is a folder: choose another --out' % path)
     if os.path.exists(path):
         with open(path, 'rb') as file:
-            if not begins.startswith(file.read(len(begins))):
-                raise ValueError('%s exists and was not written by this tool: choose another --out, or remove it'
-                                 % path)
+            head = file.read(HEAD)
+        if head and not (head.startswith(begins) if begins else MARK.encode() in head):
+            raise ValueError('%s exists and was not written by this tool: choose another --out, or remove it' % path)
 
 
 def save(figure, path):
-    """Write a figure as PNG or SVG, by its ending; the same figure gives the same file."""
+    """Write a figure as PNG or SVG, by its ending, whole or not at all; the same figure gives the same file."""
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
-    figure.savefig(path, metadata={'Date': None} if path.endswith('.svg') else None)
+    ending = os.path.splitext(path)[1]
+    metadata = {'Creator': MARK, 'Date': None} if ending == '.svg' else {'Software': MARK}
+    figure.savefig(path + '.new', format=ending[1:], metadata=metadata)
+    os.replace(path + '.new', path)

@@ -31,8 +31,8 @@ PLACES = ('act_layers', 'act_order', 'replace_act')  # where a unit stands
 NETWORK = (*PLACES, *UNIT_FLAGS, 'unit', 'model')
 # What may differ within a group. A run may be resumed with more epochs, but runs of different length are not averaged.
 FREE = FREE_OPTIONS - {'num_epochs'} | {'seed'}
-KINDS = {'dataset': str, 'seed': int, 'blocks': int, 'model': str, 'act_layers': int, 'act_order': str,
-         'replace_act': str}
+KINDS = {'dataset': str, 'act_type': (str, type(None)), 'seed': int, 'blocks': int, 'model': str,
+         'act_layers': int, 'act_order': str, 'replace_act': str}
 SAY = {('act_order', 'bac'): 'from the back', ('act_order', 'pre'): 'from the front', ('replace_act', 'relu'): ''}
 
 # A finished run: its options by name, trainable parameters, and accuracy in percent.
@@ -104,14 +104,14 @@ def check(record, conditions):
     if not {'blocks', 'dataset'} <= options.keys():
         raise ValueError('not a run of train_cifar.py')
     for name, kind in KINDS.items():
-        if type(options.get(name)) is not kind:
+        if not isinstance(options.get(name), kind) or isinstance(options.get(name), bool):
             raise ValueError('damaged: its option %s is %r' % (name, options.get(name)))
     try:
         json.dumps(options, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise ValueError('damaged: its options are not text') from None
-    if not all(type(error) in (int, float) and 0 <= error <= 1 for error in errors):
-        raise ValueError('damaged: its errors are not fractions')
+    if None in errors:
+        raise ValueError('damaged: an epoch lacks its error')
     for name, wanted in conditions:
         check_option(options, name, wanted)
     if not (record.finished and errors):

@@ -8,6 +8,7 @@ Epochs are counted from 0, as in the logs; the learning rate is that of the last
 """
 import argparse
 import csv
+import math
 import os
 import re
 import sys
@@ -55,8 +56,9 @@ def read_curves(path, label):
     if not curves.epochs:
         raise ValueError('%s has no whole epoch yet' % path)
     for numbers in curves.epochs:
-        if not all(type(numbers.get(name, 0)) in (int, float) for name in NAMES):
-            raise ValueError('%s is damaged: its epoch %d has something else than numbers' % (path, numbers['epoch']))
+        if not all(math.isfinite(numbers.get(name, 0)) for name in NAMES):
+            raise ValueError('%s is damaged: its epoch %d has something else than finite numbers'
+                             % (path, numbers['epoch']))
     return curves
 
 
@@ -98,23 +100,33 @@ def labels_of(paths):
 
 
 def draw(runs):
-    """The figure: four panels, a line for each run."""
-    figure, panels = figures.new_figure(2, 2, 4.4)
-    for axes, (title, drawn) in zip(panels.flat, PANELS):
+    """The figure: a panel for each of PANELS that some run has logged, a line for each run."""
+    logged = {name for run in runs for numbers in run.epochs for name in numbers}
+    shown = [(title, drawn) for title, drawn in PANELS if logged & {name for name, _, _ in drawn}]
+    if not shown:
+        raise ValueError('no log has any of the numbers %s' % ', '.join(NAMES))
+    rows = -(-len(shown) // 2)
+    figure, panels = figures.new_figure(rows, min(2, len(shown)), 2.2 * rows)
+    for axes in panels.flat[len(shown):]:
+        axes.set_axis_off()
+    for axes, (title, drawn) in zip(panels.flat, shown):
         for number, run in enumerate(runs):
             for name, factor, dashed in drawn:
                 draw_line(axes, run, name, factor, number, '--' if dashed else '-')
         axes.set(xlabel='epoch', ylabel=title)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        if not axes.lines:
-            axes.text(0.5, 0.5, 'not logged', transform=axes.transAxes, ha='center', va='center')
-            axes.set(xticks=[], yticks=[])
-    panels[1, 1].set_ylim(bottom=0)
-    rates = [numbers['lr'] for run in runs for numbers in run.epochs if 'lr' in numbers]
-    if rates and min(rates) > 0 and max(rates) >= 50 * min(rates):  # steps, of which a linear axis shows the first
-        panels[1, 0].set_yscale('log')
+        if drawn[0][0] == 'images_per_second':
+            axes.set_ylim(bottom=0)
+        if drawn[0][0] == 'lr' and has_steps(runs):
+            axes.set_yscale('log')
     figures.add_legend(figure, 'error: dashed in training, solid in validation')
     return figure
+
+
+def has_steps(runs):
+    """Whether the learning rate falls so far that a linear axis shows its first values alone."""
+    rates = [numbers['lr'] for run in runs for numbers in run.epochs if 'lr' in numbers]
+    return min(rates) > 0 and max(rates) >= 50 * min(rates)
 
 
 def draw_line(axes, run, name, factor, number, dashes):

@@ -41,8 +41,8 @@ COLUMNS = {'unit': '{group}', 'depth': '{depth}', 'parameters': '{trainable_para
            'accuracy (%)': '{mean:.2f}', 'std': '{std:.2f}', 'difference to {reference}': '{difference:+.2f}',
            'pairs': '{pairs:d}', '95 % interval': '[{low:+.2f}, {high:+.2f}]', 'contains 0': '{contains_0:s}'}
 MARKDOWN_BEGINS = '<!-- python -m tools.plot_sweep'
-# How the files of this tool begin, by ending.
-BEGINS = dict(figures.ENDINGS, **{'.csv': ','.join(FIELDS).encode(), '.md': MARKDOWN_BEGINS.encode()})
+# How the files of this tool begin, by ending; figures have a mark instead.
+BEGINS = dict(dict.fromkeys(figures.ENDINGS), **{'.csv': ','.join(FIELDS).encode(), '.md': MARKDOWN_BEGINS.encode()})
 NOTE = ('Test accuracy of the %s epoch; n runs that differ in their seed alone; std with n - 1. Differences are paired '
         'over seeds, with the 95 %% interval of Student\'s t, not corrected for the number of rows. An interval that '
         'contains 0 does not tell which is better.')
@@ -86,6 +86,8 @@ def condition(text):
     name, equals, values = text.partition('=')
     if not (name and equals):
         raise argparse.ArgumentTypeError('%s is not KEY=VALUE' % text)
+    if '=' in values:
+        raise argparse.ArgumentTypeError('%s is not KEY=VALUE: several stand apart, as r=2 act_layers=4' % text)
     return name.lstrip('-').replace('-', '_'), values
 
 
@@ -221,10 +223,12 @@ def draw(lines, references, args, title):
 
 
 def styles_of(lines):
-    """{label: keywords of a style}. A published line has that of the first line of its unit, but dots."""
-    keys = {}
-    for line in sorted(lines, key=lambda line: line.published):
-        keys[line.label] = line.unit if line.published or line.unit not in keys.values() else line.label
+    """{label: keywords of a style}. The style of a unit is that of the line with its name alone, or of its first line,
+    and, in dots, of its published line."""
+    keys, first = {}, {}
+    for line in sorted(lines, key=lambda line: (line.published, line.label != line.unit)):
+        is_first = first.setdefault(line.unit, line) is line
+        keys[line.label] = line.unit if line.published or is_first else (line.unit, line.label)
     index = {key: STYLED.index(key) for key in keys.values() if key in STYLED}
     free = (number for number in count(1) if number not in index.values())  # 0 is relu's
     index.update((key, next(free)) for key in dict.fromkeys(keys.values()) if key not in index)
@@ -236,18 +240,16 @@ def styles_of(lines):
 def draw_panel(axes, axis, lines, styles):
     """Lines through the means, bars of one standard deviation, and a faint point for every seed."""
     places = in_order({place for line in lines for place in line.groups})
-    bars = [line for line in lines if not line.published]
+    at = positions(lines, axis, places)
     for line in lines:
-        style, there = styles[line.label], [place for place in places if place in line.groups]
-        groups = [line.groups[place] for place in there]
-        if axis == 'parameters':
-            x = [group.parameters / 1000 for group in groups]
-        else:  # a little side by side, as bars at the same place would hide each other
-            shift = min(0.1, 0.5 / len(bars)) * (bars.index(line) - (len(bars) - 1) / 2) if line in bars else 0
-            x = [places.index(place) + shift for place in there]
+        style, groups = styles[line.label], [line.groups[place] for place in places if place in line.groups]
+        x = [at[group] for group in groups]
         axes.plot(x, [group.mean for group in groups], label=line.label, **style)
         for place, group in zip(x, groups):
-            if group.std is not None:
+            if group.std is None:
+                axes.plot(place, group.mean, style['marker'], color=style['color'],
+                          markerfacecolor='none' if line.published else 'white')
+            else:
                 seeds = [(place, accuracy) for accuracy in group.accuracies.values()]
                 axes.errorbar(place, group.mean, group.std, ecolor=style['color'], elinewidth=0.8, capsize=2)
                 axes.plot(*zip(*seeds), '.', markersize=4, color=style['color'], alpha=0.4,
@@ -256,6 +258,20 @@ def draw_panel(axes, axis, lines, styles):
     if axis != 'parameters':
         axes.set_xticks(range(len(places)), [6 * place + 2 if axis == 'depth' else text_of(place) for place in places])
         axes.set_xlim(-0.5, len(places) - 0.5)
+
+
+def positions(lines, axis, places):
+    """{group: where it stands on an axis}; ours side by side where they would stand at the same place."""
+    at = {group: group.parameters / 1000 if axis == 'parameters' else places.index(place)
+          for line in lines for place, group in line.groups.items()}
+    width = max(at.values()) - min(at.values()) if axis == 'parameters' else len(places)
+    ours = list(dict.fromkeys(group for line in lines if not line.published for group in line.groups.values()))
+    shifted = dict(at)
+    for group in ours:
+        beside = [other for other in ours if at[other] == at[group]]
+        step = min(0.025, 0.25 / len(beside)) * width
+        shifted[group] += step * (beside.index(group) - (len(beside) - 1) / 2)
+    return shifted
 
 
 def draw_levels(axes, references):
@@ -272,7 +288,8 @@ def seeds_of(groups):
     numbers = sorted({len(group.accuracies) for group in groups})
     if numbers[-1:] > [1]:
         seeds = ' to '.join(map(str, sorted({numbers[0], numbers[-1]})))
-        return 'mean \u00b1 std of %s seeds; faint: each seed' % seeds
+        return 'mean \u00b1 std of %s seeds; faint, to the right: each seed%s' % (
+            seeds, '; hollow: one seed' * (numbers[0] == 1))
     return 'one run each'
 
 

@@ -41,6 +41,7 @@ import train_cifar
 from data import DATASETS
 from model import ACTIVATIONS, complexity
 from options import at_least, cifar_network, run_script
+from tools.groups import not_read, unit_of
 from training import checkpoint
 from training.devices import devices_by_id
 from training.fit import refuse_differences, refuse_foreign_log
@@ -126,7 +127,7 @@ def epochs_there(run):
     """
     log, saved = run.logging_file, checkpoint.exists(run.save_dir)
     missing = [path for path in (log, numbers_path(log)) if not os.path.exists(path)]
-    if len(missing) == 2 and not saved:
+    if not saved and not any(os.path.exists(path) and os.path.getsize(path) for path in (log, numbers_path(log))):
         return []
     if missing:
         raise ValueError('%s is missing, but there is a checkpoint in %s or another file of its log: put it back, or '
@@ -138,9 +139,6 @@ def epochs_there(run):
         refuse_contradiction(record, run)
     if saved or len(record.epochs) >= run.num_epochs:
         return record.epochs
-    if record.finished or len(record.epochs) > 1:  # one may be logged and not saved, where a run was killed
-        raise ValueError('%s holds %d epochs, but there is no checkpoint to go on from in %s: put it back, or remove '
-                         'the log' % (log, len(record.epochs), run.save_dir))
     refuse_foreign_log(run)
     return []
 
@@ -149,11 +147,14 @@ def refuse_contradiction(record, run):
     """ValueError if an option that changes the result differs from that of a log.
 
     As for training.fit, num_epochs may grow; but not where the whole schedule hangs on it: the runs of a sweep are to
-    be compared.
+    be compared. In a run that is whole, options that its network and schedule do not read may differ.
     """
     before, now = record.options['num_epochs'], run.num_epochs
+    options = {**record.options, **run.options}
+    unread = not_read(options, unit_of(options)) if record.finished else ()
     try:
-        refuse_differences(record.options, {**record.options, **run.options}, record.path)
+        refuse_differences(*({name: value for name, value in either.items() if name not in unread}
+                             for either in (record.options, options)), record.path)
         if now > before and run.options['lr_mode'] != 'step':
             raise ValueError('the run in %s had other options: num_epochs was %d and is %d, which changes the learning '
                              'rate of every epoch' % (record.path, before, now))

@@ -37,6 +37,7 @@ from model.activation import ChaATAC, SeqATAC, SpaATAC, xUnit
 from model.comparison_units import MSSeqATAC
 from model.gate import GatherExcite, LocalGatherExcite, SqueezeExcitation
 from options import at_least, run_script
+from tools import figures
 from training.checkpoint import load_weights
 
 # The block inside of a unit whose output is its gate. That of LocalGatherExcite lacks the sigmoid and the enlargement.
@@ -188,6 +189,7 @@ def page_paths(found, out, inputs):
                for source in inputs):
             raise ValueError('the page of %s would overwrite %s: choose another folder with --out'
                              % (picture.name, path))
+        figures.may_replace(path)
         paths[path] = picture.name
     return list(paths)
 
@@ -202,8 +204,7 @@ def draw_page(path, picture, image, findings, layers, names):
         draw_head(head, image, findings, names)
         for row, layer in zip(rows, layers):
             draw_gates(row, image, layer, findings.gates[layer])
-        figure.savefig(path + '.new', format='png')
-    os.replace(path + '.new', path)
+        figures.save(figure, path)
 
 
 def title_of(picture, findings, names):

@@ -17,7 +17,7 @@ from training import checkpoint
 from training.distributed import ALONE
 from training.lock import locked
 from training.loop import evaluate, nothing_yet, renew_weights, train_epoch
-from training.runlog import RunLog, Silence, logged_options, numbers_path
+from training.runlog import RunLog, Silence, logged_epochs, logged_options, numbers_path
 from training.signals import watching
 
 LOG = logging.getLogger(__name__)
@@ -76,15 +76,20 @@ def find_checkpoint(run):
 
 
 def refuse_foreign_log(run):
-    """ValueError if a run that begins would write over a file, other than the log of its own first try."""
+    """ValueError if a run that begins would write over a file, other than the log of its own first try, or over the
+    log of epochs whose checkpoint is gone."""
     paths, logged = (run.logging_file, numbers_path(run.logging_file)), logged_options(run.logging_file)
     # A folder by default is named None in the options, so the others must say whether it is the same.
     own = run.resume and all(name in logged and logged[name] == value for name, value in run.options.items()
                              if name == 'save_dir' or name not in FREE_OPTIONS)
     for path in paths:
-        if os.path.exists(path) and not own:
+        if os.path.exists(path) and os.path.getsize(path) and not own:
             raise ValueError('%s exists and is not of a run in %s: choose another --logging-file, or remove it'
                              % (path, run.save_dir))
+    epochs = logged_epochs(run.logging_file)
+    if epochs > 1 or epochs == logged.get('num_epochs'):  # one may be logged and not saved, where a run was killed
+        raise ValueError('%s holds %d epochs, but there is no checkpoint to go on from in %s: put it back, choose '
+                         'another --logging-file, or remove the log' % (run.logging_file, epochs, run.save_dir))
 
 
 def refuse_differences(before, now, folder):

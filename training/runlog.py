@@ -19,7 +19,9 @@ import numpy as np
 TIME_STAMP = len('2026-11-22 20:47:50,123 ')
 EPOCH_LINE = re.compile(r'\[?Epoch[ \[](\d+)\](?: Batch \[(\d+)\])?')
 LAST_LINES = ('Best', 'Last')
-PARAMETERS = re.compile(r'Network: .*?(\d+) parameters, (\d+) trainable')
+LARGEST = 1e15  # of the numbers of an epoch, and so finite
+POSITIVE = ('seconds', 'images_per_second')
+PARAMETERS = re.compile(r'Network: .*?(\d{1,15}) parameters, (\d{1,15}) trainable')
 
 # What the two files of a run say. path: of the .log. options: all flags by name, of the last start. epochs: numbers by
 # epoch, as RunLog.epoch wrote them. parameters, trainable: how many the network has. finished: its last epoch is there.
@@ -156,6 +158,14 @@ def logged_options(path):
     return {}
 
 
+def logged_epochs(path):
+    """How many epochs the .jsonl of a log holds, whole lines as they are; 0 without one."""
+    if os.path.exists(numbers_path(path)):
+        with open(numbers_path(path), 'rb') as file:
+            return file.read().count(b'\n')
+    return 0
+
+
 def _options_in(line):
     """The options that a line of a log names, {} for any other line."""
     with suppress(ValueError, RecursionError):
@@ -189,11 +199,18 @@ def _read_epochs(path):
         lines.pop()
     try:
         epochs = [json.loads(line) for line in lines]
-        if [numbers['epoch'] for numbers in epochs] == list(range(len(epochs))):
-            return epochs
+        in_order = [numbers['epoch'] for numbers in epochs] == list(range(len(epochs)))
     except (ValueError, KeyError, TypeError, RecursionError):
-        pass
-    raise ValueError('%s is damaged: its lines are not the epochs of a run in order' % path)
+        in_order = False
+    if not in_order:
+        raise ValueError('%s is damaged: its lines are not the epochs of a run in order' % path)
+    for numbers in epochs:
+        for name, value in numbers.items():
+            # Compared and not computed with, as JSON may hold integers that are no float.
+            if type(value) not in (int, float) or not -LARGEST < value < LARGEST \
+                    or name.endswith('_error') and not 0 <= value <= 1 or name in POSITIVE and value < 0:
+                raise ValueError('%s is damaged: %s of epoch %d is %.40r' % (path, name, numbers['epoch'], value))
+    return epochs
 
 
 def commit():
