@@ -60,7 +60,8 @@ def parse_args(argv=None):
     source.add_argument('--folder', metavar='DIR', help='with train/<class>/*.jpg and val/<class>/*.jpg')
     parser.add_argument('--out', metavar='DIR', required=True, help='where the files go')
     parser.add_argument('-j', '--jobs', type=at_least(1), default=runtime.physical_cores(), help='threads')
-    parser.add_argument('--size', type=at_least(1), default=480, help='of the shorter side in pixels')
+    parser.add_argument('--size', type=at_least(1, most=LONGEST_SIDE), default=480,
+                        help='of the shorter side in pixels')
     parser.add_argument('--quality', type=at_least(1), default=95, help='of the JPEGs, at most 100')
     parser.add_argument('--verify-only', action='store_true', help='read and decode what is in --out')
     args = parser.parse_args(argv)
@@ -164,6 +165,8 @@ def prepare(split, final, args, shuffled):
     else:
         write_facts(part + '.json', settings)
     keys = write_split(split, part, args, shuffled)
+    if not keys:
+        raise ValueError('none of the %d images for %s.rec can be decoded' % (len(split.images), final))
     counts = np.bincount([split.images[key].label for key in keys], minlength=len(split.class_names)).tolist()
     left_out = [split.images[key].name for key in sorted(set(range(len(split.images))) - set(keys))]
     write_facts(part + '.json', dict(settings, counts=counts, left_out=left_out))

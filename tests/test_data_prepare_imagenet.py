@@ -321,3 +321,11 @@ def test_it_runs_as_a_module(made, tmp_path, monkeypatch, capsys):
             runpy.run_module('data.prepare_imagenet', run_name='__main__')
         assert leaving.value.code == code
     assert 'Traceback' not in capsys.readouterr().err
+
+
+def test_images_of_which_none_can_be_decoded_are_refused(tmp_path):
+    for split in ('train', 'val'):
+        (tmp_path / split / 'n01').mkdir(parents=True)
+        (tmp_path / split / 'n01' / 'a.jpg').write_text('no JPEG')
+    with pytest.raises(ValueError, match='none of the 1 images for .*train.rec can be decoded'):
+        prepare.main(['--folder', str(tmp_path), '--out', str(tmp_path / 'out'), '-j', '1'])
