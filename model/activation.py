@@ -16,7 +16,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from model import comparison_units as other
-from model.layers import depthwise, pointwise, reduced
+from model.layers import GlobalMean, depthwise, pointwise, reduced
 
 
 class ChaATAC(HybridBlock):
@@ -41,7 +41,7 @@ class ChaATAC(HybridBlock):
             # `module` and the order in it are the names inside the released .params file.
             self.module = nn.HybridSequential()
             if use_global:
-                self.module.add(nn.GlobalAvgPool2D())
+                self.module.add(GlobalMean())
             self.module.add(pointwise(channels, hidden), norm_layer(in_channels=hidden, **norm_kwargs))
             if use_relu:
                 self.module.add(nn.Activation('relu'))

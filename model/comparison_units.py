@@ -11,7 +11,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from model.layers import depthwise, pointwise, reduced
+from model.layers import GlobalMean, depthwise, pointwise, reduced
 
 
 def _per_channel(block, name, channels, init):
@@ -135,7 +135,7 @@ class DYReLU(HybridBlock):
         outputs = len(self.START) * (channels if mode == 'B' else 1)
         with self.name_scope():
             self.theta = nn.HybridSequential()
-            self.theta.add(nn.GlobalAvgPool2D(), pointwise(channels, hidden, use_bias=True), nn.Activation('relu'),
+            self.theta.add(GlobalMean(), pointwise(channels, hidden, use_bias=True), nn.Activation('relu'),
                            pointwise(hidden, outputs, use_bias=True), nn.Activation('sigmoid'))
 
     def hybrid_forward(self, F, x):
@@ -197,7 +197,7 @@ class MetaACON(HybridBlock):
             self.p1 = _per_channel(self, 'p1', channels, mx.init.Normal(1))
             self.p2 = _per_channel(self, 'p2', channels, mx.init.Normal(1))
             self.beta = nn.HybridSequential()
-            self.beta.add(nn.GlobalAvgPool2D(),
+            self.beta.add(GlobalMean(),
                           pointwise(channels, hidden, use_bias=True), norm_layer(in_channels=hidden, **norm_kwargs),
                           pointwise(hidden, channels, use_bias=True), norm_layer(in_channels=channels, **norm_kwargs),
                           nn.Activation('sigmoid'))

@@ -15,8 +15,8 @@ from math import prod
 
 import mxnet as mx
 
-# parameters: held by this layer. inputs: size of a row of its first input. pooled: elements that a global average
-# pooling reads, 0 for all others.
+# parameters: held by this layer. inputs: size of a row of its first input. pooled: elements that a global mean
+# or pooling reads, 0 for all others.
 Layer = namedtuple('Layer', 'name op output_shape parameters macs inputs pooled')
 
 
@@ -63,7 +63,8 @@ def layers(net, input_shape):
                   if parent['op'] == 'null' and parent['name'] not in counted)
         counted.update(parent['name'] for parent in inputs)
         macs = MACS[node['op']](input_shapes, output) if node['op'] in MACS else 0
-        pooled = prod(input_shapes[0]) if node.get('attrs', {}).get('global_pool') == 'True' else 0
+        is_global = node['op'] == 'mean' or node.get('attrs', {}).get('global_pool') == 'True'
+        pooled = prod(input_shapes[0]) if is_global else 0
         row = prod(input_shapes[0][1:]) if input_shapes else 0
         found.append(Layer(node['name'], node['op'], output, own, macs, row, pooled))
     return [_neighbourhood(layer, shapes, nodes) for layer in found]

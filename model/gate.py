@@ -8,7 +8,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from model.layers import pointwise, reduced
+from model.layers import GlobalMean, pointwise, reduced
 
 
 def excitation(channels, r):
@@ -32,7 +32,7 @@ class SqueezeExcitation(HybridBlock):
         super().__init__(**kwargs)
         with self.name_scope():
             self.module = nn.HybridSequential()
-            self.module.add(nn.GlobalAvgPool2D(), *excitation(channels, r), nn.Activation('sigmoid'))
+            self.module.add(GlobalMean(), *excitation(channels, r), nn.Activation('sigmoid'))
 
     def hybrid_forward(self, F, x):
         return F.broadcast_mul(x, self.module(x))

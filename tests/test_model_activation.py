@@ -6,6 +6,7 @@ from mxnet.gluon import nn
 from model import ACTIVATIONS
 from model.activation import act_factory, stage_plan
 from model.complexity import parameters
+from model.layers import GlobalMean
 from tests.numpy_layers import batch_norm, convolution, part, randomise, relu, sigmoid
 
 C = 32
@@ -84,7 +85,7 @@ def test_every_unit_costs_what_its_docstring_says_and_trains(name):
 
 def test_ablations_keep_what_their_name_says():
     unit = ACTIVATIONS['SE-activation'](C, use_global=False)
-    assert any(isinstance(layer, nn.GlobalAvgPool2D) for layer in unit.module)
+    assert any(isinstance(layer, GlobalMean) for layer in unit.module)
     unit = ACTIVATIONS['ChaATAC-linear'](C, use_relu=True)
     assert not any(getattr(layer, '_act_type', '') == 'relu' for layer in unit.module)
 
