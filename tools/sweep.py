@@ -45,7 +45,7 @@ from tools.groups import not_read, unit_of
 from training import checkpoint
 from training.devices import devices_by_id
 from training.fit import refuse_differences, refuse_foreign_log
-from training.runlog import numbers_path, read_run
+from training.runlog import is_blank, numbers_path, read_run
 from training.signals import watching
 
 POLL = 1.0  # seconds between two looks at the runs
@@ -126,9 +126,9 @@ def epochs_there(run):
     Raises ValueError, naming the log, if it is damaged, of other options, or without the checkpoint to go on from.
     """
     log, saved = run.logging_file, checkpoint.exists(run.save_dir)
-    missing = [path for path in (log, numbers_path(log)) if not os.path.exists(path)]
-    if not saved and not any(os.path.exists(path) and os.path.getsize(path) for path in (log, numbers_path(log))):
+    if not saved and is_blank(log) and is_blank(numbers_path(log)):
         return []
+    missing = [path for path in (log, numbers_path(log)) if not os.path.exists(path)]
     if missing:
         raise ValueError('%s is missing, but there is a checkpoint in %s or another file of its log: put it back, or '
                          'remove them' % (missing[0], run.save_dir))

@@ -17,7 +17,7 @@ from training import checkpoint
 from training.distributed import ALONE
 from training.lock import locked
 from training.loop import evaluate, nothing_yet, renew_weights, train_epoch
-from training.runlog import RunLog, Silence, logged_epochs, logged_options, numbers_path
+from training.runlog import RunLog, Silence, is_blank, logged_epochs, logged_options, numbers_path
 from training.signals import watching
 
 LOG = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def refuse_foreign_log(run):
     own = run.resume and all(name in logged and logged[name] == value for name, value in run.options.items()
                              if name == 'save_dir' or name not in FREE_OPTIONS)
     for path in paths:
-        if os.path.exists(path) and os.path.getsize(path) and not own:
+        if not own and not is_blank(path):
             raise ValueError('%s exists and is not of a run in %s: choose another --logging-file, or remove it'
                              % (path, run.save_dir))
     epochs = logged_epochs(run.logging_file)

@@ -20,7 +20,7 @@ TIME_STAMP = len('2026-11-22 20:47:50,123 ')
 EPOCH_LINE = re.compile(r'\[?Epoch[ \[](\d+)\](?: Batch \[(\d+)\])?')
 LAST_LINES = ('Best', 'Last')
 LARGEST = 1e15  # of the numbers of an epoch, and so finite
-POSITIVE = ('seconds', 'images_per_second')
+NOT_NEGATIVE = ('seconds', 'images_per_second')
 PARAMETERS = re.compile(r'Network: .*?(\d{1,15}) parameters, (\d{1,15}) trainable')
 
 # What the two files of a run say. path: of the .log. options: all flags by name, of the last start. epochs: numbers by
@@ -158,6 +158,11 @@ def logged_options(path):
     return {}
 
 
+def is_blank(path):
+    """Whether there is no such file, or nothing in it."""
+    return not os.path.exists(path) or not os.path.getsize(path)
+
+
 def logged_epochs(path):
     """How many epochs the .jsonl of a log holds, whole lines as they are; 0 without one."""
     if os.path.exists(numbers_path(path)):
@@ -206,11 +211,16 @@ def _read_epochs(path):
         raise ValueError('%s is damaged: its lines are not the epochs of a run in order' % path)
     for numbers in epochs:
         for name, value in numbers.items():
-            # Compared and not computed with, as JSON may hold integers that are no float.
-            if type(value) not in (int, float) or not -LARGEST < value < LARGEST \
-                    or name.endswith('_error') and not 0 <= value <= 1 or name in POSITIVE and value < 0:
+            if not _is_sound(name, value):
                 raise ValueError('%s is damaged: %s of epoch %d is %.40r' % (path, name, numbers['epoch'], value))
     return epochs
+
+
+def _is_sound(name, value):
+    """Whether a number of an epoch can be one; compared and not computed with, as JSON may hold integers that are no
+    float."""
+    low, high = (0, 1) if name.endswith('_error') else (0 if name in NOT_NEGATIVE else -LARGEST, LARGEST)
+    return type(value) in (int, float) and low <= value <= high
 
 
 def commit():
