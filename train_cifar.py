@@ -34,7 +34,7 @@ from options import (
 from training.devices import check_batch, devices_by_id
 from training.distributed import join
 from training.fit import INITIALISATION, Run, fit, seed_mxnet
-from training.loop import compile_network, make_trainer
+from training.loop import Learner, compile_network, make_trainer
 from training.precision import BYTES, use_dtype
 from training.schedule import decay_epochs, learning_rate
 
@@ -106,7 +106,7 @@ def main(argv=None):
     if args.dataset == 'cifar100':
         facts += '; ' + LABELS[args.label_set]
     trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, dtype, workers, args.loss_scale)
-    return fit(run_of(args), net, trainer, train, test, lr_at, objective, devices, dtype, facts, workers)
+    return fit(run_of(args), Learner(net, trainer, lr_at, objective, devices, dtype, workers), train, test, facts)
 
 
 if __name__ == '__main__':

@@ -15,12 +15,12 @@ from data.batches import ArrayBatches
 from model import complexity, get_model
 from training import fit as fitting
 from training.devices import check_batch, devices_by_id, devices_by_number, split
-from training.loop import evaluate, make_trainer, train_epoch
+from training.loop import Learner, evaluate, make_trainer, train_epoch
 from training.loss import Objective, loss_function, mix, mixing_weight, targets, teach
 from training.runlog import RunLog, read_run
 from training.schedule import decay_epochs, learning_rate
 
-CPU = [mx.cpu(0)]
+CPU, FOUR_CLASSES = [mx.cpu(0)], Objective(4)
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
@@ -108,6 +108,10 @@ def network(devices, seed=0, **options):
     return net
 
 
+def learner(net, objective=FOUR_CLASSES, devices=CPU, lr=0.01):
+    return Learner(net, make_trainer(net, 0.9, 1e-4), lambda *_: lr, objective, devices)
+
+
 def test_two_devices_do_what_one_does(monkeypatch):
     """Also when the batch does not divide (odd batches, a last batch of one image for two devices).
 
@@ -124,8 +128,7 @@ def test_two_devices_do_what_one_does(monkeypatch):
         for block in frozen:
             if isinstance(block, mx.gluon.nn.BatchNorm):
                 block._kwargs['use_global_stats'] = True
-        trainer = make_trainer(net, 0.9, 1e-4)
-        numbers = train_epoch(net, trainer, source(count=15, batch_size=7), 0, lambda *_: 0.01, Objective(4), devices)
+        numbers = train_epoch(learner(net, devices=devices), source(count=15, batch_size=7), 0)
         assert numbers['images_per_second'] > 0
         weights.append([np.stack([array.asnumpy() for array in parameter.list_data()])
                         for parameter in net.collect_params().values()] + [numbers['train_loss']])
@@ -157,14 +160,13 @@ def test_top5_is_counted():
 
 def test_training_measures_loss_and_error():
     net = network(CPU)
-    trainer = make_trainer(net, 0.0, 0.0)
     whole = source(batch_size=20)
     data, labels = next(whole.epoch(0))
     with mx.autograd.train_mode():
         logits = net(mx.nd.array(data)).asnumpy()
     expected = -np.log(softmax(logits.astype('float64'))[np.arange(20), labels]).mean()
     seen = []
-    numbers = train_epoch(net, trainer, whole, 0, lambda *_: 0.5, Objective(4), CPU, log_interval=1,
+    numbers = train_epoch(learner(net, lr=0.5), whole, 0, log_interval=1,
                           report=lambda batch, numbers: seen.append((batch, numbers['train_loss'])))
     assert numbers['train_loss'] == pytest.approx(expected, rel=1e-4) and seen == [(0, numbers['train_loss'])]
     assert numbers['train_error'] == pytest.approx((logits.argmax(1) != labels).mean())
@@ -178,7 +180,7 @@ def test_the_error_on_mixed_images_counts_both_labels_by_their_weights():
     with mx.autograd.train_mode():
         guess = net(mix(mx.nd.array(data), weight)).asnumpy().argmax(1)
     expected = weight * (guess != labels).mean() + (1 - weight) * (guess != labels[::-1]).mean()
-    numbers = train_epoch(net, make_trainer(net, 0, 0), whole, 0, lambda *_: 0.5, objective, CPU)
+    numbers = train_epoch(learner(net, objective), whole, 0)
     assert 0.1 < weight < 0.9 and numbers['train_error'] == pytest.approx(expected)
 
 
@@ -186,7 +188,7 @@ def test_the_error_on_mixed_images_counts_both_labels_by_their_weights():
                                      dict(teacher=lambda x: mx.nd.ones((x.shape[0], 4)))])
 def test_every_objective_trains(options):
     net = network(CPU)
-    numbers = train_epoch(net, make_trainer(net, 0.9, 1e-4), source(), 0, lambda *_: 0.01, Objective(4, **options), CPU)
+    numbers = train_epoch(learner(net, Objective(4, **options)), source(), 0)
     assert np.isfinite(numbers['train_loss']) and 0 <= numbers['train_error'] <= 1
 
 
@@ -200,7 +202,7 @@ def test_a_loss_that_is_not_finite_names_epoch_and_batch():
 
     bad.load = with_nan
     with pytest.raises(FloatingPointError, match='the gradient is not finite in epoch 5, batch 1'):
-        train_epoch(net, make_trainer(net, 0.9, 0), bad, 5, lambda *_: 0.01, Objective(4), CPU)
+        train_epoch(learner(net), bad, 5)
     net.output.bias.set_data(mx.nd.array([np.nan] * 4))
     with pytest.raises(FloatingPointError, match='the logits of 20 of 20 images are not finite'):
         evaluate(net, source(train=False), CPU)

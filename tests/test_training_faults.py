@@ -19,7 +19,7 @@ from tests.faults import runs
 from training import checkpoint
 from training.fit import Run, fit
 from training.lock import locked
-from training.loop import make_trainer
+from training.loop import Learner, make_trainer
 from training.loss import Objective
 from training.signals import ASKING, watching
 
@@ -75,7 +75,7 @@ def small_fit(run, train, validation, lr_at, build=network_with_dropout):
     net = build()
     net.initialize(mx.init.MSRAPrelu(), ctx=CPU)
     net.hybridize(static_alloc=True, static_shape=True)
-    return fit(run, net, make_trainer(net, 0.9, 1e-4), train, validation, lr_at, Objective(10), CPU)
+    return fit(run, Learner(net, make_trainer(net, 0.9, 1e-4), lr_at, Objective(10), CPU), train, validation)
 
 
 def interrupting(number, epoch, batch):

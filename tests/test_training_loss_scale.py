@@ -8,8 +8,8 @@ import pytest
 import train_cifar
 from tests.test_scripts import refusal
 from training import checkpoint, loop
-from training.loop import make_trainer, train_step
-from training.loss import Objective, loss_function
+from training.loop import Learner, make_trainer, train_step
+from training.loss import Objective
 from training.loss_scale import LossScale
 from training.params_file import read_params
 
@@ -48,15 +48,15 @@ def net_and_trainer(setting):
 def steps(setting, overflows=(), monkeypatch=None):
     """Weights after five steps; the gradients of some of them are said to be infinite."""
     net, trainer = net_and_trainer(setting)
-    flat, loss_of = mx.gluon.nn.HybridSequential(), loss_function(Objective(4))
+    flat = mx.gluon.nn.HybridSequential()
     flat.add(mx.gluon.nn.Flatten(), net)
-    random = np.random.RandomState(0)
+    learner, random = Learner(flat, trainer, None, Objective(4), CPU), np.random.RandomState(0)
     for batch in range(5):
         trainer.set_learning_rate(0.1)
         data, labels = random.randn(6, 3, 3, 3).astype('float32'), random.randint(0, 4, 6).astype('int32')
         if batch in overflows:
             monkeypatch.setattr(loop, 'all_finite', lambda *_: mx.nd.zeros(1))
-        train_step(flat, trainer, data, labels, 6, Objective(4), loss_of, CPU, 'float32', 0, batch)
+        train_step(learner, data, labels, 6, 0, batch)
         monkeypatch and monkeypatch.undo()
     return net.weight.data().asnumpy(), trainer
 

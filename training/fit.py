@@ -14,7 +14,6 @@ import numpy as np
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from training import checkpoint
-from training.distributed import ALONE
 from training.lock import locked
 from training.loop import evaluate, nothing_yet, renew_weights, train_epoch
 from training.runlog import RunLog, Silence, is_blank, logged_epochs, logged_options, numbers_path
@@ -39,18 +38,18 @@ def seed_mxnet(*numbers):
     mx.random.seed(int(np.random.SeedSequence(numbers).generate_state(1)[0] >> 1))
 
 
-def prepare(run, net, trainer, workers):
-    """Refuse or resume: put the checkpoint into net and trainer; returns how far it had come, as Keeper.facts.
+def prepare(run, learner):
+    """Refuse or resume: put the checkpoint into a learner; returns how far it had come, as Keeper.facts.
 
     The first worker alone reads it. Raises as find_checkpoint does.
     """
-    facts, arrays = workers.share(partial(find_checkpoint, run))
+    facts, arrays = learner.workers.share(partial(find_checkpoint, run))
     if arrays:
-        checkpoint.set_weights(net, arrays['params'], os.path.join(run.save_dir, 'last.params'))
-        checkpoint.set_trainer_arrays(trainer, arrays['states'])
+        checkpoint.set_weights(learner.net, arrays['params'], os.path.join(run.save_dir, 'last.params'))
+        checkpoint.set_trainer_arrays(learner.trainer, arrays['states'])
     scale = facts.pop('loss_scale', None)
     if scale:
-        trainer.loss_scale.restore(scale)
+        learner.trainer.loss_scale.restore(scale)
     return facts
 
 
@@ -114,14 +113,14 @@ class Keeper:
 
     facts: {'epoch': the last whole one or -1, 'within': None or what the next one has come to, 'best', 'last': numbers
     of epochs or None}. watch: a training.signals.Watch. After a signal each save ends in SystemExit, 128 + its number.
-    workers: all of them keep the run together, and the first one writes.
+    All workers of a learner keep the run together, and the first one writes.
     """
 
-    def __init__(self, run, log, net, trainer, watch, facts, workers=ALONE):
-        self.run, self.log, self.net, self.trainer, self.watch, self.facts = run, log, net, trainer, watch, facts
-        self.workers = workers
+    def __init__(self, run, log, learner, watch, facts):
+        self.run, self.log, self.watch, self.facts = run, log, watch, facts
+        self.net, self.trainer, self.workers = learner.net, learner.trainer, learner.workers
         blocks = []
-        net.apply(blocks.append)
+        self.net.apply(blocks.append)
         self.draws = any(isinstance(block, mx.gluon.nn.Dropout) for block in blocks)
 
     @property
@@ -177,14 +176,15 @@ class Keeper:
             raise SystemExit(128 + self.asked)
 
 
-def fit(run, net, trainer, train, validation, lr_at, objective, devices, dtype='float32', net_facts='', workers=ALONE):
+def fit(run, learner, train, validation, net_facts=''):
     """Train, score, log and save until the last epoch. Returns {'last': numbers, 'best': numbers}.
 
-    workers: this process and those that train with it, each on its part of every batch.
+    learner: a training.loop.Learner; its workers each train on their part of every batch. net_facts: for the log.
     Raises FloatingPointError if a loss, a logit or a weight is not finite, and OSError if a file cannot be written or
     another run has the folder; the message names the last good checkpoint. SIGTERM and Ctrl-C end in SystemExit, after
     the step and a checkpoint.
     """
+    workers = learner.workers
     # Another data set under the same name shows in its size.
     run = run._replace(options=dict(run.options, train_images=train.images, validation_images=validation.images,
                                     images_per_step=train.batch_size))
@@ -192,18 +192,18 @@ def fit(run, net, trainer, train, validation, lr_at, objective, devices, dtype='
         source.divide(workers.rank, workers.size)
     with ExitStack() as stack, watching() as watch:
         workers.share(partial(stack.enter_context, locked(run.save_dir)))
-        facts = prepare(run, net, trainer, workers)
+        facts = prepare(run, learner)
         begin, numbers = facts['epoch'] + 1, facts['last']
         log = Silence() if workers.rank else RunLog(
             run.logging_file, begin, facts['within']['batches'] if facts['within'] else 0, run.tensorboard, len(train))
-        keeper = Keeper(run, log, net, trainer, watch, facts, workers)
+        keeper = Keeper(run, log, learner, watch, facts)
         try:
-            log.header(run.options, devices, net_facts)
+            log.header(run.options, learner.devices, net_facts)
             log.say('Batches: %d images a step in all; %s; learning rate %s'
                     % (train.batch_size, workers, run.options.get('lr')))
             for epoch in range(begin, run.num_epochs):
                 with logging_redirect_tqdm():
-                    numbers = run_epoch(run, keeper, train, validation, epoch, lr_at, objective, devices, dtype)
+                    numbers = run_epoch(learner, keeper, train, validation, epoch)
                 keeper.save_epoch(numbers)
             if workers.rank == 0:
                 summarise(run, log, numbers, keeper.facts['best'])
@@ -219,15 +219,15 @@ def fit(run, net, trainer, train, validation, lr_at, objective, devices, dtype='
     return {'last': numbers, 'best': keeper.facts['best']}
 
 
-def run_epoch(run, keeper, train, validation, epoch, lr_at, objective, devices, dtype):
+def run_epoch(learner, keeper, train, validation, epoch):
     """The numbers of one epoch, for the log."""
     totals = keeper.totals()
-    numbers = train_epoch(keeper.net, keeper.trainer, train, epoch, lr_at, objective, devices, dtype, run.log_interval,
-                          partial(report_batch, keeper.log, epoch), totals, keeper, keeper.workers)
-    keeper.workers.average_statistics(keeper.net)
-    scores = evaluate(keeper.net, validation, devices, dtype, partial(keeper.save_if_asked, epoch, totals),
-                      keeper.workers)
-    renew_weights(keeper.net)
+    numbers = train_epoch(learner, train, epoch, keeper.run.log_interval, partial(report_batch, keeper.log, epoch),
+                          totals, keeper)
+    learner.workers.average_statistics(learner.net)
+    scores = evaluate(learner.net, validation, learner.devices, learner.dtype,
+                      partial(keeper.save_if_asked, epoch, totals), learner.workers)
+    renew_weights(learner.net)
     return {'epoch': epoch, 'val_top1_error': scores['top1_error'], 'val_top5_error': scores['top5_error'], **numbers}
 
 

@@ -1,6 +1,6 @@
 """Training and scoring, an epoch at a time."""
 import time
-from collections import defaultdict, deque
+from collections import defaultdict, deque, namedtuple
 
 import mxnet as mx
 import numpy as np
@@ -13,6 +13,10 @@ from training.loss_scale import LossScale
 
 STEPS_IN_FLIGHT = 2
 ARRAYS_PER_CHECK = 200  # MXNet passes no more than a few hundred arrays to an operator
+
+# What learns, how, and where. lr_at(epoch, batch): the learning rate. objective: of training.loss. devices: of this
+# worker. dtype: of the network's input. workers: this process and those that train with it.
+Learner = namedtuple('Learner', 'net trainer lr_at objective devices dtype workers', defaults=('float32', ALONE))
 
 
 def make_trainer(net, momentum, wd, no_wd=False, dtype='float32', workers=ALONE, loss_scale=1.0):
@@ -45,30 +49,27 @@ def nothing_yet():
     return {'batches': 0, 'loss': 0.0, 'wrong': 0.0, 'images': 0, 'seconds': 0.0, 'lr': 0.0, 'skipped': 0}
 
 
-def train_epoch(net, trainer, source, epoch, lr_at, objective, devices, dtype='float32', log_interval=0, report=None,
-                totals=None, keeper=None, workers=ALONE):
+def train_epoch(learner, source, epoch, log_interval=0, report=None, totals=None, keeper=None):
     """Train on every image of an epoch once; all that is measured is measured over all workers.
 
-    lr_at(epoch, batch): the learning rate. report(batch, numbers) is called every log_interval batches and shows the
-    numbers so far. totals: what the epoch had come to when it was interrupted, as nothing_yet; training goes on behind
-    it, and it is kept up to date. keeper: prepares each step and may save after it, see training.fit.Keeper.
+    report(batch, numbers) is called every log_interval batches and shows the numbers so far. totals: what the epoch had
+    come to when it was interrupted, as nothing_yet; training goes on behind it, and it is kept up to date. keeper:
+    prepares each step and may save after it, see training.fit.Keeper.
     Returns {'train_loss', 'train_error', 'lr', 'images_per_second', 'seconds'}, the loss and the error (a fraction)
     being means over the images; with a dynamic loss scale also 'loss_scale' and 'skipped_steps'.
     Raises FloatingPointError at a loss or gradient that is not finite, naming epoch and batch. Losses are read from the
     device when a line is logged and at the end; until then at most STEPS_IN_FLIGHT steps are queued.
     """
-    loss_of = loss_function(objective)
+    trainer = learner.trainer
     totals, pending, in_flight = nothing_yet() if totals is None else totals, [], deque()
     start, first = time.time() - totals['seconds'], totals['batches']
     bar = tqdm(source.epoch(epoch, first), initial=first, total=len(source), desc='epoch %d' % epoch, unit='batch',
                disable=None, leave=False)
     for batch, (data, labels) in enumerate(bar, first):
-        trainer.set_learning_rate(lr_at(epoch, batch))
+        trainer.set_learning_rate(learner.lr_at(epoch, batch))
         if keeper:
             keeper.prepare_step(epoch, batch)
-        measures = train_step(net, trainer, data, labels, source.images_in(batch), objective, loss_of, devices, dtype,
-                              epoch, batch)
-        measures = workers.total(measures)
+        measures = learner.workers.total(train_step(learner, data, labels, source.images_in(batch), epoch, batch))
         pending.append((batch, measures))
         in_flight.append(measures)
         if len(in_flight) > STEPS_IN_FLIGHT:
@@ -88,15 +89,16 @@ def train_epoch(net, trainer, source, epoch, lr_at, objective, devices, dtype='f
     return epoch_numbers(totals, trainer)
 
 
-def train_step(net, trainer, data, labels, images, objective, loss_of, devices, dtype, epoch, batch):
+def train_step(learner, data, labels, images, epoch, batch):
     """One step on this worker's part of a batch of so many images, queued.
 
     Returns (summed loss, wrong images, devices whose gradient is not finite, images) per device, float32.
     """
-    weight = mixing_weight(objective, epoch, batch)
+    net, trainer, objective, devices = learner.net, learner.trainer, learner.objective, learner.devices
+    weight, loss_of = mixing_weight(objective, epoch, batch), loss_function(objective)
     losses, measures = [], []
     for image, target, label, partner in on_devices(data, labels, objective, weight, devices):
-        image = image.astype(dtype, copy=False)
+        image = image.astype(learner.dtype, copy=False)
         softened = teach(objective, image)
         with mx.autograd.record():
             logits = net(image).astype('float32')

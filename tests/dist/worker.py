@@ -16,7 +16,7 @@ from data.batches import ArrayBatches
 from data.fashion_mnist import load_mini
 from model import get_model
 from training.distributed import ALONE, join
-from training.loop import evaluate, make_trainer, train_epoch
+from training.loop import Learner, evaluate, make_trainer, train_epoch
 from training.loss import Objective
 
 # Two workers share 52 images evenly; of the last batch, of two images, most of four workers get none.
@@ -66,7 +66,8 @@ def train(workers=ALONE, devices=(mx.cpu(),)):
         return 0.003
 
     objective = Objective(10, label_smoothing=0.1, mixup_alpha=0.4)
-    numbers = train_epoch(net, trainer, training, 0, lr_at, objective, devices, workers=workers)
+    learner = Learner(net, trainer, lr_at, objective, devices, workers=workers)
+    numbers = train_epoch(learner, training, 0)
     last = weights(net)
     numbers.update(evaluate(net, validation, devices, workers=workers))
     return {'first': seen[0], 'last': last, 'numbers': np.array([numbers[name] for name in NUMBERS])}

@@ -25,7 +25,7 @@ from model import get_model
 from tests import records
 from tests.faults import runs
 from training import checkpoint
-from training.loop import make_trainer, train_epoch
+from training.loop import Learner, make_trainer, train_epoch
 from training.loss import Objective
 
 REFUSALS = (ValueError, OSError)
@@ -241,7 +241,8 @@ def nan_images(bench):
         net = get_model('cifar_resnet', blocks=1, classes=10)
         net.initialize()
         try:
-            train_epoch(net, make_trainer(net, 0.9, 1e-4), source, 0, lambda *_: 0.01, Objective(10), [mx.cpu()])
+            trainer = make_trainer(net, 0.9, 1e-4)
+            train_epoch(Learner(net, trainer, lambda *_: 0.01, Objective(10), [mx.cpu()]), source, 0)
         except FloatingPointError as error:
             survived += 'not finite in epoch 0, batch %d' % batch in str(error)
     return len(source), survived

@@ -14,8 +14,8 @@ from data.cifar import MEAN, STD
 from data.imagenet import ImageBatches, RecordFile
 from inference import compiled
 from tools.benchmark.task import LR, inference_round, jpeg_records, main, reading_round
-from training.loop import compile_network, make_trainer, train_epoch, train_step
-from training.loss import Objective, loss_function
+from training.loop import Learner, compile_network, make_trainer, train_epoch, train_step
+from training.loss import Objective
 from training.precision import use_dtype
 
 CPU = [mx.cpu()]
@@ -49,29 +49,26 @@ def host_time(task):
     return one_round
 
 
-def compiled_for_training(task):
-    """The network as the training script of its host compiles it."""
+def learner_of(task):
+    """With a network compiled as the training script of its host does it."""
     net = task.network()
     compile_network(net, CPU, small_images=task.host == 'cifar')
-    return net
+    return Learner(net, make_trainer(net, momentum=0.9, wd=1e-4), lambda epoch, batch: LR, Objective(10), CPU)
 
 
 def stepper(task):
-    net, objective = compiled_for_training(task), Objective(10)
-    trainer, loss_of = make_trainer(net, momentum=0.9, wd=1e-4), loss_function(objective)
-    trainer.set_learning_rate(LR)
-    return lambda: train_step(net, trainer, task.images, task.labels.astype('int32'), len(task.images), objective,
-                              loss_of, CPU, 'float32', 0, 0)
+    learner = learner_of(task)
+    learner.trainer.set_learning_rate(LR)
+    return lambda: train_step(learner, task.images, task.labels.astype('int32'), len(task.images), 0, 0)
 
 
 def epoch(task):
     """Training on images that are read and augmented as the training scripts do it."""
     source = small_source(task, workers=1) if task.host == 'cifar' else record_source(task)
-    net = compiled_for_training(task)
-    trainer = make_trainer(net, momentum=0.9, wd=1e-4)
+    learner = learner_of(task)
 
     def one_round():
-        train_epoch(net, trainer, source, 0, lambda epoch, batch: LR, Objective(10), CPU)
+        train_epoch(learner, source, 0)
         return source.images
     return one_round
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from model import get_model
 from training.distributed import join
-from training.loop import make_trainer, train_step
-from training.loss import Objective, loss_function
+from training.loop import Learner, make_trainer, train_step
+from training.loss import Objective
 
 
 def main(what, kvstore, size, batch, rounds):
@@ -25,9 +25,8 @@ def main(what, kvstore, size, batch, rounds):
     net.hybridize(static_alloc=True, static_shape=True)
     images, labels = np.ones((batch, 3, size, size), 'float32'), np.zeros(batch, 'int32')
     trainer = make_trainer(net, momentum=0.9, wd=1e-4, workers=workers)
-    objective = Objective(1000)
-    step = partial(train_step, net, trainer, images, labels, batch * workers.size, objective, loss_function(objective),
-                   [mx.cpu()], 'float32', 0, 0)
+    learner = Learner(net, trainer, None, Objective(1000), [mx.cpu()], workers=workers)
+    step = partial(train_step, learner, images, labels, batch * workers.size, 0, 0)
     act = {'sum': trainer.allreduce_grads, 'step': step}[what]
     seconds = []
     for _ in range(rounds + 1):
