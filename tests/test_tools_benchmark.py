@@ -13,7 +13,7 @@ from tools import peak_memory
 from tools.benchmark import __main__ as benchmark
 from tools.benchmark import authors, ours
 from tools.benchmark.rounds import Contestant
-from tools.benchmark.task import Task
+from tools.benchmark.task import Workload
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SLEEPER = 'import time; from tools.benchmark.rounds import serve; serve(lambda: (30, 2.0))'
@@ -127,7 +127,7 @@ def test_every_contestant_counts_its_images(module, name):
     if name in inference.DTYPES and name not in DTYPES:
         pytest.skip('no AVX-512')
     host, batch = ('imagenet', 4) if name in ('input-records', 'input-decode', 'iterator') else ('cifar', 16)
-    done = module.CONTESTANTS[name](Task(Namespace(host=host, unit='ChaATAC', blocks=1, batch=batch, steps=2)))()
+    done = module.CONTESTANTS[name](Workload(Namespace(host=host, unit='ChaATAC', blocks=1, batch=batch, steps=2)))()
     assert done == 2 * batch or done[0] == 2 * batch and done[1] > 0
 
 

@@ -292,6 +292,7 @@ def test_files_of_others_are_not_written_over(tmp_path, capsys):
         assert 'was not written by this tool' in refusal(capsys, str(tmp_path), '--out', str(tmp_path / name))
         assert (tmp_path / name).read_text() == 'mine'
     assert not (tmp_path / 'README.png').exists()
+    assert 'not as PDF' in refusal(capsys, str(tmp_path), '--out', str(tmp_path / 'figure.pdf'))
 
 
 # plot_sweep: what was published

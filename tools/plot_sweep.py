@@ -20,6 +20,8 @@ from itertools import count
 
 import runtime  # noqa: F401  (before mxnet)
 
+from matplotlib.backend_bases import FigureCanvasBase
+
 from data import DATASETS
 from data.cifar import LABEL_SETS
 from model import ACTIVATIONS
@@ -194,10 +196,13 @@ def title_of(dataset, label_set, groups):
 
 
 def out_of(args, dataset, label_set):
-    """The path of the files without ending. ValueError if one of them would replace what this tool did not write."""
+    """The path of the files without ending. ValueError for an ending of other figures, and if one of the files would
+    replace what this tool did not write."""
     axis = 'sweep' if args.x == 'both' else args.x
     out = args.out or os.path.join('logs', 'figures', '-'.join(filter(None, [dataset, label_set, axis])))
     stem, ending = os.path.splitext(out)
+    if ending[1:] in FigureCanvasBase.filetypes and ending not in BEGINS:
+        raise ValueError('--out %s: figures are written as PNG and SVG, not as %s' % (out, ending[1:].upper()))
     out = stem if ending in BEGINS else out
     for ending, begins in BEGINS.items():
         figures.may_replace(out + ending, begins)

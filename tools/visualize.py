@@ -45,8 +45,6 @@ GATES = {ChaATAC: 'module', SpaATAC: 'module', SeqATAC: 'module', xUnit: 'module
          SqueezeExcitation: 'module', GatherExcite: 'module', LocalGatherExcite: 'norm'}
 STAGE = re.compile(r'(?:layer|features\.)(\d)\.')
 BINS, SELECTIVE, TOP = 50, 4, 5
-# Colours and dashes that stay apart for the colour-blind and in print.
-STYLES = (('#0072B2', '-'), ('#D55E00', '--'), ('#009E73', '-.'), ('#CC79A7', ':'))
 
 # name: for titles. page: its file name, without the ending. data: (3, H, W) normalised. label: its class, or None.
 Picture = namedtuple('Picture', 'name page data label')
@@ -254,9 +252,9 @@ def draw_histogram(axes, gates):
         return
     edges = np.linspace(0, 1, BINS + 1)
     for number, (stage, counts) in enumerate(histograms(gates).items()):
-        colour, dashes = STYLES[number % len(STYLES)]
-        axes.stairs(100 * counts / counts.sum(), edges, color=colour, linestyle=dashes, linewidth=1.6,
-                    label='%s (%s values)' % (stage, format(counts.sum(), ',')))
+        style = figures.style(number)
+        axes.stairs(100 * counts / counts.sum(), edges, color=style['color'], linestyle=style['linestyle'],
+                    linewidth=1.6, label='%s (%s values)' % (stage, format(counts.sum(), ',')))
     axes.set(xlim=(0, 1), ylim=(0, 1.45 * axes.get_ylim()[1]), xlabel='gate', ylabel='values in each 1/%d (%%)' % BINS,
              title='gate values, all units of a stage')
     axes.legend(loc='upper center', ncols=2, fontsize=8)
@@ -287,7 +285,7 @@ def draw_gates(figure, image, path, gate):
 
 
 def draw_channels(axes, values):
-    axes.plot(values, 'o', markersize=3, color=STYLES[0][0])
+    axes.plot(values, 'o', markersize=3, color=figures.COLOURS[2])
     axes.axhline(values.mean(), color='black', linestyle='--', linewidth=1)
     axes.set(xlim=(-0.5, len(values) - 0.5), ylim=(-0.02, 1.02), xlabel='channel', ylabel='gate')
 

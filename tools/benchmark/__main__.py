@@ -24,6 +24,7 @@ import runtime
 from options import at_least, run_script
 from tools.benchmark.rounds import ROOT, Contestant
 from tools.doctor import processor
+from training.runlog import commit
 
 PEERS = os.path.join(ROOT, '.venv-bench', 'bin', 'python')
 VERSIONS = """
@@ -82,23 +83,28 @@ def hold(contest, rounds, pythons):
 
     Raises RuntimeError if the networks of two contestants have different numbers of parameters.
     """
-    answers = {}
     with ExitStack() as running:
         entries, left_out = line_up(contest, pythons, running)
+        answers = {entry.label: [] for entry in entries}
         for number in range(rounds if entries else 0):
             turn = number % len(entries)
             for entry in entries[turn:] + entries[:turn]:
-                if entry.label not in left_out:
-                    try:
-                        answers.setdefault(entry.label, []).append(entry.round())
-                    except RuntimeError as error:
-                        left_out[entry.label] = str(error).splitlines()[-1]
-    answers = {label: answers[label] for label in contest.entries if label in answers and label not in left_out}
+                answer(entry, answers, left_out)
     counts = {label: found[0]['parameters'] for label, found in answers.items() if found[0]['parameters']}
     if len(set(counts.values())) > 1:
         raise RuntimeError('%s: the networks differ: %s parameters'
                            % (contest.title, ', '.join('%s %d' % item for item in counts.items())))
     return answers, left_out
+
+
+def answer(entry, answers, left_out):
+    """Add what a Contestant says in a round to its answers; one that fails is left out, and its answers go."""
+    if entry.label in answers:
+        try:
+            answers[entry.label].append(entry.round())
+        except RuntimeError as error:
+            left_out[entry.label] = str(error).splitlines()[-1]
+            del answers[entry.label]
 
 
 def line_up(contest, pythons, running):
@@ -204,7 +210,7 @@ def versions(python):
 
 
 def main(argv=None):
-    """Hold the contests and print their tables; returns {'machine', 'rounds', 'contests'}."""
+    """Hold the contests and print their tables; returns {'command', 'commit', 'machine', 'rounds', 'contests'}."""
     parser = argparse.ArgumentParser('python -m tools.benchmark', description=__doc__.splitlines()[0])
     parser.add_argument('kind', choices=['input', 'train', 'infer', 'all'])
     parser.add_argument('--model', choices=MODELS, help='only the contests of this one')
@@ -222,7 +228,7 @@ def main(argv=None):
     else:
         print('no peers: there is no %s (make bench-setup)' % args.peers)
     found = {'command': ' '.join(['python -m tools.benchmark', *(sys.argv[1:] if argv is None else argv)]),
-             'machine': machine(pythons), 'rounds': args.rounds, 'contests': []}
+             'commit': commit(), 'machine': machine(pythons), 'rounds': args.rounds, 'contests': []}
     file = open(args.json, 'x') if args.json else None
     print('%s, %s, %d cores' % (found['machine']['processor'], ', '.join(found['machine']['instructions']),
                                 found['machine']['cores']))

@@ -22,7 +22,7 @@ import mxnet as mx  # noqa: E402
 from options import run_script  # noqa: E402
 from tools.benchmark import ours  # noqa: E402
 from tools.benchmark.rounds import add_task_arguments  # noqa: E402
-from tools.benchmark.task import Task  # noqa: E402
+from tools.benchmark.task import Workload  # noqa: E402
 
 WHAT = ('step', 'step-bfloat16', 'float32', 'bfloat16', 'int8', 'plain')
 
@@ -75,7 +75,7 @@ def main():
     args = parser.parse_args()
     if args.steps < 1:
         parser.error('STEPS must be at least 1')
-    one_round, _, _ = heard(ours.CONTESTANTS[args.what], Task(args))
+    one_round, _, _ = heard(ours.CONTESTANTS[args.what], Workload(args))
     heard(one_round)
     _, seconds, text = heard(one_round)
     print('\n'.join(table(seconds, spent(text), args.steps)))

@@ -19,7 +19,7 @@ LR = 0.01
 PHOTOGRAPH = 'grace_hopper.jpg'  # among the samples that matplotlib brings
 
 
-class Task:
+class Workload:
     """host, unit, blocks, batch, steps: as on the command line. images, labels: a batch, as NumPy arrays.
 
     parameters: trainable ones of the last network(), or None.
@@ -84,11 +84,11 @@ def inference_round(task, net, batch):
 
 
 def main(contestants, about):
-    """Serve one of {name: function of a Task to a round}, as the command line says."""
+    """Serve one of {name: function of a Workload to a round}, as the command line says."""
     parser = argparse.ArgumentParser(description=about)
     parser.add_argument('contestant', choices=list(contestants))
     add_task_arguments(parser)
     args = parser.parse_args()
-    task = Task(args)
+    task = Workload(args)
     one_round = contestants[args.contestant](task)
     serve(one_round, task.parameters)
