@@ -5,6 +5,7 @@ swallows. Every line has a marker and dashes of its own as well, so that black-a
 drawn at the size they are printed in, with letters of 8 pt.
 """
 import os
+import textwrap
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -53,7 +54,9 @@ def add_legend(figure, title=None):
     """
     handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels())}
     longest = max(map(len, handles), default=0)
-    columns = max(1, min(len(handles), int(figure.get_figwidth() * LETTERS_PER_INCH / (longest + 7))))
+    letters = int(figure.get_figwidth() * LETTERS_PER_INCH)
+    columns = max(1, min(len(handles), letters // (longest + 7)))
+    title = textwrap.fill(title, letters) if title else None
     lines = -(-len(handles) // columns) + (title.count('\n') + 1 if title else 0)
     figure.set_figheight(figure.get_figheight() + 0.17 * lines + 0.15)
     figure.legend(handles.values(), handles, loc='outside lower center', ncol=columns, title=title, frameon=False,
