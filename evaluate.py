@@ -36,6 +36,7 @@ from options import (
     at_least,
     cifar_network,
     imagenet_network,
+    parsed,
     run_script,
 )
 from training.checkpoint import load_weights
@@ -83,7 +84,7 @@ def parse_args(argv=None):
                         help='threads that prepare batches ahead (0: none)')
     parser.add_argument('--num-gpus', type=at_least(0), default=0, help='number of GPUs (0: the CPU)')
     parser.add_argument('--json', action='store_true', help='print one JSON object and nothing else')
-    return parser.parse_args(argv)
+    return parsed(parser, argv)
 
 
 def build_network(args):

@@ -13,14 +13,18 @@ from model import ACTIVATIONS, MODELS, get_model
 from model.resnet_v1b import resnet_v1b
 from training.checkpoint import load_weights
 from training.distributed import KVSTORES
+from training.fit import Run
 from training.loss import Objective
-from training.schedule import MODES
+from training.schedule import MODES, decay_epochs, learning_rate
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # --model of train_cifar.py -> the name in model.MODELS
 CIFAR_MODELS = {'atac': 'cifar_resnet', 'se': 'se_cifar_resnet', 'ge': 'ge_cifar_resnet'}
 IMAGENET_MODELS = [name for name in MODELS if 'cifar' not in name and name != 'resnet_v1b']
 # Those that take a unit; the others are what they are.
+# Flags that are read only where another one is given.
+SWITCHED = {'use_rec': ['rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx'], 'warmup_epochs': ['warmup_lr'],
+            'mixup': ['mixup_alpha', 'mixup_off_epoch'], 'teacher': ['temperature', 'hard_weight']}
 UNIT_MODELS = [name for name in IMAGENET_MODELS if MODELS[name].func is resnet_v1b]
 
 
@@ -170,6 +174,16 @@ def add_run_options(parser):
     group.add_argument('--summary', action='store_true', help='print the layers and leave; needs no data')
 
 
+def parsed(parser, argv):
+    """The flags; leaves with 2 if one was given that does nothing without another flag."""
+    args = parser.parse_args(argv)
+    for switch, flags in SWITCHED.items():
+        idle = [flag for flag in flags if getattr(args, flag, None) != parser.get_default(flag)]
+        if idle and not getattr(args, switch, True):
+            parser.error('--%s does nothing without --%s' % (idle[0].replace('_', '-'), switch.replace('_', '-')))
+    return args
+
+
 def cifar_network(args, classes):
     """The network of the flags of train_cifar.py. ValueError if they contradict one another."""
     if args.model == 'se' and args.act_type is not None:
@@ -220,6 +234,18 @@ def load_teacher(name, params, classes, devices, dtype):
     teacher.cast(dtype)
     teacher.hybridize(static_alloc=True, static_shape=True)
     return teacher
+
+
+def schedule_of(args, images, batch_size):
+    """The learning rate as a function of epoch and batch, see training.schedule."""
+    return learning_rate(args.lr_mode, args.lr, args.num_epochs, images, batch_size, args.warmup_epochs, args.warmup_lr,
+                         decay_epochs(args.lr_decay_epoch, args.lr_decay_period, args.num_epochs), args.lr_decay)
+
+
+def named_run(args, name, title):
+    """The Run of the flags, in the folder and with the log of its name unless they say otherwise."""
+    return Run(args.save_dir or 'params/' + name, args.logging_file or 'logs/%s.log' % name, title, flags_of(args),
+               args.seed, args.num_epochs, args.log_interval, args.resume, args.save_every_steps, args.tensorboard)
 
 
 def flags_of(args):

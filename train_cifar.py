@@ -27,16 +27,17 @@ from options import (
     add_run_options,
     add_schedule_options,
     cifar_network,
-    flags_of,
+    named_run,
     objective_of,
+    parsed,
     run_script,
+    schedule_of,
 )
 from training.devices import check_batch, devices_by_id
 from training.distributed import join
-from training.fit import INITIALISATION, Run, fit, seed_mxnet
+from training.fit import INITIALISATION, fit, seed_mxnet
 from training.loop import Learner, compile_network, make_trainer
 from training.precision import BYTES, use_dtype
-from training.schedule import decay_epochs, learning_rate
 
 INPUT_SHAPE = (1, 3, 32, 32)
 LABELS = {
@@ -62,7 +63,10 @@ def parse_args(argv=None):
     add_run_options(parser)
     parser.add_argument('--gpus', default='', help="GPUs such as 0,1 (default '': the CPU)")
     parser.set_defaults(act_layers=4)
-    return parser.parse_args(argv)
+    args = parsed(parser, argv)
+    if args.label_set != 'coarse' and args.dataset != 'cifar100':
+        parser.error('--label-set %s is of cifar100, not of %s' % (args.label_set, args.dataset))
+    return args
 
 
 def run_of(args):
@@ -73,9 +77,7 @@ def run_of(args):
                                                  args.act_layers, args.act_order, args.blocks, args.seed)
     title = '%s-%sResNet%d_%s' % (args.dataset, '' if args.model == 'atac' else args.model.upper(),
                                  6 * args.blocks + 2, unit)
-    return Run(args.save_dir or 'params/' + name, args.logging_file or 'logs/%s.log' % name, title, flags_of(args),
-               args.seed, args.num_epochs, args.log_interval, args.resume, args.save_every_steps,
-               args.tensorboard)
+    return named_run(args, name, title)
 
 
 def main(argv=None):
@@ -93,9 +95,7 @@ def main(argv=None):
     train, test = load_dataset(args.dataset, args.batch_size, args.seed, args.num_workers, data_dir=args.data_dir,
                                **({'label_set': args.label_set} if args.dataset == 'cifar100' else {}))
     objective = objective_of(args, train.classes, devices, dtype)
-    lr_at = learning_rate(args.lr_mode, args.lr, args.num_epochs, train.images, args.batch_size, args.warmup_epochs,
-                          args.warmup_lr, decay_epochs(args.lr_decay_epoch, args.lr_decay_period, args.num_epochs),
-                          args.lr_decay)
+    lr_at = schedule_of(args, train.images, args.batch_size)
     seed_mxnet(args.seed, INITIALISATION)
     net.initialize(mx.init.MSRAPrelu(), ctx=devices)
     net.cast(dtype)
@@ -105,7 +105,7 @@ def main(argv=None):
         (args.model, args.blocks, args.act_type or UNITS[args.model]) + complexity.parameters(net))
     if args.dataset == 'cifar100':
         facts += '; ' + LABELS[args.label_set]
-    trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, dtype, workers, args.loss_scale)
+    trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, workers, args.loss_scale)
     return fit(run_of(args), Learner(net, trainer, lr_at, objective, devices, dtype, workers), train, test, facts)
 
 

@@ -28,17 +28,18 @@ from options import (
     add_run_options,
     add_schedule_options,
     at_least,
-    flags_of,
     imagenet_network,
+    named_run,
     objective_of,
+    parsed,
     run_script,
+    schedule_of,
 )
 from training.devices import check_batch, devices_by_number
 from training.distributed import join
-from training.fit import INITIALISATION, Run, fit, seed_mxnet
+from training.fit import INITIALISATION, fit, seed_mxnet
 from training.loop import Learner, compile_network, make_trainer
 from training.precision import BYTES, use_dtype
-from training.schedule import decay_epochs, learning_rate
 
 
 def parse_args(argv=None):
@@ -55,11 +56,13 @@ def parse_args(argv=None):
     add_objective_options(parser)
     add_run_options(parser)
     parser.add_argument('--num-gpus', type=at_least(0), default=0, help='number of GPUs (0: the CPU)')
-    return parser.parse_args(argv)
+    return parsed(parser, argv)
 
 
 def load_data(args, batch_size):
     """(training, validation) batches."""
+    if args.use_rec and args.data_dir:
+        raise ValueError('--use-rec is for RecordIO files and --data-dir for class folders: give one of them')
     if args.use_rec:
         sources = (RecordFile(os.path.expanduser(args.rec_train), args.rec_train_idx),
                    RecordFile(os.path.expanduser(args.rec_val), args.rec_val_idx))
@@ -75,10 +78,7 @@ def run_of(args):
     layers = 2 if args.act_layers is None else args.act_layers
     base = args.model.replace('atac_', '').replace('resnet', 'ResNet')
     name = 'imagenet-%s-%s-r%d-al%d%s-seed%d' % (base, unit, args.r, layers, args.act_order, args.seed)
-    return Run(args.save_dir or 'params/' + name, args.logging_file or 'logs/%s.log' % name,
-               'imagenet-%s%s' % (base, '' if unit == 'relu' else '_' + unit), flags_of(args), args.seed,
-               args.num_epochs, args.log_interval, args.resume, args.save_every_steps,
-               args.tensorboard)
+    return named_run(args, name, 'imagenet-%s%s' % (base, '' if unit == 'relu' else '_' + unit))
 
 
 def main(argv=None):
@@ -96,15 +96,13 @@ def main(argv=None):
     batch_size = args.batch_size * len(devices) * workers.size
     train, validation = load_data(args, batch_size)
     objective = objective_of(args, args.num_classes, devices, dtype)
-    lr_at = learning_rate(args.lr_mode, args.lr, args.num_epochs, train.images, batch_size, args.warmup_epochs,
-                          args.warmup_lr, decay_epochs(args.lr_decay_epoch, args.lr_decay_period, args.num_epochs),
-                          args.lr_decay)
+    lr_at = schedule_of(args, train.images, batch_size)
     seed_mxnet(args.seed, INITIALISATION)
     net.initialize(mx.init.MSRAPrelu(), ctx=devices)
     net.cast(dtype)
     if args.mode == 'hybrid':
         compile_network(net, devices, small_images=False)
-    trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, dtype, workers, args.loss_scale)
+    trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, workers, args.loss_scale)
     facts = '%s: %d parameters, %d trainable' % ((args.model,) + complexity.parameters(net))
     return fit(run_of(args), Learner(net, trainer, lr_at, objective, devices, dtype, workers), train, validation, facts)
 

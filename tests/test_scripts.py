@@ -54,6 +54,7 @@ def test_a_mistake_inside_a_library_keeps_its_traceback():
 
 
 def imagenet_flags(record_folder, tmp_path):
+    """The first five say that images come from RecordIO, and where they are."""
     return ['--use-rec', '--rec-train', record_folder / 'train.rec', '--rec-val', record_folder / 'val.rec', '-j', 2,
             '--num-classes', 10, '--input-size', 32, '--batch-size', 16, '--lr', 0.002, '--lr-mode', 'step',
             '--last-gamma', '--no-wd', '--label-smoothing', '--log-interval', 1, '--save-dir', tmp_path / 'run',
@@ -174,8 +175,8 @@ def test_the_other_cifar_networks_train(model, cifar_flags, tmp_path):
 
 
 def test_class_folders_train(record_folder, tmp_path, small_resnet):
-    flags = [flag for flag in map(str, imagenet_flags(record_folder, tmp_path)) if flag != '--use-rec']
-    flags += ['--data-dir', str(record_folder), '--num-epochs', '1', '--act-type', 'SpaATAC', '--lr-mode', 'poly']
+    flags = [*map(str, imagenet_flags(record_folder, tmp_path)[5:]),
+             '--data-dir', str(record_folder), '--num-epochs', '1', '--act-type', 'SpaATAC', '--lr-mode', 'poly']
     assert train_imagenet.main(flags)['last']['epoch'] == 0
 
 
@@ -233,6 +234,9 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
             (['--teacher', 'x'], 'go together'),
             (['--teacher', 'x', '--teacher-params', 'y'], "unknown teacher 'x'"), (['--lr', 'nan'], 'must be positive'),
             (['--model', 'se', '--act-type', 'relu'], '--act-type relu does not go with it'),
+            (['--mixup-alpha', '1'], '--mixup-alpha does nothing without --mixup'),
+            (['--hard-weight', '1'], '--hard-weight does nothing without --teacher'),
+            (['--label-set', 'fine'], '--label-set fine is of cifar100'),
             (['--dtype', 'float16'], 'float16 needs a GPU')):
         assert sentence in refused(train_cifar.main, *cifar, *flags), flags
         assert not os.path.exists(str(tmp_path / 'new.log'))
@@ -240,10 +244,14 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
     for flags, sentence in ((['--rec-train', '/absent.rec'], '/absent.rec'),
                             (['--model', 'se_resnet50', '--act-type', 'relu'], 'se_resnet50 takes no unit'),
                             (['--num-gpus', '-1'], '-1 must be at least 0'),
+                            (['--data-dir', '/absent'], 'give one of them'),
                             (['--crop-ratio', '0'], 'must lie between'),
                             (['--model', 'x'], "invalid choice: 'x'"), (['--num-gpus', '1'], '1 GPUs asked'),
                             (['--num-classes', '3'], 'is out of range: there are 3 classes')):
         assert sentence in refused(train_imagenet.main, *imagenet, *flags), flags
+    for main, flags in ((train_imagenet.main, ['--rec-train', 'x']),
+                        (evaluate.main, ['--model', 'resnet50', '--params', 'x', '--rec-val', 'x'])):
+        assert 'does nothing without --use-rec' in refused(main, *flags)
 
 
 def test_the_log_of_a_whole_run_outlives_its_checkpoint(cifar_flags, tmp_path, capsys, monkeypatch):
@@ -274,7 +282,7 @@ def test_nothing_is_written_over(cifar_flags, tmp_path, capsys, monkeypatch):
     assert 'run.log exists and is not of a run in' in refusal(train_cifar.main, unnamed, capsys, monkeypatch)
     (tmp_path / 'run.log').write_bytes(log)
     (tmp_path / 'mine.jsonl').write_text('keep me')
-    for path, sentence in (('mine.log', 'mine.jsonl exists'), ('new.jsonl', 'must be a file that does not end in')):
+    for path, sentence in (('mine.log', 'mine.jsonl exists'), ('new.jsonl', 'must be a file whose name ends in')):
         flags = cifar_flags + ['--save-dir', str(tmp_path / 'other'), '--logging-file', str(tmp_path / path)]
         assert sentence in refusal(train_cifar.main, flags, capsys, monkeypatch)
     assert (tmp_path / 'mine.jsonl').read_text() == 'keep me'
@@ -282,9 +290,30 @@ def test_nothing_is_written_over(cifar_flags, tmp_path, capsys, monkeypatch):
     assert log == (tmp_path / 'run.log').read_bytes()
 
 
+def test_a_run_goes_on_in_no_log_but_its_own(cifar_flags, tmp_path, capsys, monkeypatch):
+    def flags(name, *more):
+        return [*cifar_flags, '--save-dir', str(tmp_path / name), '--resume', '--num-epochs', '2', *more]
+
+    def log(name):
+        return ['--logging-file', str(tmp_path / name)]
+
+    train_cifar.main(flags('run', '--num-epochs', '1'))
+    train_cifar.main(flags('other', *log('other.log'), '--seed', '1'))
+    before = {path: path.read_bytes() for path in tmp_path.glob('*.log')}
+    sentence = refusal(train_cifar.main, flags('run', *log('other.log')), capsys, monkeypatch)
+    assert 'other.log had other options: seed was 1 and is ' in sentence
+    (tmp_path / 'mine.log').write_text('keep me')
+    assert 'is not the log of the run' in refusal(train_cifar.main, flags('run', *log('mine.log')), capsys, monkeypatch)
+    (tmp_path / 'run.jsonl').write_text('')
+    assert 'holds 0 epochs, and the checkpoint' in refusal(train_cifar.main, flags('run'), capsys, monkeypatch)
+    assert all(path.read_bytes() == content for path, content in before.items())
+    train_cifar.main(flags('run', *log('new.log')))
+    assert 'Best epoch' in (tmp_path / 'new.log').read_text()
+
+
 def test_an_exploding_run_stops_and_names_the_last_good_checkpoint(cifar_flags, tmp_path, capsys, monkeypatch):
     train_cifar.main(cifar_flags + ['--num-epochs', '1'])
-    monkeypatch.setattr(train_cifar, 'learning_rate', lambda *_: lambda *_: 1e30)
+    monkeypatch.setattr(train_cifar, 'schedule_of', lambda *_: lambda *_: 1e30)
     with pytest.raises(FloatingPointError, match=r'not finite in epoch 1, batch \d; the last good checkpoint is .*last'
                                                  r'.params of epoch 0'):
         train_cifar.main(cifar_flags + ['--num-epochs', '2', '--resume'])

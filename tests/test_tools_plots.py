@@ -140,7 +140,7 @@ def test_options_that_a_network_does_not_read_do_not_part_runs(tmp_path):
     write_log(tmp_path, [0.1], '--act-type', 'relu', '--act-layers', '2', '--seed', '1', name='b.log')
     write_log(tmp_path, [0.1], '--act-type', 'ChaATAC', '--act-layers', '0', '--seed', '2', name='c.log',
               trainable=1004)
-    write_log(tmp_path, [0.1], '--act-type', 'relu', '--skernel', '5', '--hard-weight', '0.1', '--seed', '3', '-j', '9',
+    write_log(tmp_path, [0.1], '--act-type', 'relu', '--skernel', '5', '--act-dilation', '2', '--seed', '3', '-j', '9',
               name='d.log')
     write_log(tmp_path, [0.1], '--act-type', 'relu', '--seed', '4', without=['train_images', 'save_every_steps'],
               name='old.log')

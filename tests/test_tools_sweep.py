@@ -282,7 +282,7 @@ def test_options_that_contradict_a_log_are_refused_before_anything_starts(stand_
         said = refusal(grid(seeds=(0, 1), small=cosine + small), capsys, monkeypatch)
         assert log in said and sentence in said, said
     assert sweep.main(grid(seeds=(1,), small=[*cosine, '-j', '0', '--log-interval', '9']))[0]['n'] == 1
-    unread = ['--useReLU', '--skernel', '5', '--mixup-alpha', '0.5']  # by relu, and without --mixup
+    unread = ['--useReLU', '--skernel', '5']  # by relu
     assert sweep.main(grid(seeds=(1,), small=[*cosine, *unread]))[0]['n'] == 1
     assert len(stand_in.calls()) == 1 and tree('.') == before
 

@@ -15,6 +15,7 @@ from data.batches import ArrayBatches
 from model import complexity, get_model
 from training import fit as fitting
 from training.devices import check_batch, devices_by_id, devices_by_number, split
+from training.distributed import ALONE
 from training.loop import Learner, evaluate, make_trainer, train_epoch
 from training.loss import Objective, loss_function, mix, mixing_weight, targets, teach
 from training.runlog import RunLog, read_run
@@ -138,6 +139,20 @@ def test_two_devices_do_what_one_does(monkeypatch):
         np.testing.assert_allclose(np.broadcast_to(one, np.shape(two)), two, rtol=2e-4, atol=1e-6)
 
 
+def test_what_is_scored_on_two_devices_is_what_is_saved():
+    """Each device has seen its own images, and a checkpoint holds the mean of their statistics."""
+    devices = [mx.cpu(0), mx.cpu(1)]
+    net = network(devices)
+    train_epoch(learner(net, devices=devices), source(), 0)
+    statistics = [parameter for name, parameter in net.collect_params().items() if 'running' in name]
+    assert any((first.asnumpy() != second.asnumpy()).any()
+               for first, second in (parameter.list_data() for parameter in statistics))
+    saved = {parameter.name: parameter._reduce().asnumpy() for parameter in statistics}
+    ALONE.average_statistics(net)
+    for parameter in statistics:
+        assert all((array.asnumpy() == saved[parameter.name]).all() for array in parameter.list_data())
+
+
 @pytest.mark.parametrize('batch_size', [1, 3, 20, 64])
 def test_scores_count_every_image_once_for_any_batch_size(batch_size):
     net = network(CPU)
@@ -240,7 +255,7 @@ def test_float16_graphs_have_consistent_types(name):
     kinds, outputs, running = graph.infer_type(data='float16')
     assert outputs == [np.float16] and running and set(running) == {np.float32}
     inferred, parameters = dict(zip(graph.list_arguments(), kinds)), net.collect_params()
-    optimiser = make_trainer(net, 0.9, 1e-4, dtype='float16')._optimizer
+    optimiser = make_trainer(net, 0.9, 1e-4)._optimizer
     for parameter in parameters.values():
         wanted = np.float32 if parameter.name.endswith(('gamma', 'beta', 'running_mean', 'running_var')) else np.float16
         assert parameter.dtype == np.dtype(wanted).name

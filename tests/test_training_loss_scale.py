@@ -121,7 +121,7 @@ def test_one_number_that_is_not_finite_shows_in_any_gradient(value, finite):
     net.add(mx.gluon.nn.BatchNorm(in_channels=1))
     net.initialize()
     net.cast('float16')
-    trainer = make_trainer(net, 0.9, 0, dtype='float16')
+    trainer = make_trainer(net, 0.9, 0)
     trained = [parameter for parameter in trainer._params if parameter.grad_req != 'null']
     assert {parameter.dtype for parameter in trained} == {'float16', 'float32'}
     for parameter in trained[0], trained[-1]:

@@ -13,7 +13,7 @@ import runtime  # noqa: F401  (before mxnet)
 
 import evaluate
 import inference
-from options import at_least, run_script
+from options import at_least, parsed, run_script
 
 
 def parse_args(argv=None):
@@ -23,7 +23,7 @@ def parse_args(argv=None):
     evaluate.add_dtype_options(parser)
     parser.add_argument('--top', type=at_least(1), default=5, help='how many classes to name')
     parser.add_argument('--json', action='store_true', help='print one JSON list and nothing else')
-    return parser.parse_args(argv)
+    return parsed(parser, argv)
 
 
 def main(argv=None):

@@ -36,7 +36,7 @@ import inference
 from data import pictures
 from data.fashion_mnist import load_mini
 from model import MODELS
-from options import CIFAR_MODELS, at_least, run_script
+from options import CIFAR_MODELS, at_least, parsed, run_script
 from training.checkpoint import load_weights
 
 OPSET, IR_VERSION = 13, 7       # of the newest translations in MXNet 1.9.1; the version of the format with that opset
@@ -58,7 +58,7 @@ def parse_args(argv=None):
     export.add_argument('--batch-size', type=at_least(1), metavar='N',
                         help='fix the number of images a call in the ONNX file (default: any)')
     export.add_argument('--overwrite', action='store_true', help='replace files that are there')
-    return parser.parse_args(argv)
+    return parsed(parser, argv)
 
 
 def check_places(args):

@@ -36,7 +36,7 @@ from data.augment import LUMA
 from model.activation import ChaATAC, SeqATAC, SpaATAC, xUnit
 from model.comparison_units import MSSeqATAC
 from model.gate import GatherExcite, LocalGatherExcite, SqueezeExcitation
-from options import at_least, run_script
+from options import at_least, parsed, run_script
 from tools import figures
 from training.checkpoint import load_weights
 
@@ -65,7 +65,7 @@ def parse_args(argv=None):
     parser.add_argument('--out', default='visualized', help='folder of the pages; earlier pages of the same images '
                                                             'are replaced')
     parser.set_defaults(num_workers=0)
-    return parser.parse_args(argv)
+    return parsed(parser, argv)
 
 
 def blocks_of(block, prefix=''):

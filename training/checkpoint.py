@@ -53,14 +53,8 @@ def load_weights(net, path, devices=None):
     set_weights(net, arrays, path, devices)
 
 
-def _published_checksum(path):
-    """What a file SHA256SUMS (as sha256sum writes it) beside a file says of it, or None."""
-    with suppress(FileNotFoundError), open(os.path.join(os.path.dirname(path), CHECKSUMS), errors='replace') as file:
-        return {line[66:].rstrip('\n'): line[:64] for line in file}.get(os.path.basename(path))
-
-
 def set_weights(net, arrays, path, devices=None):
-    """The same, of {name: NumPy array}."""
+    """The same, of {name: NumPy array}; path: for messages."""
     parameters = net._collect_params_with_prefix()
     missing, extra = parameters.keys() - arrays.keys(), arrays.keys() - parameters.keys()
     if missing or extra:
@@ -77,6 +71,12 @@ def set_weights(net, arrays, path, devices=None):
             parameter.shape = arrays[name].shape
             parameter.initialize(init=mx.init.Zero(), ctx=devices or [mx.cpu()], force_reinit=True)
         parameter.set_data(mx.nd.array(arrays[name].astype(parameter.dtype), dtype=parameter.dtype))
+
+
+def _published_checksum(path):
+    """What a file SHA256SUMS (as sha256sum writes it) beside a file says of it, or None."""
+    with suppress(FileNotFoundError), open(os.path.join(os.path.dirname(path), CHECKSUMS), errors='replace') as file:
+        return {line[66:].rstrip('\n'): line[:64] for line in file}.get(os.path.basename(path))
 
 
 def _fits(expected, shape):

@@ -83,7 +83,11 @@ class Alone:
         return function()
 
     def average_statistics(self, net):
-        """Give every worker the mean over the workers of what BatchNorm has seen, as each has seen its own images."""
+        """Give every device of every worker the mean over all of them of what BatchNorm has seen, as each has seen its
+        own images."""
+        for name, parameter in net.collect_params().items():
+            if name.endswith(('running_mean', 'running_var')):
+                parameter.set_data(self.total([parameter._reduce()])[0] / self.size)
 
     def tell(self, signal):
         """Tell the others of a signal, or None; to be called by all workers equally often."""
@@ -155,11 +159,6 @@ class Workers(Alone):
         if failed:
             raise failure or SHARED_ERRORS[value['error']](value['text'])
         return value
-
-    def average_statistics(self, net):
-        for name, parameter in net.collect_params().items():
-            if name.endswith(('running_mean', 'running_var')):
-                parameter.set_data(self.total([parameter._reduce()])[0] / self.size)
 
     def tell(self, signal):
         self.patience.renew()

@@ -71,6 +71,7 @@ def find_checkpoint(run):
     if lacking:
         raise ValueError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
     refuse_differences(facts['options'], run.options, run.save_dir)
+    refuse_log_of_another(run, facts['epoch'] + 1)
     return {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale')}, arrays
 
 
@@ -89,6 +90,21 @@ def refuse_foreign_log(run):
     if epochs > 1 or epochs == logged.get('num_epochs'):  # one may be logged and not saved, where a run was killed
         raise ValueError('%s holds %d epochs, but there is no checkpoint to go on from in %s: put it back, choose '
                          'another --logging-file, or remove the log' % (run.logging_file, epochs, run.save_dir))
+
+
+def refuse_log_of_another(run, epochs):
+    """ValueError if a run that goes on behind so many epochs would do so in the log of another, or in one that lacks
+    some of them. One that is gone is begun anew."""
+    path, logged = run.logging_file, logged_options(run.logging_file)
+    if is_blank(path) and is_blank(numbers_path(path)):
+        return
+    if not isinstance(logged.get('num_epochs'), int):
+        raise ValueError('%s exists and is not the log of the run in %s: choose another --logging-file, or remove it'
+                         % (path, run.save_dir))
+    refuse_differences(logged, run.options, path)
+    if logged_epochs(path) < epochs:
+        raise ValueError('%s holds %d epochs, and the checkpoint in %s is behind %d: put the whole log back, or remove '
+                         'what is left of it' % (numbers_path(path), logged_epochs(path), run.save_dir, epochs))
 
 
 def refuse_differences(before, now, folder):
@@ -147,6 +163,7 @@ class Keeper:
     def save_within(self, epoch, totals):
         self.workers.average_statistics(self.net)
         self._save(within=dict(totals, epoch=epoch))
+        self._stop_if_asked()
 
     def save_if_asked(self, epoch, totals):
         """Stop in the middle of scoring; the network is as it was before."""
@@ -163,12 +180,15 @@ class Keeper:
         self.log.epoch(numbers)
         self._save(epoch=epoch, within=None, best=best, last=numbers)
         self.workers.share(partial(checkpoint.remove_older_bests, self.run.save_dir, self.run.title, best['file']))
+        self._stop_if_asked()
 
     def _save(self, **facts):
         self.facts.update(facts)
         self.workers.share(partial(checkpoint.save, self.run.save_dir, self.net, self.trainer,
                                    dict(self.facts, options=self.run.options,
                                         loss_scale=self.trainer.loss_scale.state())))
+
+    def _stop_if_asked(self):
         if self.asked:
             self.log.say('%s: stopped after %s, which is saved in %s; --resume goes on'
                          % (self.asked.name, checkpoint.place_of(self.facts), self.run.save_dir))
@@ -180,8 +200,9 @@ def fit(run, learner, train, validation, net_facts=''):
     """Train, score, log and save until the last epoch. Returns {'last': numbers, 'best': numbers}.
 
     learner: a training.loop.Learner; its workers each train on their part of every batch. net_facts: for the log.
-    Raises FloatingPointError if a loss, a logit or a weight is not finite, and OSError if a file cannot be written or
-    another run has the folder; the message names the last good checkpoint. SIGTERM and Ctrl-C end in SystemExit, after
+    Raises ValueError if the files that are there are of another run, FloatingPointError if a loss, a logit or a weight
+    is not finite, and OSError if a file cannot be written or another run has the folder; the message of the last two
+    names the last good checkpoint. SIGTERM and Ctrl-C end in SystemExit, after
     the step and a checkpoint.
     """
     workers = learner.workers

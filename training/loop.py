@@ -14,12 +14,13 @@ from training.loss_scale import LossScale
 STEPS_IN_FLIGHT = 2
 ARRAYS_PER_CHECK = 200  # MXNet passes no more than a few hundred arrays to an operator
 
-# What learns, how, and where. lr_at(epoch, batch): the learning rate. objective: of training.loss. devices: of this
-# worker. dtype: of the network's input. workers: this process and those that train with it.
+# What learns, how, and where. trainer: of make_trainer, with the same workers. lr_at(epoch, batch): the learning rate.
+# objective: of training.loss. devices: of this worker. dtype: of the network's input. workers: this process and those
+# that train with it.
 Learner = namedtuple('Learner', 'net trainer lr_at objective devices dtype workers', defaults=('float32', ALONE))
 
 
-def make_trainer(net, momentum, wd, no_wd=False, dtype='float32', workers=ALONE, loss_scale=1.0):
+def make_trainer(net, momentum, wd, no_wd=False, workers=ALONE, loss_scale=1.0):
     """A Gluon Trainer with Nesterov's momentum and a .loss_scale; float16 networks keep float32 master weights.
 
     no_wd: no weight decay on gamma, beta and bias. The learning rate is set before each step. Every worker updates its
@@ -28,7 +29,7 @@ def make_trainer(net, momentum, wd, no_wd=False, dtype='float32', workers=ALONE,
     if no_wd:
         for parameter in net.collect_params('.*gamma|.*beta|.*bias').values():
             parameter.wd_mult = 0.0
-    options = {'learning_rate': 0.0, 'momentum': momentum, 'wd': wd, 'multi_precision': dtype == 'float16'}
+    options = {'learning_rate': 0.0, 'momentum': momentum, 'wd': wd, 'multi_precision': True}
     trainer = mx.gluon.Trainer(net.collect_params(), 'nag', options, kvstore=workers.store, update_on_kvstore=False)
     trainer.loss_scale = LossScale(loss_scale)
     workers.begin(trainer)
@@ -62,7 +63,7 @@ def train_epoch(learner, source, epoch, log_interval=0, report=None, totals=None
     """
     trainer = learner.trainer
     totals, pending, in_flight = nothing_yet() if totals is None else totals, [], deque()
-    start, first = time.time() - totals['seconds'], totals['batches']
+    start, first = time.perf_counter() - totals['seconds'], totals['batches']
     bar = tqdm(source.epoch(epoch, first), initial=first, total=len(source), desc='epoch %d' % epoch, unit='batch',
                disable=None, leave=False)
     for batch, (data, labels) in enumerate(bar, first):
@@ -181,7 +182,7 @@ def collect(totals, pending, epoch, trainer, start):
         totals['skipped'] += int(broken > 0)
         totals['batches'] = batch + 1
     if pending:
-        totals['lr'], totals['seconds'] = trainer.learning_rate, time.time() - start
+        totals['lr'], totals['seconds'] = trainer.learning_rate, time.perf_counter() - start
     pending.clear()
 
 
@@ -200,7 +201,7 @@ def evaluate(net, source, devices, dtype='float32', after_batch=None, workers=AL
     Returns {'top1_error', 'top5_error', 'images', 'images_per_second'}, errors as fractions; with fewer than five
     classes, the second is the error of guessing all of them. Raises FloatingPointError if a logit is not finite.
     """
-    start, counts, in_flight = time.time(), [], deque()
+    start, counts, in_flight = time.perf_counter(), [], deque()
     for data, labels in source.epoch(0):
         parts = zip(split(data, devices), split(labels, devices)) if len(labels) else ()
         hits = [_hits(net(image.astype(dtype, copy=False)).astype('float32'), label) for image, label in parts]
@@ -217,7 +218,7 @@ def evaluate(net, source, devices, dtype='float32', after_batch=None, workers=AL
     if finite != images:
         raise FloatingPointError('the logits of %d of %d images are not finite' % (images - finite, images))
     return {'top1_error': 1 - top1 / images, 'top5_error': 1 - top5 / images, 'images': int(images),
-            'images_per_second': images / (time.time() - start)}
+            'images_per_second': images / (time.perf_counter() - start)}
 
 
 def renew_weights(net):

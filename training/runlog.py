@@ -48,7 +48,7 @@ class RunLog:
     def __init__(self, path, first_epoch=0, first_batch=0, tensorboard=None, batches=1):
         self.batches = batches
         self.events = _event_writer(tensorboard, path, first_epoch * batches + first_batch) if tensorboard else None
-        self.path, self.numbers_path = path, numbers_path(path)
+        self.numbers_path = numbers_path(path)
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         begin = (first_epoch, first_batch)
         if begin > (0, 0):
@@ -143,11 +143,11 @@ class Silence:
 
 
 def numbers_path(path):
-    """Where the numbers of a log go. ValueError if that is the log itself."""
-    numbers = os.path.splitext(path)[0] + '.jsonl'
-    if numbers == path or os.path.isdir(path):
-        raise ValueError('the log cannot be %s: it must be a file that does not end in .jsonl' % path)
-    return numbers
+    """Where the numbers of a log go. ValueError for a name that others may share it with."""
+    stem, ending = os.path.splitext(path)
+    if ending != '.log' or os.path.isdir(path):
+        raise ValueError('the log cannot be %s: it must be a file whose name ends in .log' % path)
+    return stem + '.jsonl'
 
 
 def logged_options(path):
@@ -224,11 +224,11 @@ def _is_sound(name, value):
 
 
 def commit():
-    """The commit of this repository, or 'unknown'."""
+    """The commit of this repository, with -dirty if files differ from it, or 'unknown'."""
     try:
         folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        found = subprocess.run(['git', '-C', folder, 'rev-parse', '--short', 'HEAD'], capture_output=True, text=True,
-                               timeout=10)
+        found = subprocess.run(['git', '-C', folder, 'describe', '--always', '--dirty', '--exclude', '*'],
+                               capture_output=True, text=True, timeout=10)
         return found.stdout.strip() or 'unknown'
     except (OSError, subprocess.TimeoutExpired):
         return 'unknown'

@@ -125,8 +125,8 @@ def line_up(contest, pythons, running):
 
 
 def threads_of(module):
-    """The authors' scripts leave the threads to MXNet, which takes half of the processors that it sees."""
-    return str(max(1, os.cpu_count() // 2)) if module == 'authors' else os.environ['OMP_NUM_THREADS']
+    """The authors' scripts leave the threads to MXNet, which takes half of the processors that it may use."""
+    return str(max(1, len(os.sched_getaffinity(0)) // 2)) if module == 'authors' else os.environ['OMP_NUM_THREADS']
 
 
 def ratios(answers, label, to, quantity='images_per_second'):

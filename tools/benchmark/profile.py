@@ -73,8 +73,8 @@ def main():
     parser.add_argument('what', choices=WHAT)
     add_task_arguments(parser)
     args = parser.parse_args()
-    if args.steps < 1:
-        parser.error('STEPS must be at least 1')
+    if min(args.batch, args.steps) < 1:
+        parser.error('BATCH and STEPS must be at least 1')
     one_round, _, _ = heard(ours.CONTESTANTS[args.what], Workload(args))
     heard(one_round)
     _, seconds, text = heard(one_round)
