@@ -80,9 +80,10 @@ def add_network_options(parser):
                        help='the activation unit: %s' % ', '.join(ACTIVATIONS))
     group.add_argument('--r', type=at_least(1), default=2, help='reduction inside ATAC units: C channels become C/r')
     group.add_argument('--act-layers', type=int, choices=range(5),
-                       help='how many of the four stages get the unit; the others get relu')
+                       help='how many of four positions get the unit: the stages, of a CIFAR net three and its last '
+                            'activation; the others get relu')
     group.add_argument('--act-order', choices=['bac', 'pre'], default='bac',
-                       help='count these stages from the back or from the front')
+                       help='count these positions from the back or from the front')
     group.add_argument('--use-global', action='store_true', help='global instead of local context inside ChaATAC')
     group.add_argument('--skernel', type=at_least(1), default=3, help='kernel size of SpaATAC, SeqATAC and xUnit')
     group.add_argument('--act-dilation', type=at_least(1), default=1, help='dilation of that kernel')
@@ -94,7 +95,7 @@ def add_cifar_network_options(group):
     group.add_argument('--blocks', type=at_least(1, most=1000), default=3,
                        help='blocks per stage: the depth is 6 * blocks + 2')
     group.add_argument('--replace-act', choices=list(ACTIVATIONS), default='relu', metavar='UNIT',
-                       help='what stands in the stages without the unit')
+                       help='what stands in the positions without the unit')
 
 
 def add_imagenet_network_options(group):

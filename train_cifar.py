@@ -10,6 +10,7 @@ Expected there: 81.2 % (best epoch, 20 coarse labels; read off the figure). With
 set in this repository.
 """
 import argparse
+import logging
 import sys
 
 import runtime  # noqa: F401  (before mxnet)
@@ -85,6 +86,9 @@ def main(argv=None):
     args = parse_args(argv)
     if args.summary:
         return print(complexity.summary(cifar_network(args, DATASETS[args.dataset].classes), INPUT_SHAPE))
+    if args.act_type in (None, 'ChaATAC', 'SeqATAC') and args.model == 'atac' and not args.useReLU:
+        logging.warning('without --useReLU there is no ReLU inside of the unit: it is the ablation %s-linear',
+                        args.act_type or UNITS[args.model])
     devices = devices_by_id(args.gpus, args.dtype)
     net = cifar_network(args, DATASETS[args.dataset].classes)
     workers = join(args.kvstore, args.stall_timeout)

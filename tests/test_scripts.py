@@ -214,6 +214,15 @@ def test_summary_needs_no_data(script, flags, total, capsys):
     assert 'parameters: %s in all' % total in text and 'multiply-adds: ' in text
 
 
+def test_a_unit_without_its_inner_relu_is_named(caplog):
+    for flags, names in (([], True), (['--act-type', 'SeqATAC'], True), (['--useReLU'], False),
+                         (['--act-type', 'relu'], False), (['--model', 'se'], False)):
+        caplog.clear()
+        with pytest.raises(ValueError, match='not a list of numbers'):
+            train_cifar.main([*flags, '--blocks', '1', '--gpus', 'x'])
+        assert ('it is the ablation' in caplog.text) == names
+
+
 def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys, monkeypatch):
     def refused(main, *flags):
         return refusal(main, flags, capsys, monkeypatch)

@@ -266,15 +266,15 @@ def draw_panel(axes, axis, lines, styles):
 
 
 def positions(lines, axis, places):
-    """{group: where it stands on an axis}; ours side by side where they would stand at the same place."""
-    at = {group: group.parameters / 1000 if axis == 'parameters' else places.index(place)
-          for line in lines for place, group in line.groups.items()}
-    width = max(at.values()) - min(at.values()) if axis == 'parameters' else len(places)
+    """{group: where it stands on an axis}; over places, ours side by side where they would stand at the same one."""
+    if axis == 'parameters':
+        return {group: group.parameters / 1000 for line in lines for group in line.groups.values()}
+    at = {group: places.index(place) for line in lines for place, group in line.groups.items()}
     ours = list(dict.fromkeys(group for line in lines if not line.published for group in line.groups.values()))
     shifted = dict(at)
     for group in ours:
         beside = [other for other in ours if at[other] == at[group]]
-        step = min(0.025, 0.25 / len(beside)) * width
+        step = min(0.025, 0.25 / len(beside)) * len(places)
         shifted[group] += step * (beside.index(group) - (len(beside) - 1) / 2)
     return shifted
 
