@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import sys
+from contextlib import suppress
 
 import runtime  # noqa: F401  (before mxnet)
 
@@ -46,6 +47,7 @@ from training.loop import evaluate
 # A CIFAR network goes by its name in train_cifar.py and by that of get_model.
 CIFAR_NAMES = {name: model for model, name in CIFAR_MODELS.items()}
 ERRORS = ('top1_error', 'top5_error')
+UNSEEN = ('act_type', 'replace_act', 'act_layers', 'act_order', 'act_dilation')  # by names and shapes, for some units
 NAMES = [*CIFAR_MODELS, *CIFAR_NAMES, *IMAGENET_MODELS]
 
 
@@ -88,11 +90,25 @@ def parse_args(argv=None):
 
 
 def build_network(args):
-    """The network of the flags of add_options, without weights. ValueError if they contradict one another."""
+    """The network of the flags of add_options, without weights. ValueError if they contradict one another, or the run
+    that left the weights."""
+    refuse_another_run(args)
     if args.model in IMAGENET_MODELS:
         return imagenet_network(args)
     args.model = CIFAR_NAMES.get(args.model, args.model)
     return cifar_network(args, args.num_classes if args.dataset == 'imagenet' else DATASETS[args.dataset].classes)
+
+
+def refuse_another_run(args):
+    """ValueError if the last.json beside the weights has another value of UNSEEN than the flags."""
+    path, trained = os.path.join(os.path.dirname(args.params), 'last.json'), {}
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError), open(path) as file:
+        trained = dict(json.load(file)['options'])
+    for name in UNSEEN:
+        was, now = trained.get(name), getattr(args, name)
+        if None not in (was, now) and was != now:
+            raise ValueError('%s says that %s was trained with --%s %.40s, not %s'
+                             % (path, args.params, name.replace('_', '-'), was, now))
 
 
 def load_data(args, batch_size):

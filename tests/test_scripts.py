@@ -350,6 +350,19 @@ def test_evaluate_as_a_process_prints_one_json_object(tiny_data, tmp_path):
     assert (code, out) == (2, '') and 'is of another architecture: it lacks features.1.0.act1' in error
 
 
+def test_weights_are_not_scored_with_a_unit_that_their_run_did_not_have(cifar_flags, tmp_path, capsys, monkeypatch):
+    train_cifar.main([*cifar_flags, '--act-type', 'swish', '--num-epochs', '1'])
+    flags = ['--model', 'atac', '--blocks', '1', '--dataset', 'fashion-mnist-mini', '--params',
+             str(tmp_path / 'run/last.params'), '--data-dir', cifar_flags[cifar_flags.index('--data-dir') + 1]]
+    for unit in 'relu', 'elu':
+        assert 'was trained with --act-type swish, not ' + unit in refusal(
+            evaluate.main, [*flags, '--act-type', unit], capsys, monkeypatch)
+    evaluate.main([*flags, '--act-type', 'swish'])
+    for content in '{"options": [1]}', '[' * 10 ** 5, '{}':
+        (tmp_path / 'run/last.json').write_text(content)
+        evaluate.main([*flags, '--act-type', 'swish'])
+
+
 def test_runtime_alone_prepares_a_process():
     code = ('import runtime, os, sys; assert "mxnet" not in sys.modules; import mxnet, numpy; '
             'print(os.environ["OMP_NUM_THREADS"], os.environ["MXNET_SAFE_ACCUMULATION"], runtime.physical_cores(), '
