@@ -22,10 +22,10 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 CIFAR_MODELS = {'atac': 'cifar_resnet', 'se': 'se_cifar_resnet', 'ge': 'ge_cifar_resnet'}
 IMAGENET_MODELS = [name for name in MODELS if 'cifar' not in name and name != 'resnet_v1b']
 # Those that take a unit; the others are what they are.
+UNIT_MODELS = [name for name in IMAGENET_MODELS if MODELS[name].func is resnet_v1b]
 # Flags that are read only where another one is given.
 SWITCHED = {'use_rec': ['rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx'], 'warmup_epochs': ['warmup_lr'],
             'mixup': ['mixup_alpha', 'mixup_off_epoch'], 'teacher': ['temperature', 'hard_weight']}
-UNIT_MODELS = [name for name in IMAGENET_MODELS if MODELS[name].func is resnet_v1b]
 
 
 def at_least(bound, kind=int, most=float('inf')):

@@ -19,7 +19,7 @@ import mxnet as mx
 
 from data import DATASETS, load_dataset
 from data.cifar import LABEL_SETS
-from model import complexity
+from model import ACTIVATIONS, complexity
 from options import (
     CIFAR_MODELS,
     add_cifar_network_options,
@@ -86,9 +86,9 @@ def main(argv=None):
     args = parse_args(argv)
     if args.summary:
         return print(complexity.summary(cifar_network(args, DATASETS[args.dataset].classes), INPUT_SHAPE))
-    if args.act_type in (None, 'ChaATAC', 'SeqATAC') and args.model == 'atac' and not args.useReLU:
-        logging.warning('without --useReLU there is no ReLU inside of the unit: it is the ablation %s-linear',
-                        args.act_type or UNITS[args.model])
+    unit = args.act_type or UNITS[args.model]
+    if not args.useReLU and unit + '-linear' in ACTIVATIONS:
+        logging.warning('without --useReLU there is no ReLU inside of the unit: it is the ablation %s-linear', unit)
     devices = devices_by_id(args.gpus, args.dtype)
     net = cifar_network(args, DATASETS[args.dataset].classes)
     workers = join(args.kvstore, args.stall_timeout)
@@ -106,7 +106,7 @@ def main(argv=None):
     if args.mode == 'hybrid':
         compile_network(net, devices, small_images=True)
     facts = '%s, %d blocks a stage, %s: %d parameters, %d trainable' % (
-        (args.model, args.blocks, args.act_type or UNITS[args.model]) + complexity.parameters(net))
+        (args.model, args.blocks, unit) + complexity.parameters(net))
     if args.dataset == 'cifar100':
         facts += '; ' + LABELS[args.label_set]
     trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, workers, args.loss_scale)
