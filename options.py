@@ -188,7 +188,7 @@ def parsed(parser, argv):
 def cifar_network(args, classes):
     """The network of the flags of train_cifar.py. ValueError if they contradict one another."""
     if args.model == 'se' and args.act_type is not None:
-        raise ValueError('the unit of --model se is SE-activation: --act-type %s does not go with it' % args.act_type)
+        raise ValueError('the unit of --model se is SE-ReLU: --act-type %s does not go with it' % args.act_type)
     return get_model(CIFAR_MODELS[args.model], blocks=args.blocks, use_relu=args.useReLU, replace_act=args.replace_act,
                      classes=classes, **unit_options(args))
 

@@ -45,7 +45,7 @@ LABELS = {
     'coarse': 'labels: the 20 coarse ones under a head of 100, as in the published figure (honest CIFAR-100: fine)',
     'fine': 'labels: the 100 fine ones, which the published figure does not show'}
 # What stands in the activations without --act-type.
-UNITS = {'atac': 'ChaATAC', 'se': 'SE-activation', 'ge': 'relu'}
+UNITS = {'atac': 'ChaATAC', 'se': 'SE-ReLU', 'ge': 'relu'}
 
 
 def parse_args(argv=None):

@@ -136,6 +136,27 @@ class xUnit(HybridBlock):
         return x * self.module(x)
 
 
+class SEReLU(ChaATAC):
+    """Squeeze-and-excitation behind every BatchNorm that has an activation, and that activation, a ReLU, kept:
+
+        X' = relu(X * sigmoid(BN(W2 relu(BN(W1 mean(X))))))          the mean is over all positions
+
+    Parameters: 2C^2/r + 2C/r + 2C trainable, as ChaATAC. In, out: (N, C, H, W).
+
+    Our reading of the "SENet" of the paper's second CIFAR figure, never released: it has ATAC's number of parameters at
+    every depth, so it has ATAC's module with global context; and it learns, which SE-activation, the same without a
+    ReLU, hardly does: with gates that are the same at every position a network mixes positions only linearly.
+
+    channels: C. r, norm_layer, norm_kwargs: as in ChaATAC.
+    """
+
+    def __init__(self, channels, r=2, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
+        super().__init__(channels, r, use_global=True, norm_layer=norm_layer, norm_kwargs=norm_kwargs, **kwargs)
+
+    def hybrid_forward(self, F, x):
+        return F.relu(super().hybrid_forward(F, x))
+
+
 # What a host may say about its units. Every unit takes from these what its signature names.
 OPTIONS = frozenset(['r', 'use_relu', 'use_global', 'kernel_size', 'dilation', 'norm_layer', 'norm_kwargs'])
 
@@ -181,8 +202,10 @@ ACTIVATIONS = {
     'ACON-C': _factory(other.ACONC),
     'Meta-ACON': _factory(other.MetaACON),
     'MSSeqATAC': _factory(other.MSSeqATAC),
-    # The ablations of the paper: global instead of local context, and a bottleneck without its ReLU.
+    # The ablations of the paper: global instead of local context (without and with a ReLU), and a bottleneck without
+    # its ReLU.
     'SE-activation': _factory(ChaATAC, use_global=True),
+    'SE-ReLU': _factory(SEReLU),
     'ChaATAC-linear': _factory(ChaATAC, use_relu=False),
     'SeqATAC-linear': _factory(SeqATAC, use_relu=False),
 }

@@ -51,6 +51,15 @@ def test_unit_equals_its_formula(kind, use_relu, use_global, dilation):
     np.testing.assert_allclose(unit(mx.nd.array(x)).asnumpy(), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_se_relu_is_the_global_gate_and_a_relu():
+    unit = ACTIVATIONS['SE-ReLU'](C, r=2, use_relu=False)
+    unit.initialize()
+    arrays = randomise(unit)
+    x = np.random.RandomState(1).randn(2, C, 5, 6).astype('float32')
+    expected = relu(x) * gate_of(arrays, x.astype('float64'), 'ChaATAC', use_relu=True, use_global=True, dilation=1)
+    np.testing.assert_allclose(unit(mx.nd.array(x)).asnumpy(), expected, rtol=1e-4, atol=1e-5)
+
+
 # Trainable parameters for C channels, r = 2 and a 3x3 kernel.
 COSTS = {
     'relu': 0, 'prelu': 1, 'elu': 0, 'selu': 0, 'gelu': 0, 'swish': 0,
@@ -58,7 +67,8 @@ COSTS = {
     'prelu-channel': C, 'mish': 0, 'hard_swish': 0, 'srelu': 4 * C, 'FReLU': 12 * C, 'ACON-C': 3 * C,
     'DY-ReLU-A': C * C // 8 + 5 * C // 8 + 4, 'DY-ReLU-B': 5 * C * C // 8 + C // 8 + 4 * C,
     'Meta-ACON': 2 * C * 16 + 3 * 16 + 5 * C, 'MSSeqATAC': 2 * C * C + 28 * C,
-    'SE-activation': C * C + 3 * C, 'ChaATAC-linear': C * C + 3 * C, 'SeqATAC-linear': 2 * C * C + 16 * C,
+    'SE-activation': C * C + 3 * C, 'SE-ReLU': C * C + 3 * C, 'ChaATAC-linear': C * C + 3 * C,
+    'SeqATAC-linear': 2 * C * C + 16 * C,
 }
 
 

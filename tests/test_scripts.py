@@ -170,7 +170,7 @@ def test_the_other_cifar_networks_train(model, cifar_flags, tmp_path):
     at = cifar_flags.index('--act-type')
     train_cifar.main(cifar_flags[:at] + cifar_flags[at + 2:] + ['--num-epochs', '1', '--model', model])
     best, = [name for name in os.listdir(str(tmp_path / 'run')) if name.endswith('best.params')]
-    unit = 'SE-activation' if model == 'se' else 'relu'
+    unit = 'SE-ReLU' if model == 'se' else 'relu'
     assert '-%sResNet8_%s-0-best' % (model.upper(), unit) in best
 
 

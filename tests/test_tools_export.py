@@ -267,7 +267,7 @@ def test_the_int8_symbol_is_near_to_the_network(flags, weights, tmp_path, capsys
 
 
 @pytest.mark.parametrize('model,unit,expected', [
-    ('atac', None, 'ChaATAC'), ('atac', 'xUnit', 'xUnit'), ('se', None, 'SE-activation'), ('ge', None, 'relu'),
+    ('atac', None, 'ChaATAC'), ('atac', 'xUnit', 'xUnit'), ('se', None, 'SE-ReLU'), ('ge', None, 'relu'),
     ('atac_resnet50_v1b', None, 'ChaATAC'), ('resnet50_v1b', None, 'relu'), ('aa_resnet50', None, 'relu')])
 def test_the_unit_is_named_also_where_no_flag_names_it(model, unit, expected):
     args = export.parse_args(['--model', model, '--params', 'x'] + ['--act-type', unit] * bool(unit))

@@ -166,21 +166,22 @@ def test_options_that_it_reads_part_them_and_stand_in_the_label(tmp_path):
 
 
 def test_a_unit_has_one_name_whichever_flags_made_it(tmp_path):
-    for number, flags in enumerate((['--use-global', '--act-type', 'ChaATAC'], ['--model', 'se'],
-                                    ['--act-type', 'SE-activation'])):
+    for number, flags in enumerate((['--use-global', '--act-type', 'ChaATAC'], ['--act-type', 'SE-activation'],
+                                    ['--model', 'se'], ['--act-type', 'SE-ReLU'])):
         write_log(tmp_path, [0.1], *flags, '--seed', str(number), name='%d.log' % number, trainable=5)
     write_log(tmp_path, [0.1], '--model', 'ge')
     found, _ = groups_of(tmp_path)
     assert {group.settings['unit']: list(group.accuracies) for group in found.values()} == {
-        'SE-activation': [0, 1, 2], 'GENet-theta': [0]}
+        'SE-activation': [0, 1], 'SE-ReLU': [2, 3], 'GENet-theta': [0]}
     options = json.loads(json.dumps(vars(train_cifar.parse_args(['--act-type', 'ChaATAC']))))
     assert groups.settings_of(options) == groups.settings_of(dict(options, act_type='ChaATAC-linear', useReLU=True))
 
 
 @pytest.mark.parametrize('unit,flags', [
     ('relu', set()), ('mish', set()), ('DY-ReLU-B', set()), ('ChaATAC', {'r', 'useReLU', 'use_global'}),
-    ('SE-activation', {'r', 'useReLU'}), ('xUnit', {'skernel', 'act_dilation'}), ('FReLU', {'skernel'}),
-    ('SeqATAC', {'skernel', 'act_dilation', 'useReLU'}), ('of somebody', set(groups.UNIT_FLAGS))])
+    ('SE-activation', {'r', 'useReLU'}), ('SE-ReLU', {'r'}), ('xUnit', {'skernel', 'act_dilation'}),
+    ('FReLU', {'skernel'}), ('SeqATAC', {'skernel', 'act_dilation', 'useReLU'}),
+    ('of somebody', set(groups.UNIT_FLAGS))])
 def test_the_flags_that_a_unit_reads(unit, flags):
     assert groups.flags_read_by(unit) == flags
 
@@ -300,7 +301,7 @@ def test_files_of_others_are_not_written_over(tmp_path, capsys):
 def test_published_parameters_are_those_of_our_networks():
     networks = {'ReLU': dict(act_type='relu'), 'SELU': dict(act_type='selu'), 'Swish': dict(act_type='swish'),
                 'xUnit': dict(act_type='xUnit'), 'ATAC': dict(act_type='ChaATAC'), 'ResNet': dict(act_type='relu'),
-                'ATAC-ResNet': dict(act_type='ChaATAC'), 'SENet': dict(act_type='SE-activation')}
+                'ATAC-ResNet': dict(act_type='ChaATAC'), 'SENet': dict(act_type='SE-ReLU')}
     with open(plot_sweep.PUBLISHED, newline='') as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == len({tuple(row.values())[:4] for row in rows}) == 84

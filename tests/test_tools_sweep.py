@@ -267,7 +267,7 @@ def test_bad_flags_are_refused_before_anything_starts(stand_in, capsys, monkeypa
 
 def test_a_network_with_a_unit_of_its_own_needs_none(stand_in, capsys):
     points = sweep.main(['--blocks', '1', '--seeds', '0', '--dry-run', '--', '--model', 'se'])
-    assert [point.unit for point in points] == ['SE-activation'] and '--act-type' not in points[0].flags
+    assert [point.unit for point in points] == ['SE-ReLU'] and '--act-type' not in points[0].flags
 
 
 def test_options_that_contradict_a_log_are_refused_before_anything_starts(stand_in, capsys, monkeypatch):

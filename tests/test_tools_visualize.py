@@ -9,6 +9,7 @@ from mxnet.gluon import nn
 
 from data.fashion_mnist import load_mini
 from model import ACTIVATIONS, get_model
+from model.activation import SEReLU
 from model.gate import GatherExcite, LocalGatherExcite, SqueezeExcitation
 from tests.numpy_layers import batch_norm, convolution, part, randomise
 from tests.test_model_activation import C, gate_of
@@ -16,7 +17,8 @@ from tests.test_scripts import refusal
 from tools import visualize
 from training.params_file import read_params
 
-GATED = ['xUnit', 'SpaATAC', 'ChaATAC', 'SeqATAC', 'MSSeqATAC', 'SE-activation', 'ChaATAC-linear', 'SeqATAC-linear']
+GATED = ['xUnit', 'SpaATAC', 'ChaATAC', 'SeqATAC', 'MSSeqATAC', 'SE-activation', 'SE-ReLU', 'ChaATAC-linear',
+         'SeqATAC-linear']
 FLAGS = ['--model', 'atac', '--blocks', '1', '--useReLU', '--dataset', 'fashion-mnist-mini']
 
 
@@ -68,7 +70,8 @@ def test_every_gate_is_what_its_unit_multiplies_with(unit):
     if isinstance(unit, LocalGatherExcite):
         assert gate.shape == (C, 3, 3)
         gate = gate.repeat(2, axis=1).repeat(2, axis=2)
-    np.testing.assert_allclose(x.asnumpy()[0] * gate, unit(x).asnumpy()[0], rtol=1e-5, atol=1e-6)
+    gated = x.relu() if isinstance(unit, SEReLU) else x
+    np.testing.assert_allclose(gated.asnumpy()[0] * gate, unit(x).asnumpy()[0], rtol=1e-5, atol=1e-6)
 
 
 def test_no_other_unit_has_a_gate():

@@ -159,7 +159,7 @@ def settings_of(options):
                 for name, value in options.items() if name not in ignored}
     if options['model'] == 'ge':
         unit = 'GENet-theta' + (' with ' + unit if unit != 'relu' else '')
-    if options['model'] == 'se':  # the unit SE-activation in the host of the others (model.MODELS)
+    if options['model'] == 'se':  # a unit in the host of the others (model.MODELS)
         settings['model'] = 'atac'
     return dict(settings, unit=unit)
 

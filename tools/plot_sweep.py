@@ -32,9 +32,9 @@ from tools.groups import Group, key_of, labels_of, paired, read_groups, referenc
 PUBLISHED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'logs', 'published-figures.csv')
 # Names in the published figures -> ours.
 OUR_NAMES = {'ReLU': 'relu', 'SELU': 'selu', 'Swish': 'swish', 'ATAC': 'ChaATAC', 'ResNet': 'relu',
-             'SENet': 'SE-activation', 'ATAC-ResNet': 'ChaATAC'}
+             'SENet': 'SE-ReLU', 'ATAC-ResNet': 'ChaATAC'}
 # Units that look the same in every figure; others take the styles that are left.
-STYLED = ('relu', 'ChaATAC', 'swish', 'xUnit', 'SE-activation', 'SeqATAC', 'SpaATAC')
+STYLED = ('relu', 'ChaATAC', 'swish', 'xUnit', 'SE-activation', 'SeqATAC', 'SpaATAC', 'SE-ReLU')
 AXES = {'parameters': 'trainable parameters (thousand)', 'depth': 'depth (layers)'}
 FIELDS = ('group', 'blocks', 'depth', 'trainable_parameters', 'n', 'mean', 'std', 'difference', 'pairs', 'low', 'high',
           'contains_0', 'seeds', 'accuracies')

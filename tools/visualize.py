@@ -33,7 +33,7 @@ from mxnet.gluon import nn
 import evaluate
 from data import pictures
 from data.augment import LUMA
-from model.activation import ChaATAC, SeqATAC, SpaATAC, xUnit
+from model.activation import ChaATAC, SeqATAC, SEReLU, SpaATAC, xUnit
 from model.comparison_units import MSSeqATAC
 from model.gate import GatherExcite, LocalGatherExcite, SqueezeExcitation
 from options import at_least, parsed, run_script
@@ -41,7 +41,7 @@ from tools import figures
 from training.checkpoint import load_weights
 
 # The block inside of a unit whose output is its gate. That of LocalGatherExcite lacks the sigmoid and the enlargement.
-GATES = {ChaATAC: 'module', SpaATAC: 'module', SeqATAC: 'module', xUnit: 'module', MSSeqATAC: 'gate',
+GATES = {ChaATAC: 'module', SEReLU: 'module', SpaATAC: 'module', SeqATAC: 'module', xUnit: 'module', MSSeqATAC: 'gate',
          SqueezeExcitation: 'module', GatherExcite: 'module', LocalGatherExcite: 'norm'}
 STAGE = re.compile(r'(?:layer|features\.)(\d)\.')
 BINS, SELECTIVE, TOP = 50, 4, 5
