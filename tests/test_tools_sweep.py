@@ -258,7 +258,9 @@ def test_bad_flags_are_refused_before_anything_starts(stand_in, capsys, monkeypa
             (['--gpus', 'x'], [], 'not a list of numbers'), (['--jobs', '3', '--gpus', '0', '1'], [], '3 but 2 sets'),
             (['--seeds', '1', '1'], [], '--seeds 1 1: each value stands once'),
             (['--blocks', '0'], [], 'at least 1'), (['--jobs', '0'], [], 'at least 1'),
-            (['--act-type', 'x'], [], "invalid choice: 'x'")):
+            (['--act-type', 'x'], [], "invalid choice: 'x'"),
+            (['--act-type', 'ChaATAC', 'ChaATAC-linear'], [], 'ChaATAC and ChaATAC-linear are the same network'),
+            (['--act-type', 'relu', 'elu'], ['--act-layers', '0'], 'relu and elu are the same network')):
         refused = refusal(['--act-type', 'ChaATAC', '--blocks', '1', '--seeds', '0', *flags, '--', *small], capsys,
                           monkeypatch)
         assert sentence in refused, (flags, small, refused)

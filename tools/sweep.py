@@ -41,7 +41,7 @@ import train_cifar
 from data import DATASETS
 from model import ACTIVATIONS, complexity
 from options import at_least, cifar_network, run_script
-from tools.groups import not_read, unit_of
+from tools.groups import key_of, not_read, unit_of
 from training import checkpoint
 from training.devices import devices_by_id
 from training.fit import refuse_differences, refuse_foreign_log
@@ -95,6 +95,7 @@ def plan(args):
         devices_by_id(gpus, train_cifar.parse_args(args.flags).dtype)
     points = [point_of(args, unit, blocks, seed) for seed in args.seeds for blocks in args.blocks
               for unit in args.act_type]
+    refuse_twins(points)
     return sorted(points, key=lambda point: (args.seeds.index(point.seed), point.macs))
 
 
@@ -114,6 +115,16 @@ def point_of(args, unit, blocks, seed):
     run = train_cifar.run_of(train_cifar.parse_args(flags))
     return Point(unit or train_cifar.UNITS[asked.model], blocks, seed, name, log, flags, asked.num_epochs,
                  *complexity.parameters(net), macs_of(net), epochs_there(run), checkpoint.exists(run.save_dir))
+
+
+def refuse_twins(points):
+    """ValueError if two units of a sweep make the same network, as ChaATAC and ChaATAC-linear without --useReLU."""
+    units = {}
+    for point in points:
+        unit = units.setdefault(key_of(vars(train_cifar.parse_args(point.flags))), point.unit)
+        if unit != point.unit:
+            raise ValueError('%s and %s are the same network with these flags: leave one of them out'
+                             % (unit, point.unit))
 
 
 def macs_of(net):

@@ -13,9 +13,13 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 def locked(folder):
     """Hold <folder>/lock, making the folder; the system lets go of it when the process ends, however it ends.
 
-    Raises OSError if another process holds it. Where the file system knows no locks there is a warning only.
+    Raises OSError if another process holds it, or if there is a file in its place. Where the file system knows no locks
+    there is a warning only.
     """
-    os.makedirs(folder, exist_ok=True)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError('%s is no folder: choose another --save-dir' % folder) from None
     with open(os.path.join(folder, 'lock'), 'a') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
