@@ -313,6 +313,9 @@ def test_a_run_goes_on_in_no_log_but_its_own(cifar_flags, tmp_path, capsys, monk
     assert 'other.log had other options: seed was 1 and is ' in sentence
     (tmp_path / 'mine.log').write_text('keep me')
     assert 'is not the log of the run' in refusal(train_cifar.main, flags('run', *log('mine.log')), capsys, monkeypatch)
+    (tmp_path / 'run.jsonl').write_text('{"epoch": "x"}\n')
+    assert 'run.jsonl is damaged' in refusal(train_cifar.main, flags('run'), capsys, monkeypatch)
+    assert (tmp_path / 'run.jsonl').read_text() == '{"epoch": "x"}\n'
     (tmp_path / 'run.jsonl').write_text('')
     assert 'holds 0 epochs, and the checkpoint' in refusal(train_cifar.main, flags('run'), capsys, monkeypatch)
     assert all(path.read_bytes() == content for path, content in before.items())

@@ -128,7 +128,7 @@ def test_another_reference(tmp_path, capsys):
     assert compare(tmp_path, '--reference', 'ChaATAC, r 4')['relu', 1]['difference'] == pytest.approx(-4)
     folder, out = str(tmp_path), str(tmp_path / 'other')
     assert "any of 'ChaATAC, r 2', 'ChaATAC, r 4'" in refusal(capsys, folder, '--out', out, '--reference', 'ChaATAC')
-    assert 'no run that was selected' in refusal(capsys, folder, '--out', out, '--reference', 'rely')
+    assert 'there are ChaATAC, r 2; ChaATAC, r 4' in refusal(capsys, folder, '--out', out, '--reference', 'rely')
     compare(tmp_path, '--reference', 'mish')
     assert 'no run of mish was selected: there are no differences' in capsys.readouterr().err
 
@@ -191,11 +191,73 @@ def test_there_is_a_flag_for_every_option_of_a_unit():
     assert set().union(*(unit.options for unit in ACTIVATIONS.values())) - of_host == set(groups.UNIT_FLAGS.values())
 
 
+def write_ablations(folder):
+    for number, flags in enumerate((['--act-type', 'ChaATAC'], ['--act-type', 'ChaATAC-linear'],
+                                    ['--act-type', 'ChaATAC', '--use-global'])):
+        write_log(folder, [0.1 * (1 + number)], *flags, name='%d.log' % number, trainable=5)
+
+
+@pytest.mark.parametrize('condition,units', [
+    ('useReLU=true', {'ChaATAC', 'SE-activation'}), ('useReLU=false', {'ChaATAC-linear'}),
+    ('use_global=false', {'ChaATAC', 'ChaATAC-linear'}), ('use_global=true', {'SE-activation'}),
+    ('act_type=SE-activation', {'SE-activation'})])
+def test_an_ablation_is_selected_by_the_flag_that_makes_it(condition, units, tmp_path):
+    write_ablations(tmp_path)
+    found, _ = groups.read_groups([str(tmp_path)], [plot_sweep.condition(condition)], 'last')
+    assert {group.settings['unit'] for group in found.values()} == units
+
+
+@pytest.mark.parametrize('option,accuracies', [
+    ('useReLU', {False: 80, True: 90}), ('use_global', {False: 90, True: 70})])
+def test_an_ablation_has_its_place_on_the_axis_of_its_flag(option, accuracies, tmp_path):
+    write_ablations(tmp_path)
+    found, _ = groups_of(tmp_path)
+    line, = plot_sweep.lines_over(option, found)
+    assert {place: round(group.mean) for place, group in line.groups.items()} == accuracies
+
+
+def test_flags_of_genet_select_it_by_its_unit(tmp_path):
+    write_log(tmp_path, [0.1], '--model', 'ge')
+    for wanted in ('act_type=relu', 'act_type=GENet-theta', 'act_layers=2'):
+        assert len(groups.read_groups([str(tmp_path)], [plot_sweep.condition(wanted)], 'last')[0]) == 1, wanted
+
+
+def test_the_name_of_a_unit_is_that_of_what_replaces_it_too():
+    options = {**vars(train_cifar.parse_args(['--act-type', 'relu', '--act-layers', '2'])), 'replace_act': 'ChaATAC'}
+    assert groups.key_of(options) == groups.key_of(dict(options, replace_act='ChaATAC-linear'))
+    assert groups.key_of(dict(options, useReLU=True)) != groups.key_of(options)
+
+
+def test_pupils_of_two_teachers_are_two_groups(tmp_path):
+    for seed, weights in enumerate(('good', 'bad')):
+        write_log(tmp_path, [0.1], '--act-type', 'relu', '--teacher', 'cifar_resnet', '--teacher-params', weights,
+                  '--seed', str(seed))
+    assert {label for label, _ in compare(tmp_path)} == {'relu, teacher_params good', 'relu, teacher_params bad'}
+
+
+def test_a_flag_that_an_older_log_does_not_name_has_its_default(tmp_path):
+    write_log(tmp_path, [0.1], '--act-type', 'relu', without=['label_smoothing'], name='old.log')
+    write_log(tmp_path, [0.5], '--act-type', 'relu', '--label-smoothing', '--seed', '1', name='new.log')
+    assert {label for label, _ in compare(tmp_path)} == {'relu, no label_smoothing', 'relu, label_smoothing'}
+
+
+def test_a_schedule_that_was_stretched_is_left_out(tmp_path, capsys):
+    for name, mode in (('a', 'cosine'), ('b', 'step')):
+        path = write_log(tmp_path, [0.1, 0.2], '--act-type', 'relu', '--lr-mode', mode, name=name + '.log')
+        with open(path) as file:
+            text = file.read()
+        with open(path, 'w') as file:
+            file.write(text.replace('"num_epochs": 2', '"num_epochs": 1') + text)
+    assert len(compare(tmp_path)) == 1
+    assert 'a.log: begun for 1 epochs and gone on to 2' in capsys.readouterr().err
+
+
 def test_the_same_run_counts_once(tmp_path, capsys):
     for name in ('a.log', 'b.log'):
         write_log(tmp_path, [0.1, 0.2], '--act-type', 'relu', name=name)
     assert compare(tmp_path)['relu', 1]['n'] == 1
-    assert 'left out: %s: the same run as %s' % (tmp_path / 'b.log', tmp_path / 'a.log') in capsys.readouterr().err
+    assert 'left out: %s: it has the options and the seed of %s' % (
+        tmp_path / 'b.log', tmp_path / 'a.log') in capsys.readouterr().err
     assert groups.log_paths([str(tmp_path), str(tmp_path / 'a.jsonl')]) == [str(tmp_path / 'a.log'),
                                                                            str(tmp_path / 'b.log')]
 
@@ -294,6 +356,7 @@ def test_files_of_others_are_not_written_over(tmp_path, capsys):
         assert (tmp_path / name).read_text() == 'mine'
     assert not (tmp_path / 'README.png').exists()
     assert 'not as PDF' in refusal(capsys, str(tmp_path), '--out', str(tmp_path / 'figure.pdf'))
+    assert 'it must name files' in refusal(capsys, str(tmp_path), '--out', str(tmp_path) + '/')
 
 
 # plot_sweep: what was published
@@ -337,6 +400,15 @@ def test_published_points_stand_at_their_depth_and_bars_beside_each_other(tmp_pa
     x = {line.get_label(): list(line.get_xdata()) for line in axes.lines}
     assert x['ReLU (Fig. 7, best epoch)'] == [0, 1, 2, 3, 4] and x['ATAC (Fig. 7, best epoch)'] == [0, 1, 2, 3]
     assert x['relu'] == [-0.0625] and x['swish'] == [0.0625]
+
+
+def test_many_units_stay_at_their_depth():
+    groups_at = [[groups.Group('%d' % unit, {'blocks': blocks}, {}, 1, {0: 90}) for blocks in range(1, 6)]
+                 for unit in range(10)]
+    lines = [plot_sweep.Line('x', 'x', dict(enumerate(row)), False) for row in groups_at]
+    at = plot_sweep.positions(lines, 'depth', list(range(5)))
+    assert all(abs(at[group] - place) < 0.5 for row in groups_at for place, group in enumerate(row))
+    assert len(set(at.values())) == 50
 
 
 def test_no_seed_is_cut_off(tmp_path):
@@ -469,7 +541,7 @@ def test_runs_are_drawn_together_finished_or_not(tmp_path):
 
 
 def test_runs_of_the_same_name_are_told_apart():
-    assert plot_run.labels_of(['a/run.log', 'b/run.log', 'c/other.log']) == ['a/run', 'b/run', 'other']
+    assert plot_run.labels_of(['a/run.log', 'b/run.log', 'c/other.log']) == ['a/run.log', 'b/run.log', 'other']
 
 
 @pytest.mark.parametrize('name,content,says', [

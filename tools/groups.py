@@ -17,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from model import ACTIVATIONS
-from train_cifar import UNITS
+from train_cifar import UNITS, parse_args
 from training.fit import FREE_OPTIONS
 from training.runlog import read_run
 
@@ -30,9 +30,9 @@ SAME_UNIT = [('ChaATAC', 'use_global', True, 'SE-activation'), ('ChaATAC', 'useR
 PLACES = ('act_layers', 'act_order', 'replace_act')  # where a unit stands
 NETWORK = (*PLACES, *UNIT_FLAGS, 'unit', 'model')
 # What may differ within a group. A run may be resumed with more epochs, but runs of different length are not averaged.
-FREE = FREE_OPTIONS - {'num_epochs'} | {'seed'}
+FREE = FREE_OPTIONS - {'num_epochs', 'teacher_params'} | {'seed'}
 KINDS = {'dataset': str, 'act_type': (str, type(None)), 'seed': int, 'blocks': int, 'model': str,
-         'act_layers': int, 'act_order': str, 'replace_act': str}
+         'act_layers': int, 'act_order': str, 'replace_act': str, 'label_set': (str, type(None))}
 SAY = {('act_order', 'bac'): 'from the back', ('act_order', 'pre'): 'from the front', ('replace_act', 'relu'): ''}
 
 # A finished run: its options by name, trainable parameters, and accuracy in percent.
@@ -101,7 +101,7 @@ def log_paths(named):
 def check(record, conditions):
     """ValueError that says why a run is damaged, not wanted or unfinished."""
     options, errors = record.options, [epoch.get('val_top1_error') for epoch in record.epochs]
-    if not {'blocks', 'dataset'} <= options.keys():
+    if not {'blocks', 'dataset', 'act_type'} <= options.keys():
         raise ValueError('not a run of train_cifar.py')
     for name, kind in KINDS.items():
         if not isinstance(options.get(name), kind) or isinstance(options.get(name), bool):
@@ -116,18 +116,22 @@ def check(record, conditions):
         check_option(options, name, wanted)
     if not (record.finished and errors):
         raise ValueError('unfinished: %d of %d epochs' % (len(errors), options['num_epochs']))
+    if record.first_num_epochs != options['num_epochs'] and options.get('lr_mode') != 'step':
+        raise ValueError('begun for %d epochs and gone on to %d: its learning rate follows neither schedule'
+                         % (record.first_num_epochs, options['num_epochs']))
 
 
 def check_option(options, name, wanted):
     """ValueError if an option has none of the wanted values; one that network and schedule do not read fits any."""
     if name not in options:
         raise ValueError('it names no option %s' % name)
-    settings = settings_of(options)
-    read = {**{free: options[free] for free in FREE & options.keys()}, **settings, 'act_type': settings['unit']}
-    if settings['unit'] != options['replace_act']:  # settings name the layers only if some have another unit
+    settings, unit = settings_of(options), unit_of(options)
+    read = {**{free: options[free] for free in FREE & options.keys()}, **settings, 'act_type': settings['unit'],
+            **{flag: value for _, flag, value, ablation in SAME_UNIT if ablation == unit}}
+    if unit != options['replace_act']:  # settings name the layers only if some have another unit
         read['act_layers'] = options['act_layers']
-    if name in read and not any(says(text, value) for value in (read[name], options[name])
-                                for text in [wanted, *wanted.split(',')]):
+    values = [read.get(name)] + [unit, options['act_type']] * (name == 'act_type')
+    if name in read and not any(says(text, value) for value in values for text in [wanted, *wanted.split(',')]):
         raise ValueError('%s is %s, not %s' % (name, text_of(read[name]), wanted))
 
 
@@ -143,17 +147,18 @@ def text_of(value):
     """An option as it would be written behind its flag."""
     if isinstance(value, list):
         return ','.join(map(text_of, value))
-    return '%g' % value if isinstance(value, float) else str(value)
+    return '%.12g' % value if isinstance(value, float) else str(value)
 
 
 # Which runs belong together.
 
 def settings_of(options):
-    """What the network and schedule of a run read, by name: equal for runs that compute the same. Hashable values.
+    """What the network and schedule of a run read, by name: runs for which it is equal compute the same, but for their
+    seed. Hashable values.
 
     'unit' stands for act_type. What may differ within a group is left out.
     """
-    unit = unit_of(options)
+    unit, options = unit_of(options), dict(options, replace_act=known_as(options['replace_act'], options))
     ignored = FREE | not_read(options, unit) | {'act_type'}
     settings = {name: text_of(value) if isinstance(value, (list, dict)) else value
                 for name, value in options.items() if name not in ignored}
@@ -167,7 +172,11 @@ def settings_of(options):
 def unit_of(options):
     """The unit of a run by the name under which it is known, whichever flags made it."""
     unit = options.get('act_type') or UNITS.get(options['model'], options['model'])
-    unit = options['replace_act'] if options['act_layers'] == 0 else unit
+    return known_as(options['replace_act'] if options['act_layers'] == 0 else unit, options)
+
+
+def known_as(unit, options):
+    """The name of a unit with these flags: that of the ablation, if they make it one."""
     for other, flag, value, name in SAME_UNIT:
         unit = name if unit == other and options.get(flag) == value else unit
     return unit
@@ -175,12 +184,13 @@ def unit_of(options):
 
 def not_read(options, unit):
     """The options that a network of this unit and its schedule do not read."""
-    get, replaced = options.get, options['replace_act']
+    get, replaced = options.get, known_as(options['replace_act'], options)
     mixed = 0 < options['act_layers'] < 4 and unit != replaced
     flags = flags_read_by(unit) | (flags_read_by(replaced) if mixed else set())
     uses = [(mixed, PLACES), *((name in flags, [name]) for name in UNIT_FLAGS),
             (options['dataset'] == 'cifar100', ['label_set']), (get('warmup_epochs'), ['warmup_lr']),
-            (get('mixup'), ['mixup_alpha', 'mixup_off_epoch']), (get('teacher'), ['hard_weight', 'temperature']),
+            (get('mixup'), ['mixup_alpha', 'mixup_off_epoch']),
+            (get('teacher'), ['teacher_params', 'hard_weight', 'temperature']),
             (get('lr_mode') == 'step', ['lr_decay', 'lr_decay_epoch', 'lr_decay_period']),
             (get('lr_decay_period'), ['lr_decay_period']), (not get('lr_decay_period'), ['lr_decay_epoch'])]
     return {name for used, names in uses if not used for name in names}
@@ -207,7 +217,7 @@ def grouped(runs, left_out):
                              % (first.path, run.path, first.parameters, run.parameters))
         same = by_seed.setdefault(run.options['seed'], run)
         if same is not run:
-            left_out[run.path] = 'the same run as %s' % same.path
+            left_out[run.path] = 'it has the options and the seed of %s' % same.path
     labels = labels_of([dict(key) for key in found], without='blocks')
     groups = {}
     for label, (key, by_seed) in zip(labels, found.items()):
@@ -218,13 +228,14 @@ def grouped(runs, left_out):
 
 
 def complete(runs):
-    """The runs with the options that older logs do not name, where all others have the same value."""
+    """The runs with the options that older logs do not name: of a flag its default, else what all others have alike."""
     values = {}
     for run in runs:
         for name, value in run.options.items():
             values.setdefault(name, []).append(value)
     common = {name: found[0] for name, found in values.items() if all(value == found[0] for value in found)}
-    return [run._replace(options={**common, **run.options}) for run in runs]
+    filled = {**common, **vars(parse_args([]))}
+    return [run._replace(options={**filled, **run.options}) for run in runs]
 
 
 def labels_of(all_settings, without):

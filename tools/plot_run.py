@@ -8,7 +8,6 @@ Epochs are counted from 0, as in the logs; the learning rate is that of the last
 """
 import argparse
 import csv
-import math
 import os
 import re
 import sys
@@ -18,7 +17,7 @@ import runtime  # noqa: F401  (before mxnet)
 
 from options import run_script
 from tools import figures
-from training.runlog import read_run
+from training.runlog import LARGEST, read_run
 
 # The lines of an authors' log, and the numbers in them.
 THEIR_LINES = [re.compile(r'Epoch\[(?P<epoch>\d+)\] Batch \[\d+\]\t.*\tlr=(?P<lr>\d+\.\d+)$'),
@@ -56,8 +55,8 @@ def read_curves(path, label):
     if not curves.epochs:
         raise ValueError('%s has no whole epoch yet' % path)
     for numbers in curves.epochs:
-        if not all(math.isfinite(numbers.get(name, 0)) for name in NAMES):
-            raise ValueError('%s is damaged: its epoch %d has something else than finite numbers'
+        if not all(abs(numbers.get(name, 0)) <= LARGEST for name in ['epoch', *NAMES]):
+            raise ValueError('%s is damaged: its epoch %.20s has something else than finite numbers of a run'
                              % (path, numbers['epoch']))
     return curves
 
@@ -96,7 +95,7 @@ def read_theirs(path):
 def labels_of(paths):
     """The names of the files, or whole paths where two would have the same."""
     names = [os.path.splitext(os.path.basename(path))[0] for path in paths]
-    return [os.path.splitext(path)[0] if names.count(name) > 1 else name for path, name in zip(paths, names)]
+    return [path if names.count(name) > 1 else name for path, name in zip(paths, names)]
 
 
 def draw(runs):

@@ -27,7 +27,7 @@ from data.cifar import LABEL_SETS
 from model import ACTIVATIONS
 from options import run_script
 from tools import figures
-from tools.groups import Group, key_of, labels_of, paired, read_groups, reference_of, text_of
+from tools.groups import SAME_UNIT, Group, key_of, labels_of, paired, read_groups, reference_of, text_of
 
 PUBLISHED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'logs', 'published-figures.csv')
 # Names in the published figures -> ours.
@@ -36,6 +36,8 @@ OUR_NAMES = {'ReLU': 'relu', 'SELU': 'selu', 'Swish': 'swish', 'ATAC': 'ChaATAC'
 # Units that look the same in every figure; others take the styles that are left.
 STYLED = ('relu', 'ChaATAC', 'swish', 'xUnit', 'SE-activation', 'SeqATAC', 'SpaATAC', 'SE-ReLU')
 AXES = {'parameters': 'trainable parameters (thousand)', 'depth': 'depth (layers)'}
+# Values of an option that stand in no settings, as the network then has another name or none of its other flags.
+ALSO = {'act_layers': {0, 4}, **{flag: {False, True} for _, flag, _, _ in SAME_UNIT}}
 FIELDS = ('group', 'blocks', 'depth', 'trainable_parameters', 'n', 'mean', 'std', 'difference', 'pairs', 'low', 'high',
           'contains_0', 'seeds', 'accuracies')
 # Columns of the Markdown table.
@@ -137,7 +139,8 @@ def references_of(drawn, groups, name):
     references.update((reference, reference) for reference in list(references.values()) if reference)
     if drawn and not any(references.values()):
         if name not in ACTIVATIONS:
-            raise ValueError('--reference %s: no run that was selected has this unit or label' % name)
+            raise ValueError('--reference %s: no run that was selected has this unit or label; there are %s'
+                             % (name, '; '.join(sorted({group.label for group in groups}))))
         print('no run of %s was selected: there are no differences' % name, file=sys.stderr)
     return references
 
@@ -145,13 +148,13 @@ def references_of(drawn, groups, name):
 def lines_over(option, groups):
     """A Line over the values of an option for each network and schedule; over others than blocks only if it has two.
 
-    The nets with 0 layers of a unit and with 4 are those of other runs, from the back and from the front alike: so the
-    groups of a line are found by what follows from its options with this one changed.
+    The nets with 0 layers of a unit and with 4 are those of other runs, from the back and from the front alike, and an
+    ablation has another name: so the groups of a line are found by what follows from its options with this one changed.
     """
     own = [group for group in groups.values() if option in group.settings.keys() & group.options.keys()]
     if not own:
         raise ValueError('--x %s: no run that was selected reads such an option' % option)
-    values = in_order({group.settings[option] for group in own} | ({0, 4} if option == 'act_layers' else set()))
+    values = in_order({group.settings[option] for group in own} | ALSO.get(option, set()))
     found = {}
     for group in own:
         keys = {value: key_of(dict(group.options, **{option: value})) for value in values}
@@ -201,6 +204,9 @@ def out_of(args, dataset, label_set):
     axis = 'sweep' if args.x == 'both' else args.x
     out = args.out or os.path.join('logs', 'figures', '-'.join(filter(None, [dataset, label_set, axis])))
     stem, ending = os.path.splitext(out)
+    if not os.path.basename(out):
+        raise ValueError('--out %s: it must name files, not a folder' % out)
+    ending = ending.lower()
     if ending[1:] in FigureCanvasBase.filetypes and ending not in BEGINS:
         raise ValueError('--out %s: figures are written as PNG and SVG, not as %s' % (out, ending[1:].upper()))
     out = stem if ending in BEGINS else out
@@ -274,7 +280,7 @@ def positions(lines, axis, places):
     shifted = dict(at)
     for group in ours:
         beside = [other for other in ours if at[other] == at[group]]
-        step = min(0.025, 0.25 / len(beside)) * len(places)
+        step = min(0.025 * len(places), 0.8 / len(beside))
         shifted[group] += step * (beside.index(group) - (len(beside) - 1) / 2)
     return shifted
 
@@ -361,7 +367,7 @@ def main(argv=None):
             figures.save(figure, out + ending)
     write_csv(out + '.csv', rows)
     table = markdown(rows, lines, args, title)
-    with open(out + '.md', 'w') as file:
+    with open(out + '.md', 'w', errors='surrogateescape') as file:  # for paths in the command that are no UTF-8
         file.write(table)
     print('%s\nwritten: %s' % (table, ', '.join(out + ending for ending in BEGINS)))
     return rows

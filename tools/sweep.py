@@ -162,7 +162,7 @@ def refuse_contradiction(record, run):
     """
     before, now = record.options['num_epochs'], run.num_epochs
     options = {**record.options, **run.options}
-    unread = not_read(options, unit_of(options)) if record.finished else ()
+    unread = not_read(options, unit_of(options)) if len(record.epochs) >= now else ()
     try:
         refuse_differences(*({name: value for name, value in either.items() if name not in unread}
                              for either in (record.options, options)), record.path)

@@ -279,8 +279,6 @@ def draw_gates(figure, image, path, gate):
     for place, values, name in zip(axes, maps, titles):
         layer = overlay(place, image, values, cmap='viridis', interpolation='nearest')
         place.set_title('%s, %.2f \u00b1 %.2f' % (name, values.mean(), values.std()))
-    for place in axes[len(maps):]:
-        place.set_axis_off()
     figure.colorbar(layer, ax=axes, ticks=[0, 0.5, 1], shrink=0.8, label='gate')
 
 

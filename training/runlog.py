@@ -25,7 +25,8 @@ PARAMETERS = re.compile(r'Network: .*?(\d{1,15}) parameters, (\d{1,15}) trainabl
 
 # What the two files of a run say. path: of the .log. options: all flags by name, of the last start. epochs: numbers by
 # epoch, as RunLog.epoch wrote them. parameters, trainable: how many the network has. finished: its last epoch is there.
-Record = namedtuple('Record', 'path options epochs parameters trainable finished')
+# first_num_epochs: of the first start.
+Record = namedtuple('Record', 'path options epochs parameters trainable finished first_num_epochs')
 
 
 class LogFile(logging.FileHandler):
@@ -53,7 +54,7 @@ class RunLog:
         begin = (first_epoch, first_batch)
         if begin > (0, 0):
             _keep(path, lambda line: _place_of_line(line) < begin and not line[TIME_STAMP:].startswith(LAST_LINES))
-            _keep(self.numbers_path, lambda line: _epoch_of_json(line) < first_epoch)
+            _keep(self.numbers_path, lambda line: json.loads(line)['epoch'] < first_epoch)
         mode = 'a' if begin > (0, 0) else 'w'
         self.numbers = open(self.numbers_path, mode)
         self.handlers = [LogFile(path, mode), logging.StreamHandler(sys.stdout)]
@@ -164,11 +165,8 @@ def is_blank(path):
 
 
 def logged_epochs(path):
-    """How many epochs the .jsonl of a log holds, whole lines as they are; 0 without one."""
-    if os.path.exists(numbers_path(path)):
-        with open(numbers_path(path), 'rb') as file:
-            return file.read().count(b'\n')
-    return 0
+    """How many epochs the .jsonl of a log holds, 0 without one. ValueError if they are not those of a run in order."""
+    return len(_read_epochs(numbers_path(path))) if os.path.exists(numbers_path(path)) else 0
 
 
 def _options_in(line):
@@ -185,16 +183,18 @@ def read_run(path):
     A last line that was cut in the middle is left out, as the run will write it again.
     Raises OSError if one of the files is missing, and ValueError if they are not those of a run.
     """
-    path, options, counts = os.path.splitext(path)[0] + '.log', {}, None
+    path, starts, counts = os.path.splitext(path)[0] + '.log', [], None
     with open(path, errors='surrogateescape') as file:
         for line in file:
-            options, found = _options_in(line) or options, PARAMETERS.match(line[TIME_STAMP:])
+            named, found = _options_in(line), PARAMETERS.match(line[TIME_STAMP:])
+            starts += [named] if named else []
             counts = [int(count) for count in found.groups()] if found else counts
+    options = starts[-1] if starts else {}
     if not isinstance(options.get('num_epochs'), int) or not counts:
         raise ValueError('%s is not the log of a run, or was cut off: it names no %s'
                          % (path, 'network' if options else 'options'))
     epochs = _read_epochs(numbers_path(path))
-    return Record(path, options, epochs, *counts, len(epochs) >= options['num_epochs'])
+    return Record(path, options, epochs, *counts, len(epochs) >= options['num_epochs'], starts[0].get('num_epochs'))
 
 
 def _read_epochs(path):
@@ -251,10 +251,3 @@ def _place_of_line(line):
     """(epoch, batch) of which a line tells; the line of an epoch is behind those of its batches."""
     found = EPOCH_LINE.match(line[TIME_STAMP:])
     return (int(found.group(1)), float(found.group(2) or 'inf')) if found else (-1, -1)
-
-
-def _epoch_of_json(line):
-    try:
-        return json.loads(line)['epoch']
-    except (ValueError, KeyError, TypeError):
-        return float('inf')
