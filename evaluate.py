@@ -47,7 +47,9 @@ from training.loop import evaluate
 # A CIFAR network goes by its name in train_cifar.py and by that of get_model.
 CIFAR_NAMES = {name: model for model, name in CIFAR_MODELS.items()}
 ERRORS = ('top1_error', 'top5_error')
-UNSEEN = ('act_type', 'replace_act', 'act_layers', 'act_order', 'act_dilation')  # by names and shapes, for some units
+# Flags of a training whose contradiction the names and shapes of its weights do not always show.
+UNSEEN = ('model', 'act_type', 'act_layers', 'act_order', 'replace_act', 'act_dilation', 'useReLU', 'use_global',
+          'label_set')
 NAMES = [*CIFAR_MODELS, *CIFAR_NAMES, *IMAGENET_MODELS]
 
 
@@ -92,23 +94,36 @@ def parse_args(argv=None):
 def build_network(args):
     """The network of the flags of add_options, without weights. ValueError if they contradict one another, or the run
     that left the weights."""
-    refuse_another_run(args)
+    args.model = CIFAR_NAMES.get(args.model, args.model)
+    net = _network(args)
+    refuse_another_run(args, net)
+    return net
+
+
+def _network(args):
     if args.model in IMAGENET_MODELS:
         return imagenet_network(args)
-    args.model = CIFAR_NAMES.get(args.model, args.model)
     return cifar_network(args, args.num_classes if args.dataset == 'imagenet' else DATASETS[args.dataset].classes)
 
 
-def refuse_another_run(args):
-    """ValueError if the last.json beside the weights has another value of UNSEEN than the flags."""
-    path, trained = os.path.join(os.path.dirname(args.params), 'last.json'), {}
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError), open(path) as file:
-        trained = dict(json.load(file)['options'])
-    for name in UNSEEN:
-        was, now = trained.get(name), getattr(args, name)
-        if None not in (was, now) and was != now:
-            raise ValueError('%s says that %s was trained with --%s %.40s, not %s'
-                             % (path, args.params, name.replace('_', '-'), was, now))
+def refuse_another_run(args, net):
+    """ValueError if the last.json beside the weights tells of a training of another network than that of the flags, or
+    with other labels. Flags that make the same network may differ."""
+    path, trained, graph = os.path.join(os.path.dirname(args.params), 'last.json'), args, None
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError, mx.MXNetError), open(path) as file:
+        options = json.load(file)['options']
+        trained = argparse.Namespace(**{**vars(args), **{name: options[name] for name in UNSEEN if name in options}})
+        graph = _graph(_network(trained))
+    if graph is not None and (graph != _graph(net) or trained.label_set != args.label_set):
+        differing = ['%s was %.40s and is %s' % (name, getattr(trained, name), getattr(args, name)) for name in UNSEEN
+                     if getattr(trained, name) != getattr(args, name)]
+        raise ValueError('%s says that %s was trained with other flags: %s' % (path, args.params, '; '.join(differing)))
+
+
+def _graph(net):
+    """What a network computes, without the names of its layers."""
+    nodes = json.loads(net(mx.sym.var('data')).tojson())['nodes']
+    return [(node['op'], node.get('attrs'), node['inputs']) for node in nodes]
 
 
 def load_data(args, batch_size):

@@ -23,6 +23,9 @@ CIFAR_MODELS = {'atac': 'cifar_resnet', 'se': 'se_cifar_resnet', 'ge': 'ge_cifar
 IMAGENET_MODELS = [name for name in MODELS if 'cifar' not in name and name != 'resnet_v1b']
 # Those that take a unit; the others are what they are.
 UNIT_MODELS = [name for name in IMAGENET_MODELS if MODELS[name].func is resnet_v1b]
+# The flags of a unit, and what they are where they are not given.
+UNIT_FLAGS = {'act_type': None, 'act_layers': None, 'r': 2, 'act_order': 'bac', 'use_global': False, 'skernel': 3,
+              'act_dilation': 1}
 # Flags that are read only where another one is given.
 SWITCHED = {'use_rec': ['rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx'], 'warmup_epochs': ['warmup_lr'],
             'mixup': ['mixup_alpha', 'mixup_off_epoch'], 'teacher': ['temperature', 'hard_weight']}
@@ -78,20 +81,26 @@ def add_network_options(parser):
     group = parser.add_argument_group('network')
     group.add_argument('--act-type', choices=list(ACTIVATIONS), metavar='UNIT',
                        help='the activation unit: %s' % ', '.join(ACTIVATIONS))
-    group.add_argument('--r', type=at_least(1), default=2, help='reduction inside ATAC units: C channels become C/r')
+    group.add_argument('--r', type=at_least(1), help='reduction, C channels become C/r, inside ' + units_with('r'))
     group.add_argument('--act-layers', type=int, choices=range(5),
                        help='how many of four positions get the unit: the stages, of a CIFAR net three and its last '
                             'activation; the others get relu')
-    group.add_argument('--act-order', choices=['bac', 'pre'], default='bac',
+    group.add_argument('--act-order', choices=['bac', 'pre'],
                        help='count these positions from the back or from the front')
-    group.add_argument('--use-global', action='store_true', help='global instead of local context inside ChaATAC')
-    group.add_argument('--skernel', type=at_least(1), default=3, help='kernel size of SpaATAC, SeqATAC and xUnit')
-    group.add_argument('--act-dilation', type=at_least(1), default=1, help='dilation of that kernel')
+    group.add_argument('--use-global', action='store_true',
+                       help='global instead of local context inside ' + units_with('use_global'))
+    group.add_argument('--skernel', type=at_least(1), help='kernel size of ' + units_with('kernel_size'))
+    group.add_argument('--act-dilation', type=at_least(1), help='dilation of ' + units_with('dilation'))
+    parser.set_defaults(**UNIT_FLAGS)
     return group
 
 
+def units_with(option):
+    return ', '.join(name for name, unit in ACTIVATIONS.items() if option in unit.options)
+
+
 def add_cifar_network_options(group):
-    group.add_argument('--useReLU', action='store_true', help='the ReLU inside ChaATAC and SeqATAC')
+    group.add_argument('--useReLU', action='store_true', help='the ReLU inside ' + units_with('use_relu'))
     group.add_argument('--blocks', type=at_least(1, most=1000), default=3,
                        help='blocks per stage: the depth is 6 * blocks + 2')
     group.add_argument('--replace-act', choices=list(ACTIVATIONS), default='relu', metavar='UNIT',
@@ -141,7 +150,8 @@ def add_objective_options(parser):
     group.add_argument('--mixup', action='store_true', help='train on mixtures of two images')
     group.add_argument('--mixup-alpha', type=positive, default=0.2, help='of Beta(alpha, alpha), its weights')
     group.add_argument('--mixup-off-epoch', type=at_least(0), default=0, help='no mixup from here on (0: to the end)')
-    group.add_argument('--teacher', metavar='MODEL', help='distil from this network, of this repository or of GluonCV')
+    group.add_argument('--teacher', metavar='MODEL',
+                       help='distil from this network, of get_model with its default options or of GluonCV')
     group.add_argument('--teacher-params', metavar='FILE', help='its weights')
     group.add_argument('--temperature', type=positive, default=20.0, help='softening of its predictions')
     group.add_argument('--hard-weight', type=between(0, 1), default=0.5, help='weight of the labels beside it')
@@ -196,9 +206,10 @@ def cifar_network(args, classes):
 def imagenet_network(args):
     """The network of the flags of train_imagenet.py. ValueError if they contradict one another."""
     options = unit_options(args) if args.model in UNIT_MODELS else {}
-    if not options and (args.act_type is not None or args.act_layers is not None or args.use_global):
-        raise ValueError('%s takes no unit: --act-type, --act-layers and --use-global are for %s'
-                         % (args.model, ', '.join(UNIT_MODELS)))
+    idle = [] if options else [flag for flag, default in UNIT_FLAGS.items() if getattr(args, flag) != default]
+    if idle:
+        raise ValueError('%s takes no unit: --%s is for %s'
+                         % (args.model, idle[0].replace('_', '-'), ', '.join(UNIT_MODELS)))
     return get_model(args.model, classes=args.num_classes, last_gamma=args.last_gamma, input_size=args.input_size,
                      **options)
 
@@ -215,20 +226,25 @@ def unit_options(args):
 def objective_of(args, classes, devices, dtype):
     return Objective(classes, label_smoothing=0.1 if args.label_smoothing else 0.0,
                      mixup_alpha=args.mixup_alpha if args.mixup else 0.0, mixup_off_epoch=args.mixup_off_epoch,
-                     teacher=load_teacher(args.teacher, args.teacher_params, classes, devices, dtype),
+                     teacher=load_teacher(args, classes, devices, dtype),
                      temperature=args.temperature, hard_weight=args.hard_weight, seed=args.seed)
 
 
-def load_teacher(name, params, classes, devices, dtype):
-    """A compiled network of this repository or of GluonCV's zoo with weights from a file, or None without a name."""
+def load_teacher(args, classes, devices, dtype):
+    """The compiled network of --teacher with the weights of --teacher-params, or None without them."""
+    name, params = args.teacher, args.teacher_params
     if name is None and params is None:
         return None
     if name is None or params is None:
         raise ValueError('--teacher and --teacher-params go together')
     if name in MODELS:
-        teacher = MODELS[name](classes=classes)
+        size = {} if 'cifar' in name else {'input_size': vars(args).get('input_size', 32)}
+        teacher = MODELS[name](classes=classes, **size)
     elif name in model_zoo.get_model_list():
-        teacher = model_zoo.get_model(name, classes=classes, pretrained=False)
+        try:
+            teacher = model_zoo.get_model(name, classes=classes, pretrained=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError('the teacher %s is no network for classification' % name) from error
     else:
         raise ValueError('unknown teacher %r; there are %s, and those of gluoncv.model_zoo' % (name, ', '.join(MODELS)))
     load_weights(teacher, params, devices)

@@ -87,8 +87,8 @@ def main(argv=None):
     if args.summary:
         return print(complexity.summary(cifar_network(args, DATASETS[args.dataset].classes), INPUT_SHAPE))
     unit = args.act_type or UNITS[args.model]
-    if not args.useReLU and unit + '-linear' in ACTIVATIONS:
-        logging.warning('without --useReLU there is no ReLU inside of the unit: it is the ablation %s-linear', unit)
+    if not args.useReLU and 'use_relu' in ACTIVATIONS[unit].options:
+        logging.warning('without --useReLU there is no ReLU inside of %s, as in the ablation ChaATAC-linear', unit)
     devices = devices_by_id(args.gpus, args.dtype)
     net = cifar_network(args, DATASETS[args.dataset].classes)
     workers = join(args.kvstore, args.stall_timeout)

@@ -31,6 +31,8 @@ class Batches:
     def __init__(self, images, classes, batch_size, train, seed=0, workers=0):
         if batch_size < 1:
             raise ValueError('the batch size %s must be at least 1' % batch_size)
+        if images < 1:
+            raise ValueError('the %s set has no image' % ('training' if train else 'validation'))
         if train and batch_size > images:
             raise ValueError('the batch of %d images is larger than the data set of %d' % (batch_size, images))
         self.images, self.classes, self.batch_size = images, classes, batch_size

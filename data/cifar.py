@@ -61,15 +61,15 @@ def _archive(variant, path):
                     for name in {**variant.train, **variant.test}}
     except KeyError as error:
         raise ValueError('%s lacks a member: %s' % (path, error.args[0])) from error
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, OSError, IndexError, OverflowError, RecursionError) as error:
         raise ValueError('%s is cut short or damaged (%s)' % (path, error)) from error
 
 
 def _member(archive, name):
-    file = archive.extractfile(name)
-    if file is None:
+    member = archive.getmember(name)
+    if not member.isreg():  # a link may lead anywhere, or to itself
         raise KeyError('%s is not a file' % name)
-    return file
+    return archive.extractfile(member)
 
 
 def _content(variant, name, file, path):

@@ -4,6 +4,7 @@ Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST", arXiv 1708.07747, MIT l
 balanced part of it that lies in this repository (data/fashion-mnist-mini), made by `python -m data.make_mini`.
 """
 import gzip
+import math
 import os
 import zlib
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from data.download import fetch
 
+LARGEST = 1 << 30  # bytes of a file of images
 CLASSES, MEAN, STD = 10, (0.2860,) * 3, (0.3530,) * 3
 DEBIAN = '/usr/share/datasets/fashion-mnist'
 DEFAULT = '~/.mxnet/datasets/fashion-mnist'
@@ -40,7 +42,7 @@ def load(data_dir=None):
 
 def load_mini(data_dir=None):
     """The same, of the part that lies in the repository (or in data_dir)."""
-    folder = data_dir or MINI
+    folder = os.path.expanduser(data_dir or MINI)
     return _read(folder, 'train'), _read(folder, 't10k')
 
 
@@ -65,14 +67,17 @@ def read_idx(path, dimensions):
     """The uint8 array of an idx.gz file (big-endian: type and number of dimensions, sizes, bytes)."""
     try:
         with gzip.open(path, 'rb') as file:
-            content = file.read()
+            header = file.read(4 + 4 * dimensions)
+            if len(header) < 4 + 4 * dimensions or header[:4] != bytes([0, 0, 8, dimensions]):
+                raise ValueError('%s is not an idx file of bytes with %d dimensions' % (path, dimensions))
+            shape = np.frombuffer(header, '>u4', dimensions, 4).tolist()
+            size = math.prod(shape)
+            if not 0 < size <= LARGEST:
+                raise ValueError('%s says that it holds %d bytes of data: at most %d are read' % (path, size, LARGEST))
+            content = file.read(size + 1)  # a few bytes may unpack to gigabytes
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError('%s is cut short or damaged (%s)' % (path, error)) from error
-    header = 4 + 4 * dimensions
-    if len(content) < header or content[:4] != bytes([0, 0, 8, dimensions]):
-        raise ValueError('%s is not an idx file of bytes with %d dimensions' % (path, dimensions))
-    shape = np.frombuffer(content, '>u4', dimensions, 4).astype('int64')
-    if len(content) - header != shape.prod():
-        raise ValueError('%s holds %d bytes of data where its header says %d'
-                         % (path, len(content) - header, shape.prod()))
-    return np.frombuffer(content, 'uint8', offset=header).reshape(shape)
+    if len(content) != size:
+        raise ValueError('%s holds %s bytes of data where its header says %d'
+                         % (path, 'more' if len(content) > size else len(content), size))
+    return np.frombuffer(content, 'uint8').reshape(shape)

@@ -34,6 +34,7 @@ MAGIC = 0xced7230a
 HEADER = struct.Struct('<II')        # magic, then three bits of continuation flag and 29 bits of length
 LABEL = struct.Struct('<IfQQ')       # number of further labels, label, two ids
 LABELS_CHECKED = 2000                # headers read before training starts, spread over the file
+LARGEST_ASPECT = 100                 # a thin strip becomes a huge image when its shorter side is enlarged
 
 
 class RecordFile:
@@ -50,7 +51,7 @@ class RecordFile:
         self.file = open(rec, 'rb', buffering=0)
         size = os.fstat(self.file.fileno()).st_size
         self.starts = self._offsets()
-        if self.starts.min() < 0 or self.starts.max() + HEADER.size + LABEL.size > size:
+        if self.starts.min() < 0 or self.starts.max() > size - HEADER.size - LABEL.size:
             raise ValueError('%s does not belong to %s: it points outside of it, or the file was cut short'
                              % (self.idx, rec))
         ordered = np.unique(self.starts)
@@ -75,40 +76,49 @@ class RecordFile:
     def read(self, row):
         record = self._record(row)
         further, label, *_ = LABEL.unpack_from(record)
+        begin = LABEL.size + 4 * further
+        if begin > len(record):
+            self._foreign(row)
         if further:
             label, = struct.unpack_from('<f', record, LABEL.size)
-        return record[LABEL.size + 4 * further:], self._whole(label, row)
+        return record[begin:], self._whole(label, row)
 
     def label(self, row):
         """The label alone, without reading the image."""
-        content = os.pread(self.file.fileno(), HEADER.size + LABEL.size + 4, int(self.starts[row]))
-        magic, _ = HEADER.unpack_from(content)
+        start = int(self.starts[row])
+        magic, _ = HEADER.unpack(self._bytes(row, start, HEADER.size))
         if magic != MAGIC:
             self._foreign(row)
-        further, label, *_ = LABEL.unpack_from(content, HEADER.size)
-        return self._whole(struct.unpack_from('<f', content, HEADER.size + LABEL.size)[0] if further else label, row)
+        further, label, *_ = LABEL.unpack(self._bytes(row, start + HEADER.size, LABEL.size))
+        if further:
+            label, = struct.unpack('<f', self._bytes(row, start + HEADER.size + LABEL.size, 4))
+        return self._whole(label, row)
 
     def content(self, row):
         """The bytes from the beginning of a record to that of the next one."""
         start = int(self.starts[row])
-        return os.pread(self.file.fileno(), int(self.ends[row]) - start, start)
+        return self._bytes(row, start, int(self.ends[row]) - start)
+
+    def _bytes(self, row, start, length):
+        if start + length > self.ends[row]:
+            self._foreign(row)
+        return os.pread(self.file.fileno(), length, start)
 
     def _record(self, row):
-        """The bytes of a record; one that contained the magic number was written in parts and is joined with it."""
-        content = self.content(row)
-        if self.sums and checksum(content) != self.sums[row]:
+        """The bytes of a record; one that contained the magic number was written in parts and is joined with it.
+
+        Its length is in its header: an index that lacks records says less.
+        """
+        if self.sums and checksum(self.content(row)) != self.sums[row]:
             raise ValueError('record %d of %s is damaged: its checksum is another' % (row, self.path))
-        parts, position, flag = [], 0, 1
+        parts, position, flag = [], int(self.starts[row]), 1
         while flag in (1, 2):
-            if position + HEADER.size > len(content):
-                self._foreign(row)
-            magic, length = HEADER.unpack_from(content, position)
+            magic, length = HEADER.unpack(self._bytes(row, position, HEADER.size))
             flag, length = length >> 29, length & (1 << 29) - 1
-            begin = position + HEADER.size
-            if magic != MAGIC or begin + length > len(content):
+            if magic != MAGIC:
                 self._foreign(row)
-            parts.append(content[begin:begin + length])
-            position = begin + (length + 3) // 4 * 4
+            parts.append(self._bytes(row, position + HEADER.size, length))
+            position += HEADER.size + (length + 3) // 4 * 4
         record = struct.pack('<I', MAGIC).join(parts)
         if len(record) < LABEL.size:
             self._foreign(row)
@@ -176,9 +186,12 @@ class ImageBatches(Batches):
     def _place(self, data, labels, epoch, position, row):
         encoded, label = self.source.read(row)
         labels[position] = self._checked(label, row)
-        image = cv2.imdecode(np.frombuffer(encoded, 'uint8'), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image = decoded(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
             raise ValueError('image %d of %s cannot be decoded' % (row, self.source.path))
+        if is_strip(image):
+            raise ValueError('image %d of %s is too thin a strip: at most 1:%d is taken'
+                             % (row, self.source.path, LARGEST_ASPECT))
         random = generator(self.seed, AUGMENTATION, epoch, row) if self.train else None
         data[position] = training_view(image, self.size, random) if self.train else \
             validation_view(image, self.size, self.shorter_side)
@@ -188,6 +201,18 @@ class ImageBatches(Batches):
             raise ValueError('label %d of image %d in %s is out of range: there are %d classes'
                              % (label, row, self.source.path, self.classes))
         return label
+
+
+def decoded(content, flags=cv2.IMREAD_COLOR):
+    """The BGR image (H, W, 3) uint8 of an encoded one, upright by its EXIF; None if it cannot be decoded."""
+    try:
+        return cv2.imdecode(np.frombuffer(content, 'uint8'), flags)
+    except cv2.error:  # nothing in it, or more pixels than OpenCV allows
+        return None
+
+
+def is_strip(image):
+    return max(image.shape[:2]) > LARGEST_ASPECT * min(image.shape[:2])
 
 
 def training_view(image, size, random):

@@ -14,11 +14,10 @@ from PIL import Image
 
 from data import DATASETS
 from data.augment import LUMA, normalise
-from data.imagenet import MEAN, STD, cv2, validation_view
+from data.imagenet import LARGEST_ASPECT, MEAN, STD, cv2, decoded, is_strip, validation_view
 
 SIDE = 32               # of the pictures of the small data sets
 FASHION_SIDE = 28       # of Fashion-MNIST's, which lie in the middle of 32x32
-LARGEST_ASPECT = 100    # a thin strip would become a huge picture when its shorter side is enlarged
 TRIM = 0.05 * 255       # Fashion-MNIST's margins were cut where they differ less than this from the corners
 
 FASHION_NAMES = ('T-shirt/top', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag',
@@ -86,10 +85,8 @@ def read_picture(path):
                              % (path, 2 * Image.MAX_IMAGE_PIXELS // 10 ** 6)) from error
         except (OSError, ValueError, SyntaxError) as error:
             raise ValueError('%s is not an image' % path) from error
-    try:
-        picture = cv2.imdecode(np.fromfile(path, 'uint8'), cv2.IMREAD_COLOR)  # imread crashes at some names
-    except cv2.error:
-        picture = None
+    with open(path, 'rb') as file:  # cv2.imread crashes at some names
+        picture = decoded(file.read())
     if picture is None:
         raise ValueError('%s cannot be decoded: the image is damaged, or of a kind that OpenCV does not read' % path)
     return np.ascontiguousarray(picture[..., ::-1])
@@ -107,6 +104,8 @@ def prepare(pictures, dataset='imagenet', size=224, crop_ratio=0.875):
     pictures = [_picture(picture) for picture in pictures]
     if not pictures:
         raise ValueError('there is no picture')
+    if not 0 < crop_ratio <= 1:
+        raise ValueError('the crop ratio %s must lie between 0 and 1' % crop_ratio)
     if dataset == 'imagenet':
         shorter_side = int(np.ceil(size / crop_ratio))
         return np.stack([validation_view(picture[..., ::-1], size, shorter_side) for picture in pictures])
@@ -137,7 +136,7 @@ def _picture(picture):
     if picture.dtype != 'uint8' or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise ValueError('%s is %s of %s, not (H, W, 3) or (H, W) of uint8' % (name, picture.shape, picture.dtype))
     height, width = picture.shape[:2]
-    if max(height, width) > LARGEST_ASPECT * min(height, width):
+    if is_strip(picture):
         raise ValueError('%s of %dx%d is too thin a strip: at most 1:%d is taken'
                          % (name, width, height, LARGEST_ASPECT))
     return picture

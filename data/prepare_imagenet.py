@@ -35,7 +35,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data import ilsvrc
-from data.imagenet import RecordFile
+from data.imagenet import RecordFile, decoded
 from data.record_writer import RecordWriter, locked, writing
 from options import at_least, run_script
 
@@ -236,14 +236,6 @@ def encoded(size, quality, image):
     if max(shape) > LONGEST_SIDE:
         return None
     return cv2.imencode('.jpg', cv2.resize(pixels, shape), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-
-
-def decoded(content):
-    """The BGR image (H, W, 3) uint8 of an encoded one, upright by its EXIF; None if it cannot be decoded."""
-    try:
-        return cv2.imdecode(np.frombuffer(content, 'uint8'), cv2.IMREAD_COLOR)
-    except cv2.error:  # an empty file, or more pixels than OpenCV allows
-        return None
 
 
 def verify(stem, jobs):

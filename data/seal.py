@@ -21,7 +21,7 @@ def read_seal(rec, records):
     """
     if not os.path.exists(seal_path(rec)):
         return None
-    with open(seal_path(rec)) as file:
+    with open(seal_path(rec), errors='replace') as file:
         sums = file.read().split()
     if len(sums) != records:
         raise ValueError('%s holds %d checksums and the index of %s %d records'

@@ -137,12 +137,52 @@ def test_files_that_do_not_belong_together_are_named(record_folder, tmp_path, re
     index, unsealed = tmp_path / 'bad.idx', str(tmp_path / 'unsealed.rec')
     copy(rec, unsealed)
     for text, message in (('', 'is empty'), ('0\tx\n', 'is not an index'), ('0\t0\n1\t0\n', 'names a record twice'),
-                          ('0\t4\n', 'is damaged'), ('0\t-8\n', 'points outside'), ('0\t0\n1\n', 'is not an index')):
+                          ('0\t4\n', 'is damaged'), ('0\t-8\n', 'points outside'),
+                          ('0\t%d\n' % (2 ** 63 - 8), 'points outside'), ('0\t0\n1\n', 'is not an index')):
         index.write_text(text)
         with pytest.raises(ValueError, match=message):
             ImageBatches(RecordFile(unsealed, str(index)), 10, 1, False, size=32)
     with pytest.raises(OSError, match='absent'):
         RecordFile(str(tmp_path / 'absent.rec'))
+
+
+def write_record(folder, content, label=0):
+    paths = str(folder / 'one.idx'), str(folder / 'one.rec')
+    writer = mx.recordio.MXIndexedRecordIO(*paths, 'w')
+    writer.write_idx(0, mx.recordio.pack(mx.recordio.IRHeader(0, label, 0, 0), content))
+    writer.close()
+    return paths[1]
+
+
+def test_an_index_may_lack_records(rec, tmp_path):
+    """The record before one that it lacks is not read to the next one that it names."""
+    unsealed, index = str(tmp_path / 'unsealed.rec'), str(tmp_path / 'some.idx')
+    copy(rec, unsealed)
+    with open(rec[:-3] + 'idx') as file, open(index, 'w') as some:
+        some.writelines(file.readlines()[::4])
+    whole, fewer = RecordFile(rec), RecordFile(unsealed, index)
+    assert [fewer.read(row) for row in range(len(fewer))] == [whole.read(row) for row in range(0, len(whole), 4)]
+    with open(unsealed, 'r+b') as file:
+        file.truncate(1 << 36)  # sparse: read to its end, the last record would fill the memory
+    assert RecordFile(unsealed, index).read(len(fewer) - 1) == fewer.read(len(fewer) - 1)
+
+
+@pytest.mark.parametrize('content,message', [
+    (b'', 'image 0 of .* cannot be decoded'),
+    (cv2.imencode('.png', np.zeros((1, 3000, 3), 'uint8'))[1].tobytes(), 'image 0 of .* is too thin a strip')])
+def test_what_is_no_image_of_use_is_named(content, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        whole_epoch(ImageBatches(RecordFile(write_record(tmp_path, content)), 10, 1, False, size=32))
+
+
+def test_more_labels_than_bytes_are_named(tmp_path):
+    path = write_record(tmp_path, b'')
+    with open(path, 'r+b') as file:
+        file.seek(8)
+        file.write(b'\x09')
+    for read in RecordFile(path).read, RecordFile(path).label:
+        with pytest.raises(ValueError, match='record 0 of .* is damaged'):
+            read(0)
 
 
 def test_bad_images_and_labels_are_named(tmp_path, rec):
@@ -196,5 +236,8 @@ def test_a_sealed_file_tells_a_flipped_bit_and_a_short_index(tmp_path):
     with pytest.raises(SystemExit) as leaving:
         seal.main([str(tmp_path / 'absent.rec')])
     assert leaving.value.code == 2
+    (tmp_path / 'val.crc32').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(ValueError, match='val.crc32 holds 1 checksums'):
+        RecordFile(rec)
     with pytest.raises(ValueError, match='train.crc32 holds 20 checksums and the index of .*train.rec 19 records'):
         RecordFile(str(tmp_path / 'train.rec'))

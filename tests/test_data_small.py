@@ -1,4 +1,5 @@
 """CIFAR, Fashion-MNIST and the batches made of them."""
+import gzip
 import io
 import os
 import tarfile
@@ -90,6 +91,12 @@ def test_an_archive_that_is_cut_or_lacks_a_member_is_named(tmp_path):
     write_archive(path, variant, contents)
     with pytest.raises(ValueError, match='lacks a member'):
         cifar._load(variant, str(tmp_path), 0)
+    with tarfile.open(path, 'w:gz') as archive:
+        link = tarfile.TarInfo('%s/data_batch_1.bin' % variant.folder)
+        link.type, link.linkname = tarfile.SYMTYPE, 'data_batch_1.bin'
+        archive.addfile(link)
+    with pytest.raises(ValueError, match='data_batch_1.bin is not a file'):
+        cifar._load(variant, str(tmp_path), 0)
 
 
 def serve(folder):
@@ -120,6 +127,9 @@ def test_a_download_is_checked_and_leaves_nothing_behind_when_it_fails(tmp_path,
         assert not target.exists()
         (pixels, _), _ = cifar._load(variant._replace(md5=md5), str(target), 0)
         assert len(pixels) == 15 and os.listdir(str(target)) == [variant.archive]
+        (target / variant.archive).write_bytes(b"somebody's own")
+        assert download.fetch(url + variant.archive, 'md5:' + md5, str(target)) == str(target / variant.archive)
+        assert (target / variant.archive).read_bytes() == b"somebody's own"
         with pytest.raises(OSError, match='cannot download'):
             download.fetch(url + 'absent.gz', 'md5:' + md5, str(target))
         assert os.listdir(str(target)) == [variant.archive]
@@ -150,12 +160,20 @@ def test_bad_idx_files_are_named(tmp_path):
         write_idx(path, array)
         with pytest.raises(ValueError, match=message):
             fashion_mnist.load(str(tmp_path))
+    write_idx(path, labels)
     with open(path, 'rb') as file:
         whole = file.read()
     with open(path, 'wb') as file:
         file.write(whole[:-9])
     with pytest.raises(ValueError, match='cut short or damaged'):
         fashion_mnist.load(str(tmp_path))
+    for sizes, content, message in (([4], bytes(10 ** 6), 'holds more bytes of data where its header says 4'),
+                                    ([4], b'abc', 'holds 3 bytes of data'), ([2 ** 31], b'', 'at most 1073741824 are'),
+                                    ([0], b'', 'says that it holds 0 bytes')):
+        with gzip.open(path, 'wb') as file:
+            file.write(bytes([0, 0, 8, 1]) + np.array(sizes, '>u4').tobytes() + content)
+        with pytest.raises(ValueError, match=message):
+            fashion_mnist.load(str(tmp_path))
 
 
 def batches(train=True, seed=0, workers=0, count=23, batch_size=5):
@@ -210,4 +228,6 @@ def test_bad_requests_are_refused():
         load_dataset('cifar', 32)
     with pytest.raises(ValueError, match='batch of 24 images is larger than the data set of 23'):
         batches(batch_size=24)
+    with pytest.raises(ValueError, match='the validation set has no image'):
+        batches(train=False, count=0)
     assert DATASETS['cifar100'].classes == 100

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from functools import partial
 
 import mxnet as mx
@@ -215,12 +216,12 @@ def test_summary_needs_no_data(script, flags, total, capsys):
 
 
 def test_a_unit_without_its_inner_relu_is_named(caplog):
-    for flags, names in (([], True), (['--act-type', 'SeqATAC'], True), (['--useReLU'], False),
+    for flags, names in (([], True), (['--act-type', 'MSSeqATAC'], True), (['--useReLU'], False),
                          (['--act-type', 'relu'], False), (['--model', 'se'], False)):
         caplog.clear()
         with pytest.raises(ValueError, match='not a list of numbers'):
             train_cifar.main([*flags, '--blocks', '1', '--gpus', 'x'])
-        assert ('it is the ablation' in caplog.text) == names
+        assert ('there is no ReLU inside of' in caplog.text) == names
 
 
 def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys, monkeypatch):
@@ -242,6 +243,7 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
             (['--gpus', '-1'], 'ids are not negative'), (['--hard-weight', '2'], 'between 0 and 1'),
             (['--teacher', 'x'], 'go together'),
             (['--teacher', 'x', '--teacher-params', 'y'], "unknown teacher 'x'"), (['--lr', 'nan'], 'must be positive'),
+            (['--teacher', 'ssd_300_vgg16_atrous_voc', '--teacher-params', 'y'], 'is no network for classification'),
             (['--model', 'se', '--act-type', 'relu'], '--act-type relu does not go with it'),
             (['--mixup-alpha', '1'], '--mixup-alpha does nothing without --mixup'),
             (['--hard-weight', '1'], '--hard-weight does nothing without --teacher'),
@@ -252,6 +254,7 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
     imagenet = imagenet_flags(record_folder, tmp_path)
     for flags, sentence in ((['--rec-train', '/absent.rec'], '/absent.rec'),
                             (['--model', 'se_resnet50', '--act-type', 'relu'], 'se_resnet50 takes no unit'),
+                            (['--model', 'aa_resnet50', '--r', '4'], 'aa_resnet50 takes no unit: --r is for'),
                             (['--num-gpus', '-1'], '-1 must be at least 0'),
                             (['--data-dir', '/absent'], 'give one of them'),
                             (['--crop-ratio', '0'], 'must lie between'),
@@ -358,12 +361,40 @@ def test_weights_are_not_scored_with_a_unit_that_their_run_did_not_have(cifar_fl
     flags = ['--model', 'atac', '--blocks', '1', '--dataset', 'fashion-mnist-mini', '--params',
              str(tmp_path / 'run/last.params'), '--data-dir', cifar_flags[cifar_flags.index('--data-dir') + 1]]
     for unit in 'relu', 'elu':
-        assert 'was trained with --act-type swish, not ' + unit in refusal(
+        assert 'was trained with other flags: act_type was swish and is ' + unit in refusal(
             evaluate.main, [*flags, '--act-type', unit], capsys, monkeypatch)
     evaluate.main([*flags, '--act-type', 'swish'])
-    for content in '{"options": [1]}', '[' * 10 ** 5, '{}':
+    for content in '{"options": [1]}', '[' * 10 ** 5, '{}', '{"options": {"act_layers": 1e9}}':
         (tmp_path / 'run/last.json').write_text(content)
         evaluate.main([*flags, '--act-type', 'swish'])
+
+
+@pytest.mark.parametrize('trained,scored,refused', [
+    ('--act-type relu --act-layers 2 --replace-act swish', '--act-type relu --replace-act swish', 'act_layers was 2'),
+    ('--model ge --act-type selu', '--model ge', 'act_type was selu and is None'),
+    ('--model se', '--model atac --act-type SE-activation --useReLU', 'model was se and is atac'),
+    ('--act-type SpaATAC --act-dilation 2', '--act-type SpaATAC', 'act_dilation was 2 and is 1'),
+    ('--label-set fine', '', 'label_set was fine and is coarse'),
+    ('--act-type ChaATAC', '--act-type ChaATAC-linear', None), ('--model se', '--model atac --act-type SE-ReLU', None),
+    ('--act-type ChaATAC --use-global --useReLU', '--act-type SE-activation --useReLU', None),
+    ('--act-type relu --act-dilation 2 --r 4', '--act-type relu', None), ('', '--model cifar_resnet', None)])
+def test_what_scores_weights_is_the_network_of_their_training(trained, scored, refused, tmp_path):
+    run = train_cifar.run_of(train_cifar.parse_args(['--dataset', 'cifar100', '--blocks', '1', *trained.split()]))
+    (tmp_path / 'last.json').write_text(json.dumps({'options': run.options}))
+    args = evaluate.parse_args(['--model', 'atac', '--dataset', 'cifar100', '--blocks', '1', '--params',
+                                str(tmp_path / 'x.params'), *scored.split()])
+    with pytest.raises(ValueError, match='other flags: .*' + refused) if refused else nullcontext():
+        evaluate.build_network(args)
+
+
+def test_strides_are_those_of_the_training(tmp_path):
+    options = train_imagenet.run_of(train_imagenet.parse_args(['--model', 'resnet50'])).options
+    (tmp_path / 'last.json').write_text(json.dumps({'options': options}))
+    for model in 'resnet50', 'resnet50_v1b':
+        args = evaluate.parse_args(['--model', model, '--params', str(tmp_path / 'x.params')])
+        other = pytest.raises(ValueError, match='model was resnet50 and is resnet50_v1b')
+        with nullcontext() if model == 'resnet50' else other:
+            evaluate.build_network(args)
 
 
 def test_runtime_alone_prepares_a_process():
