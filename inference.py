@@ -76,9 +76,12 @@ class Classifier:
         """(N, classes) float32 of N paths or arrays; what they may be, and what is raised: data.pictures.prepare."""
         if isinstance(pictures, (str, os.PathLike)):
             raise ValueError('%s is one picture where a list of them is wanted' % pictures)
+        if isinstance(pictures, np.ndarray) and (pictures.ndim < 3 or pictures.ndim == 3 and pictures.shape[2] == 3):
+            raise ValueError('the array %s is one picture where a list of them is wanted' % (pictures.shape,))
         if not len(pictures):
             raise ValueError('there is no picture')
-        batches = (prepare(pictures[start:start + BATCH], self.dataset, self.size, self.crop_ratio)
+        batches = (np.concatenate([prepare([picture], self.dataset, self.size, self.crop_ratio)
+                                   for picture in pictures[start:start + BATCH]])  # one large photo at a time
                    for start in range(0, len(pictures), BATCH))
         probabilities = np.concatenate([
             mx.nd.softmax(self.net(mx.nd.array(batch)).astype('float32')).asnumpy() for batch in batches])

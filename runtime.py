@@ -16,7 +16,7 @@ import warnings
 
 try:
     import numpy
-except ImportError:
+except Exception:  # a broken installation may raise anything
     numpy = None  # MXNet's import will fail; `python -m runtime` says why
 
 REMOVED_FROM_NUMPY = {'bool': bool, 'int': int, 'float': float, 'object': object, 'complex': complex, 'str': str}

@@ -259,12 +259,16 @@ def test_weights_of_another_network_and_no_pictures_are_refused(trained):
     for wrong in ({'dataset': 'mnist'}, {'dataset': 'cifar100', 'label_set': 'all'}, {'model': 'resnet'}):
         with pytest.raises(ValueError, match='unknown (data set|label set|model) .*; there are '):
             inference.load(**{'model': 'cifar_resnet', 'params': trained[0], **wrong})
+    classifier = inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', **OPTIONS)
     with pytest.raises(ValueError, match='there is no picture'):
-        inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', **OPTIONS).top_k([])
+        classifier.top_k([])
     with pytest.raises(ValueError, match='k=0 must be at least 1'):
-        inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', **OPTIONS).top_k(['a.png'], 0)
+        classifier.top_k(['a.png'], 0)
+    for shape in (32, 32), (32, 32, 3):
+        with pytest.raises(ValueError, match='is one picture where a list'):
+            classifier.top_k(np.zeros(shape, 'uint8'))
     with pytest.raises(ValueError, match='a.png is one picture where a list'):
-        inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', **OPTIONS).top_k('a.png')
+        classifier.top_k('a.png')
 
 
 def evaluation(trained, *flags):
@@ -321,7 +325,11 @@ def test_weights_that_are_not_finite_are_an_error(tmp_path):
     weights = {name: array.data().asnumpy() for name, array in net._collect_params_with_prefix().items()}
     weights['output.bias'][0] = np.nan
     write_params(str(tmp_path / 'nan.params'), weights)
-    classifier = inference.load('cifar_resnet', str(tmp_path / 'nan.params'), dataset='cifar10', blocks=1)
+    with pytest.raises(FloatingPointError, match='not finite'):
+        inference.load('cifar_resnet', str(tmp_path / 'nan.params'), dataset='cifar10', blocks=1)
+    weights['output.bias'][0], weights['output.weight'][:] = 3e38, 3e38
+    write_params(str(tmp_path / 'huge.params'), weights)
+    classifier = inference.load('cifar_resnet', str(tmp_path / 'huge.params'), dataset='cifar10', blocks=1)
     with pytest.raises(FloatingPointError, match='not finite'):
         classifier.top_k([np.zeros((32, 32, 3), 'uint8')])
 

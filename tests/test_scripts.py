@@ -302,6 +302,15 @@ def test_nothing_is_written_over(cifar_flags, tmp_path, capsys, monkeypatch):
     assert log == (tmp_path / 'run.log').read_bytes()
 
 
+def test_best_weights_of_another_run_are_not_replaced(cifar_flags, tmp_path, capsys, monkeypatch):
+    train_cifar.main(cifar_flags + ['--num-epochs', '1'])
+    best, = (tmp_path / 'run').glob('*-best.params')
+    (tmp_path / 'kept').mkdir()
+    best.rename(tmp_path / 'kept' / best.name)
+    flags = cifar_flags + ['--save-dir', str(tmp_path / 'kept'), '--logging-file', str(tmp_path / 'kept.log')]
+    assert '%s of another run' % best.name in refusal(train_cifar.main, flags, capsys, monkeypatch)
+
+
 def test_a_run_goes_on_in_no_log_but_its_own(cifar_flags, tmp_path, capsys, monkeypatch):
     def flags(name, *more):
         return [*cifar_flags, '--save-dir', str(tmp_path / name), '--resume', '--num-epochs', '2', *more]

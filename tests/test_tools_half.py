@@ -32,6 +32,8 @@ def test_halved_weights_give_the_same_network(tmp_path):
 def test_numbers_beyond_float16_and_existing_files_are_refused(tmp_path, capsys, monkeypatch):
     with pytest.raises(ValueError, match='a.weight'):
         half.halved({'a.weight': np.array([1e6], 'float32')})
+    with pytest.raises(ValueError, match='names are those of a symbol'):
+        half.halved({'batchnorm0_gamma': np.array([1], 'float32')})
     path = str(tmp_path / 'net.params')
     net = mx.gluon.nn.Dense(2, in_units=2)
     net.initialize()

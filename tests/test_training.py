@@ -50,6 +50,8 @@ def test_schedules_have_their_closed_forms():
         position = 10 * (epoch - 2) + batch + 1
         assert poly(epoch, batch) == pytest.approx((1 - position / 79) ** 2)
     assert learning_rate('cosine', 1.0, 4, 100, 10)(3, 9) == 0
+    few = learning_rate('cosine', 1.0, 100, 3900, 2048)  # 1.9 batches an epoch, not 1
+    assert few(50, 0) == pytest.approx(0.5, abs=0.03) and few(98, 0) > 0 and few(99, 1) == 0
     assert decay_epochs([5], 3, 10) == [3, 6, 9] and decay_epochs([5], 0, 10) == [5]
     for bad in (dict(mode='linear'), dict(mode='step', warmup_epochs=10)):
         with pytest.raises(ValueError, match='unknown learning rate mode|warm-up epochs must be fewer'):

@@ -7,10 +7,11 @@ import re
 import mxnet as mx
 import numpy as np
 import pytest
+from mxnet.gluon import nn
 
 from model import get_model
 from training import checkpoint
-from training.loop import make_trainer
+from training.loop import make_trainer, renew_weights
 from training.params_file import read_params, write_params
 
 
@@ -141,12 +142,34 @@ def test_nothing_whole_or_nothing_at_all_is_said(saved, tmp_path):
 
 def test_the_best_file_replaces_older_ones_of_its_run_alone(tmp_path):
     folder, net = str(tmp_path), network()
-    other = '0.1000-imagenet-ResNet50_v1b-3-best.params'
-    open(os.path.join(folder, other), 'w').close()
+    others = ['0.1000-imagenet-ResNet50_v1b-3-best.params',
+              '0.1000-my-imagenet-ResNet50_v1b_ChaATAC-of-r4-5-best.params']
+    for other in others:
+        open(os.path.join(folder, other), 'w').close()
     for error, epoch in ((0.5, 1), (0.21409, 155)):
         best = checkpoint.save_best(folder, 'imagenet-ResNet50_v1b_ChaATAC', error, epoch, net)
         checkpoint.remove_older_bests(folder, 'imagenet-ResNet50_v1b_ChaATAC', best['file'])
-    assert sorted(os.listdir(folder)) == [other, '0.2141-imagenet-ResNet50_v1b_ChaATAC-155-best.params']
+    assert sorted(os.listdir(folder)) == [*others, '0.2141-imagenet-ResNet50_v1b_ChaATAC-155-best.params']
+
+
+@pytest.mark.parametrize('number', [np.nan, np.inf, 1e300])
+def test_weights_that_are_not_finite_are_refused_and_the_net_is_untouched(number):
+    net = network()
+    arrays = {name: array.asnumpy().astype('float64') for name, array in checkpoint.network_arrays(net).items()}
+    before = {name: array.copy() for name, array in arrays.items()}
+    arrays['output.bias'][0] = number
+    with pytest.raises(FloatingPointError, match='x.params holds numbers that are not finite: output.bias'):
+        checkpoint.set_weights(net, arrays, 'x.params')
+    assert all((array.asnumpy() == before[name]).all() for name, array in checkpoint.network_arrays(net).items())
+
+
+def test_weights_of_three_devices_are_saved_and_renewed_to_the_bit():
+    net = nn.Dense(500, in_units=20)
+    net.initialize(mx.init.Uniform(1), ctx=[mx.cpu(index) for index in range(3)])
+    held = net.weight.list_data()[0].asnumpy()
+    assert (checkpoint.network_arrays(net)['weight'].asnumpy() == held).all()
+    renew_weights(net)
+    assert all((data.asnumpy() == held).all() for data in net.weight.list_data())
 
 
 def test_weights_of_another_architecture_are_refused_and_the_net_is_untouched(tmp_path):
@@ -214,6 +237,17 @@ def test_a_changed_number_in_the_json_is_noticed(saved, caplog):
     with open(path, 'w') as file:
         file.write(text.replace('"epoch": 1', '"epoch": 3'))
     assert checkpoint.load(saved[0])[0]['epoch'] == 0 and 'last.json: it is damaged' in caplog.text
+
+
+@pytest.mark.parametrize('best', ['x', [1], {'file': '/dev/zero', 'sha256': ''}, {'file': '../x', 'sha256': ''}])
+def test_a_best_file_elsewhere_is_not_read(saved, best, capsys):
+    path = os.path.join(saved[0], 'last.json')
+    with open(path) as file:
+        facts = json.load(file)
+    with open(path, 'w') as file:
+        json.dump(checkpoint._sealed(dict(facts, best=best)), file)
+    assert checkpoint.main([path]) == 2
+    assert 'last.json in %s: its best file is none' % saved[0] in capsys.readouterr().err
 
 
 def test_states_of_another_optimiser_are_refused(saved):

@@ -1,7 +1,7 @@
 """python -m runtime: what this machine and this Python have, and whether a training can work here.
 
 Exit code 0 only if it can; otherwise 1, with a sentence for everything that stops it and the command that mends it. The
-doctor imports neither MXNet nor NumPy, so it speaks where they do not work. What needs them is tried on every device in
+doctor does without MXNet and NumPy, so it speaks where they do not work. What needs them is tried on every device in
 a process of its own (tools/self_test.py), which may crash or hang without taking the doctor along.
 """
 import argparse

@@ -12,13 +12,16 @@ import runtime  # noqa: F401  (before mxnet)
 import numpy as np
 
 from options import run_script
-from training.params_file import read_params, write_params
+from training.checkpoint import write_whole
+from training.params_file import read_params
 
 BATCH_NORM = ('gamma', 'beta', 'running_mean', 'running_var')  # a variance of 1e-8 would become zero
 
 
 def halved(arrays):
     """{name: array} with float16 in the place of float32. ValueError if a number would become infinite."""
+    if not any('.' in name for name in arrays):
+        raise ValueError('its names are those of a symbol, not of a network of get_model: these stay as they are')
     small = {name: array.astype('float16') if array.dtype == 'float32' and name.split('.')[-1] not in BATCH_NORM
              else array for name, array in arrays.items()}
     broken = [name for name in arrays if not np.isfinite(small[name]).all()]
@@ -37,7 +40,8 @@ def main(argv=None):
     if os.path.exists(args.out):
         raise ValueError('%s exists: choose another name, or remove it' % args.out)
     with np.errstate(over='ignore'):
-        written = write_params(args.out, halved(arrays))
+        small = halved(arrays)
+    written = write_whole(args.out, small)
     print('%(size)d bytes, SHA-256 %(sha256)s' % written)
     return written
 

@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 import sys
 from contextlib import contextmanager, suppress
@@ -34,20 +35,21 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError)  # what read
 
 
 def network_arrays(net):
-    """{name: NDArray on the CPU} of a network; what several devices hold is averaged, as save_parameters does."""
-    return {name: parameter._reduce() for name, parameter in net._collect_params_with_prefix().items()}
+    """{name: NDArray on the CPU} of a network, of which several devices hold the same."""
+    return {name: parameter.list_data()[0].as_in_context(mx.cpu())
+            for name, parameter in net._collect_params_with_prefix().items()}
 
 
 def load_weights(net, path, devices=None):
     """Put a .params file into a network, cast to the types that the network has.
 
-    Raises OSError if there is no file, and ValueError if it is damaged, if a file SHA256SUMS beside it has another
-    checksum for it, or if it belongs to another architecture; the message says which names or shapes differ, and the
-    network is untouched.
+    Raises OSError if there is no file, FloatingPointError if a number is not finite, and ValueError if it is damaged,
+    if a file SHA256SUMS beside it has another checksum for it, or if it belongs to another architecture; the message
+    says which names or shapes differ, and the network is untouched.
     """
     arrays = read_params(path)
     published = _published_checksum(path)
-    if published and _digest(path)['sha256'] != published:
+    if published and _digest(path) != published:
         raise ValueError('%s is damaged, or another file than it was: its checksum is not that of SHA256SUMS beside it'
                          % path)
     set_weights(net, arrays, path, devices)
@@ -66,11 +68,16 @@ def set_weights(net, arrays, path, devices=None):
         raise ValueError('%s is of another architecture: other shapes than the network have %s'
                          % (path, _some('%s %s instead of %s' % (name, arrays[name].shape, parameters[name].shape)
                                         for name in differing)))
+    with np.errstate(over='ignore'):
+        arrays = {name: arrays[name].astype(parameter.dtype) for name, parameter in parameters.items()}
+    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    if broken:  # which the logits may hide, as ReLU makes 0 of NaN on a CPU
+        raise FloatingPointError('%s holds numbers that are not finite: %s' % (path, _some(broken)))
     for name, parameter in parameters.items():
         if parameter._data is None:
             parameter.shape = arrays[name].shape
             parameter.initialize(init=mx.init.Zero(), ctx=devices or [mx.cpu()], force_reinit=True)
-        parameter.set_data(mx.nd.array(arrays[name].astype(parameter.dtype), dtype=parameter.dtype))
+        parameter.set_data(mx.nd.array(arrays[name], dtype=parameter.dtype))
 
 
 def _published_checksum(path):
@@ -149,21 +156,31 @@ def save_best(folder, title, error, epoch, net):
     Raises as save does.
     """
     name = '%.4f-%s-%d-best.params' % (error, title, epoch)
-    path = os.path.join(folder, name)
-    arrays = _finite(network_arrays(net))
+    return dict(write_whole(os.path.join(folder, name), _finite(network_arrays(net))), file=name)
+
+
+def write_whole(path, arrays):
+    """Write a .params file whole or not at all. Returns {'size', 'sha256'}; OSError if the disk refuses."""
+    folder = os.path.dirname(path) or '.'
     with _sentence_for(folder, [path + '.new']):
         written = write_params(path + '.new', arrays)
         os.replace(path + '.new', path)
         _flush(folder)
-    return dict(written, file=name)
+    return written
 
 
 def remove_older_bests(folder, title, best):
-    """Leave the best file of this name alone; those of other runs in the folder stay."""
+    """Leave the best file of this name alone; those of other titles in the folder stay."""
     with _sentence_for(folder):
-        for name in os.listdir(folder):
-            if name.endswith('-best.params') and '-%s-' % title in name and name != best:
+        for name in bests(folder, title):
+            if name != best:
                 os.remove(os.path.join(folder, name))
+
+
+def bests(folder, title):
+    """The names of the best files of this title in a folder."""
+    pattern = re.compile(r'\d\.\d{4}-%s-\d+-best\.params' % re.escape(title))
+    return list(filter(pattern.fullmatch, os.listdir(folder))) if os.path.isdir(folder) else []
 
 
 def _finite(arrays):
@@ -240,7 +257,7 @@ def _whole(folder, kind, expected):
     for stem in ('last', 'previous'):
         path = os.path.join(folder, '%s.%s' % (stem, kind))
         if os.path.isfile(path) and os.path.getsize(path) == expected['size'] and \
-                _digest(path)['sha256'] == expected['sha256']:
+                _digest(path) == expected['sha256']:
             return path
     raise ValueError('the .%s file that belongs to it is missing or damaged' % kind)
 
@@ -250,7 +267,7 @@ def _digest(path):
     with open(path, 'rb') as file:
         for block in iter(lambda: file.read(1 << 20), b''):
             digest.update(block)
-    return {'size': os.path.getsize(path), 'sha256': digest.hexdigest()}
+    return digest.hexdigest()
 
 
 def _flush(path):
@@ -307,8 +324,9 @@ def _describe_checkpoint(folder, stem):
         for kind, path in paths.items():
             title, *names = describe(path)
             lines += [title, '  %(size)d bytes, SHA-256 %(sha256)s: verified' % facts['arrays'][kind], *names]
-        path = os.path.join(folder, best.get('file', ''))
-        if 'file' in best and stem == 'last' and _digest(path)['sha256'] != best['sha256']:
+        if not isinstance(best, dict) or os.path.basename(best.get('file', '')) != best.get('file', ''):
+            raise ValueError('its best file is none')
+        if 'file' in best and stem == 'last' and _digest(os.path.join(folder, best['file'])) != best['sha256']:
             raise ValueError('%s is damaged' % best['file'])
     except DAMAGE as error:
         raise ValueError('%s.json in %s: %s' % (stem, folder or '.', error)) from error

@@ -6,7 +6,7 @@ import runtime
 import mxnet as mx
 
 LOG = logging.getLogger(__name__)
-FLOAT16 = 'float16 needs a GPU: use --dtype float32'
+FLOAT16 = 'float16 needs a GPU: ask for one, or use --dtype float32'
 
 
 def devices_by_id(gpus, dtype='float32'):

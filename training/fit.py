@@ -60,6 +60,10 @@ def find_checkpoint(run):
     """
     if not checkpoint.exists(run.save_dir):
         refuse_foreign_log(run)
+        bests = checkpoint.bests(run.save_dir, run.title)
+        if bests and not run.resume:
+            raise ValueError('%s holds %s of another run, which a better epoch would replace: choose another --save-dir'
+                             % (run.save_dir, bests[0]))
         if run.resume:
             LOG.warning('there is nothing to resume in %s: starting at epoch 0', run.save_dir)
         return {'epoch': -1, 'within': None, 'best': None, 'last': None}, {}
@@ -281,6 +285,6 @@ def last_good(save_dir):
     """What to say of the newest whole checkpoint in a folder."""
     try:
         place = checkpoint.place_of(checkpoint.load(save_dir)[0])
-    except (OSError, ValueError):
+    except checkpoint.DAMAGE:
         return 'there is no whole checkpoint in %s' % save_dir
     return 'the last good checkpoint is %s of %s' % (os.path.join(save_dir, 'last.params'), place)

@@ -110,6 +110,6 @@ def _name(reader):
         name = bytes(reader.take(length)).decode()
     except UnicodeDecodeError:
         name = ''
-    reader.expect(name, 'a name cannot be read')
+    reader.expect(name and name.isprintable(), 'a name cannot be read')
     # Module-style files say what an array is: arg:weight, aux:running_mean.
     return name[4:] if name.startswith(('arg:', 'aux:')) else name

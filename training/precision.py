@@ -61,7 +61,11 @@ def has_instructions(*names):
 @contextmanager
 def silence():
     """Drop what MXNet's C++ writes to the standard error meanwhile: a line for each layer, errors being exceptions."""
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed already
+        yield
+        return
     try:
         with open(os.devnull, 'wb') as nowhere:
             os.dup2(nowhere.fileno(), 2)

@@ -1,7 +1,8 @@
 """The learning rate, a pure function of the position in the run; GluonCV's schedules, no state, nothing to resume.
 
 The authors' log is reproduced in every printed line with n = images // batch steps an epoch for the length of the
-schedule, and a position that counts what has really been read: ceil(epoch * images / batch) + batch number + 1.
+schedule, and a position that counts what has really been read: ceil(epoch * images / batch) + batch number + 1. Where
+rounding n down would leave more than 1 % of the run at a rate of 0, with few large batches, it is not rounded.
 """
 from math import ceil
 
@@ -21,6 +22,8 @@ def learning_rate(mode, lr, num_epochs, images, batch_size, warmup_epochs=0, war
     if not 0 <= warmup_epochs < num_epochs:
         raise ValueError('%d warm-up epochs must be fewer than the %d epochs of the run' % (warmup_epochs, num_epochs))
     steps = images // batch_size
+    if images > 1.01 * steps * batch_size:
+        steps = images / batch_size
     if mode != 'step' and (num_epochs - warmup_epochs) * steps < 2 or warmup_epochs and warmup_epochs * steps < 2:
         raise ValueError('%s, or a warm-up, over a single step is no schedule: use more epochs, smaller batches or '
                          '--lr-mode step' % mode)
