@@ -305,7 +305,15 @@ def test_no_run_that_matches_says_which_logs_were_read_and_why_they_are_out(tmp_
                          ('nan', '%s/nan.jsonl is damaged: val_top1_error of epoch 0 is nan' % tmp_path),
                          ('typo', 'it names no option lr'),
                          ('text', 'is not the log of a run, or was cut off: it names no options')):
-        assert '\n  %s.log: %s\n' % (tmp_path / name, reason) in error + '\n'
+        assert 'left out: %s.log: %s\n' % (tmp_path / name, reason) in error
+
+
+def test_a_value_that_no_run_has_is_said(tmp_path, capsys):
+    write_log(tmp_path, [0.1], '--act-type', 'relu')
+    write_log(tmp_path, [0.1], '--act-type', 'ChaATAC')
+    compare(tmp_path, '--select', 'act_type=relu,ChaATAC,ChaATC', 'r=2,4', 'lr_decay_epoch=300,350')
+    said = [line.split()[-1] for line in capsys.readouterr().err.splitlines() if line.startswith('no finished run')]
+    assert said == ['act_type=ChaATC', 'r=4']
 
 
 def test_a_log_cut_in_the_middle_of_a_line_is_left_out_in_one_line(tmp_path, capsys):

@@ -125,14 +125,26 @@ def check_option(options, name, wanted):
     """ValueError if an option has none of the wanted values; one that network and schedule do not read fits any."""
     if name not in options:
         raise ValueError('it names no option %s' % name)
+    values = values_read(options, name)
+    if values and not any(says(text, value) for value in values for text in [wanted, *wanted.split(',')]):
+        raise ValueError('%s is %s, not %s' % (name, text_of(values[0]), wanted))
+
+
+def unmatched(conditions, groups):
+    """The (option, value) of conditions that no network or schedule of these groups has."""
+    had = {name: [value for group in groups for value in values_read(group.options, name)] for name, _ in conditions}
+    return [(name, text) for name, wanted in conditions if not any(says(wanted, value) for value in had[name])
+            for text in wanted.split(',') if not any(says(text, value) for value in had[name])]
+
+
+def values_read(options, name):
+    """The value of an option that a network or its schedule reads, for act_type by all its names; [] if it does not."""
     settings, unit = settings_of(options), unit_of(options)
     read = {**{free: options[free] for free in FREE & options.keys()}, **settings, 'act_type': settings['unit'],
             **{flag: value for _, flag, value, ablation in SAME_UNIT if ablation == unit}}
     if unit != options['replace_act']:  # settings name the layers only if some have another unit
         read['act_layers'] = options['act_layers']
-    values = [read.get(name)] + [unit, options['act_type']] * (name == 'act_type')
-    if name in read and not any(says(text, value) for value in values for text in [wanted, *wanted.split(',')]):
-        raise ValueError('%s is %s, not %s' % (name, text_of(read[name]), wanted))
+    return ([read[name]] if name in read else []) + [unit, options['act_type']] * (name == 'act_type')
 
 
 def says(text, value):

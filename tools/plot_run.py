@@ -48,6 +48,8 @@ def read_curves(path, label):
         curves = Curves(label, read_table(path))
     elif is_theirs(path):
         curves = Curves(label, read_theirs(path))
+    elif not path.endswith(('.log', '.jsonl')):
+        raise ValueError('%s is not the .log, .jsonl or .csv of a run' % path)
     else:
         record = read_run(path)
         of = '' if record.finished else ' (%d of %d epochs)' % (len(record.epochs), record.options['num_epochs'])

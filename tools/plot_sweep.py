@@ -27,7 +27,7 @@ from data.cifar import LABEL_SETS
 from model import ACTIVATIONS
 from options import run_script
 from tools import figures
-from tools.groups import SAME_UNIT, Group, key_of, labels_of, paired, read_groups, reference_of, text_of
+from tools.groups import SAME_UNIT, Group, key_of, labels_of, paired, read_groups, reference_of, text_of, unmatched
 
 PUBLISHED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'logs', 'published-figures.csv')
 # Names in the published figures -> ours.
@@ -104,11 +104,12 @@ def compare(args):
     """
     wanted = [(name, getattr(args, name)) for name in ('dataset', 'label_set') if getattr(args, name)]
     groups, left_out = read_groups(args.logs, wanted + args.select, args.score)
-    if not groups and not args.published:
-        raise ValueError('no finished run matches; %d logs were read in %s%s' % (
-            len(left_out), ', '.join(args.logs), ''.join('\n  %s: %s' % item for item in left_out.items())))
     for path, reason in left_out.items():
         print('left out: %s: %s' % (path, reason), file=sys.stderr)
+    if not groups and not args.published:
+        raise ValueError('no finished run matches; %d logs were read in %s' % (len(left_out), ', '.join(args.logs)))
+    for name, value in unmatched(args.select, groups.values()):
+        print('no finished run that was selected has %s=%s' % (name, value), file=sys.stderr)
     dataset, label_set = data_set_of(args, groups.values())
     lines = lines_over(args.option, groups) if groups else []
     drawn = [group for line in lines for group in line.groups.values()]

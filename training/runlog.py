@@ -69,7 +69,8 @@ class RunLog:
         self.say('Command: %s' % ' '.join([os.path.basename(sys.executable)] + sys.argv))
         self.say('Versions: python %s, mxnet %s, numpy %s, commit %s'
                  % (platform.python_version(), mx.__version__, np.__version__, commit()))
-        self.say('Devices: %s; OMP_NUM_THREADS=%s' % (', '.join(map(str, devices)), os.environ.get('OMP_NUM_THREADS')))
+        self.say('Devices: %s; OMP_NUM_THREADS=%s; %s' % (
+            ', '.join(map(str, devices)), os.environ.get('OMP_NUM_THREADS'), processor()))
         self.say('Network: %s' % net_facts)
         self.say('Options: %s' % json.dumps(options, sort_keys=True))
 
@@ -108,6 +109,12 @@ class RunLog:
             self.logger.removeHandler(handler)
             with suppress(OSError):
                 handler.close() if isinstance(handler, LogFile) else handler.flush()
+
+
+def processor():
+    """The name of the CPU, on which the last digits of a result depend."""
+    with open('/proc/cpuinfo') as file:
+        return next((line.split(': ', 1)[1].strip() for line in file if line.startswith('model name')), 'unknown CPU')
 
 
 def _event_writer(folder, path, steps):
