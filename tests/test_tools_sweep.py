@@ -121,7 +121,7 @@ def test_a_sweep_as_a_user_starts_it_resumes_what_was_cut_off_and_is_skipped_the
         record = read_run('logs/%s.log' % name)
         assert len(record.epochs) == 2 and record.finished and os.path.exists('params/%s/last.params' % name)
         with open(record.path) as file:
-            assert 'OMP_NUM_THREADS=%d\n' % max(1, runtime.physical_cores() // 2) in file.read()
+            assert 'OMP_NUM_THREADS=%d; ' % max(1, runtime.physical_cores() // 2) in file.read()
     assert read_run('logs/%s.log' % relu).epochs[:1] == first
 
     before = tree('.')
