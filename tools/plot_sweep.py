@@ -34,7 +34,7 @@ PUBLISHED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file_
 OUR_NAMES = {'ReLU': 'relu', 'SELU': 'selu', 'Swish': 'swish', 'ATAC': 'ChaATAC', 'ResNet': 'relu',
              'SENet': 'SE-ReLU', 'ATAC-ResNet': 'ChaATAC'}
 # Units that look the same in every figure; others take the styles that are left.
-STYLED = ('relu', 'ChaATAC', 'swish', 'xUnit', 'SE-activation', 'SeqATAC', 'SpaATAC', 'SE-ReLU')
+STYLED = ('relu', 'ChaATAC', 'swish', 'xUnit', 'SE-ReLU', 'SeqATAC', 'SpaATAC')
 AXES = {'parameters': 'trainable parameters (thousand)', 'depth': 'depth (layers)'}
 # Values of an option that stand in no settings, as the network then has another name or none of its other flags.
 ALSO = {'act_layers': {0, 4}, **{flag: {False, True} for _, flag, _, _ in SAME_UNIT}}
