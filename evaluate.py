@@ -128,11 +128,6 @@ def _graph(net):
 
 def load_data(args, batch_size):
     """The validation batches."""
-    if args.use_rec and (args.data_dir or args.dataset != 'imagenet'):
-        raise ValueError('--use-rec is for RecordIO files: %s goes without it'
-                         % ('--data-dir' if args.data_dir else '--dataset ' + args.dataset))
-    if args.label_set != 'coarse' and args.dataset != 'cifar100':
-        raise ValueError('--label-set %s is of cifar100, not of %s' % (args.label_set, args.dataset))
     if args.dataset != 'imagenet':
         return load_dataset(args.dataset, batch_size, workers=args.num_workers, training=False,
                             **_small_options(args))[1]

@@ -186,8 +186,15 @@ def add_run_options(parser):
 
 
 def parsed(parser, argv):
-    """The flags; leaves with 2 if one was given that does nothing without another flag."""
+    """The flags; leaves with 2 if one was given that does nothing without another flag, or beside another one."""
     args = parser.parse_args(argv)
+    dataset, label_set = getattr(args, 'dataset', 'imagenet'), getattr(args, 'label_set', 'coarse')
+    if label_set != 'coarse' and dataset != 'cifar100':
+        parser.error('--label-set %s is of cifar100, not of %s' % (label_set, dataset))
+    if getattr(args, 'use_rec', False) and dataset != 'imagenet':
+        parser.error('--use-rec is for RecordIO files, not for --dataset %s' % dataset)
+    if getattr(args, 'use_rec', False) and args.data_dir:
+        parser.error('--use-rec is for RecordIO files and --data-dir for class folders: give one of them')
     for switch, flags in SWITCHED.items():
         idle = [flag for flag in flags if getattr(args, flag, None) != parser.get_default(flag)]
         if idle and not getattr(args, switch, True):

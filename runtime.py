@@ -55,6 +55,13 @@ def _container_quota():
         return sys.maxsize
 
 
+def processor(path='/proc/cpuinfo'):
+    """(model name, names of its flags) of the CPU."""
+    with open(path) as file:
+        fields = dict(re.findall(r'^(model name|flags)\s*: (.*)$', file.read(), re.MULTILINE))
+    return fields.get('model name', 'unknown'), fields.get('flags', '').split()
+
+
 def memory(meminfo='/proc/meminfo', groups='/proc/self/cgroup', root='/sys/fs/cgroup'):
     """(bytes in all, bytes available, bytes that the cgroups allow or None)."""
     with open(meminfo) as file:

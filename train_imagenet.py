@@ -61,8 +61,6 @@ def parse_args(argv=None):
 
 def load_data(args, batch_size):
     """(training, validation) batches."""
-    if args.use_rec and args.data_dir:
-        raise ValueError('--use-rec is for RecordIO files and --data-dir for class folders: give one of them')
     if args.use_rec:
         sources = (RecordFile(os.path.expanduser(args.rec_train), args.rec_train_idx),
                    RecordFile(os.path.expanduser(args.rec_val), args.rec_val_idx))

@@ -169,10 +169,8 @@ def examine_libraries(report, wheel, folders):
 
 def processor(path='/proc/cpuinfo'):
     """(model name, those of INSTRUCTIONS that it has)."""
-    with open(path) as file:
-        fields = dict(re.findall(r'^(model name|flags)\s*: (.*)$', file.read(), re.MULTILINE))
-    flags = fields.get('flags', '').split()
-    return fields.get('model name', 'unknown'), [name for name, flag in INSTRUCTIONS.items() if flag in flags]
+    model, flags = runtime.processor(path)
+    return model, [name for name, flag in INSTRUCTIONS.items() if flag in flags]
 
 
 def examine_processor(report):

@@ -9,6 +9,8 @@ import logging
 import os
 from contextlib import contextmanager
 
+import runtime
+
 import mxnet as mx
 import numpy as np
 from mxnet.contrib import amp
@@ -54,8 +56,7 @@ def check_bfloat16(others='float32'):
 
 def has_instructions(*names):
     """Whether this CPU has any of these, named as in /proc/cpuinfo."""
-    with open('/proc/cpuinfo') as file:
-        return bool(set(names) & set(file.read().split()))
+    return not set(names).isdisjoint(runtime.processor()[1])
 
 
 @contextmanager

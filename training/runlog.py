@@ -13,6 +13,8 @@ import sys
 from collections import namedtuple
 from contextlib import suppress
 
+import runtime
+
 import mxnet as mx
 import numpy as np
 
@@ -70,7 +72,7 @@ class RunLog:
         self.say('Versions: python %s, mxnet %s, numpy %s, commit %s'
                  % (platform.python_version(), mx.__version__, np.__version__, commit()))
         self.say('Devices: %s; OMP_NUM_THREADS=%s; %s' % (
-            ', '.join(map(str, devices)), os.environ.get('OMP_NUM_THREADS'), processor()))
+            ', '.join(map(str, devices)), os.environ.get('OMP_NUM_THREADS'), runtime.processor()[0]))
         self.say('Network: %s' % net_facts)
         self.say('Options: %s' % json.dumps(options, sort_keys=True))
 
@@ -109,12 +111,6 @@ class RunLog:
             self.logger.removeHandler(handler)
             with suppress(OSError):
                 handler.close() if isinstance(handler, LogFile) else handler.flush()
-
-
-def processor():
-    """The name of the CPU, on which the last digits of a result depend."""
-    with open('/proc/cpuinfo') as file:
-        return next((line.split(': ', 1)[1].strip() for line in file if line.startswith('model name')), 'unknown CPU')
 
 
 def _event_writer(folder, path, steps):
