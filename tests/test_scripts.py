@@ -396,6 +396,14 @@ def test_what_scores_weights_is_the_network_of_their_training(trained, scored, r
         evaluate.build_network(args)
 
 
+@pytest.mark.parametrize('flags,sentence', [
+    (['--dataset', 'cifar10', '--use-rec'], '--use-rec is for RecordIO files, not for --dataset cifar10'),
+    (['--use-rec', '--data-dir', 'x'], 'give one of them'),
+    (['--dataset', 'cifar10', '--label-set', 'fine'], '--label-set fine is of cifar100, not of cifar10')])
+def test_evaluate_refuses_flags_that_would_do_nothing(flags, sentence, capsys, monkeypatch):
+    assert sentence in refusal(evaluate.main, ['--model', 'atac', '--params', 'x', *flags], capsys, monkeypatch)
+
+
 def test_strides_are_those_of_the_training(tmp_path):
     options = train_imagenet.run_of(train_imagenet.parse_args(['--model', 'resnet50'])).options
     (tmp_path / 'last.json').write_text(json.dumps({'options': options}))
