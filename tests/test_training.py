@@ -311,6 +311,13 @@ def test_the_log_holds_each_epoch_once_after_a_resume(tmp_path):
     assert not any(line.startswith('Best') for line in lines) and lines[0].startswith('Command: ')
 
 
+def test_a_log_names_its_command_as_a_shell_needs_it_and_no_folder_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr('sys.argv', ['/somewhere/train_cifar.py', '--save-dir', 'my runs', '--gpus', ''])
+    with open(write_log(tmp_path, 0)) as file:
+        command = file.readline().split('Command: ')[1]
+    assert command.split(' ', 1)[1] == "train_cifar.py --save-dir 'my runs' --gpus ''\n"
+
+
 def test_options_that_change_the_result_may_not_differ_on_resume():
     before = {'lr': 0.1, 'num_epochs': 4, 'seed': 0, 'num_workers': 4}
     fitting.refuse_differences(before, dict(before, num_epochs=8, num_workers=0), 'folder')

@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import re
+import shlex
 import subprocess
 import sys
 from collections import namedtuple
@@ -68,7 +69,9 @@ class RunLog:
 
     def header(self, options, devices, net_facts):
         """Command, versions, device and options, so that the log alone tells how to run it again."""
-        self.say('Command: %s' % ' '.join([os.path.basename(sys.executable)] + sys.argv))
+        # The script by its name alone: a sweep starts it by a path that says where this folder lies.
+        self.say('Command: %s' % shlex.join([os.path.basename(sys.executable), os.path.basename(sys.argv[0]),
+                                             *sys.argv[1:]]))
         self.say('Versions: python %s, mxnet %s, numpy %s, commit %s'
                  % (platform.python_version(), mx.__version__, np.__version__, commit()))
         self.say('Devices: %s; OMP_NUM_THREADS=%s; %s' % (
