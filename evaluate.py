@@ -17,7 +17,7 @@ import os
 import sys
 from contextlib import suppress
 
-import runtime  # noqa: F401  (before mxnet)
+from runtime import UserError
 
 import mxnet as mx
 import numpy as np
@@ -92,7 +92,7 @@ def parse_args(argv=None):
 
 
 def build_network(args):
-    """The network of the flags of add_options, without weights. ValueError if they contradict one another, or the run
+    """The network of the flags of add_options, without weights. UserError if they contradict one another, or the run
     that left the weights."""
     args.model = CIFAR_NAMES.get(args.model, args.model)
     net = _network(args)
@@ -107,7 +107,7 @@ def _network(args):
 
 
 def refuse_another_run(args, net):
-    """ValueError if the last.json beside the weights tells of a training of another network than that of the flags, or
+    """UserError if the last.json beside the weights tells of a training of another network than that of the flags, or
     with other labels. Flags that make the same network may differ."""
     path, trained, graph = os.path.join(os.path.dirname(args.params), 'last.json'), args, None
     with suppress(OSError, ValueError, KeyError, TypeError, RecursionError, mx.MXNetError), open(path) as file:
@@ -117,7 +117,7 @@ def refuse_another_run(args, net):
     if graph is not None and (graph != _graph(net) or trained.label_set != args.label_set):
         differing = ['%s was %.40s and is %s' % (name, getattr(trained, name), getattr(args, name)) for name in UNSEEN
                      if getattr(trained, name) != getattr(args, name)]
-        raise ValueError('%s says that %s was trained with other flags: %s' % (path, args.params, '; '.join(differing)))
+        raise UserError('%s says that %s was trained with other flags: %s' % (path, args.params, '; '.join(differing)))
 
 
 def _graph(net):
@@ -146,7 +146,7 @@ def load_calibration(args):
         records = RecordFile(os.path.expanduser(args.rec_train)) if args.use_rec else ImageFolder(args.data_dir, True)
         source = _image_batches(args, records, args.calib_images, 0)
     if args.calib_images > source.images:
-        raise ValueError('--calib-images %d: the training set has %d images' % (args.calib_images, source.images))
+        raise UserError('--calib-images %d: the training set has %d images' % (args.calib_images, source.images))
     rows = np.linspace(0, source.images - 1, args.calib_images).astype(int)
     return source.load(rows, 0, 0, map)[0]
 
@@ -198,7 +198,7 @@ def main(argv=None):
     """
     args = parse_args(argv)
     if args.num_gpus and args.dtype in ('bfloat16', 'int8'):
-        raise ValueError('--dtype %s is for CPUs: GPUs have float32 and float16' % args.dtype)
+        raise UserError('--dtype %s is for CPUs: GPUs have float32 and float16' % args.dtype)
     on_gpus = args.num_gpus or args.dtype == 'float16'
     scores = score_on_gpus(args) if on_gpus else score_on_cpu(args)
     scores.update((name, round(100 * scores[name], 10)) for name in scores if name.endswith('_error'))

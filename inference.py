@@ -18,6 +18,7 @@ import os
 from collections import Counter
 
 import runtime
+from runtime import UserError
 
 import mxnet as mx
 import numpy as np
@@ -50,7 +51,7 @@ def load(model, params, dataset='imagenet', label_set='coarse', dtype='float32',
     dataset: what it was trained on, 'imagenet' or a name of data.DATASETS; label_set: of cifar100.
     dtype, calibration, calib_mode: of `compiled`. size, crop_ratio: of data.pictures.prepare.
     options: those of get_model; `classes` is that of the data set unless it is given.
-    Raises OSError for a missing file, and ValueError for weights of another network or a dtype that is not there.
+    Raises OSError for a missing file, and UserError for weights of another network or a dtype that is not there.
     """
     class_names(dataset, label_set)  # says which there are
     options.setdefault('classes', 1000 if dataset == 'imagenet' else DATASETS[dataset].classes)
@@ -75,11 +76,11 @@ class Classifier:
     def probabilities(self, pictures):
         """(N, classes) float32 of N paths or arrays; what they may be, and what is raised: data.pictures.prepare."""
         if isinstance(pictures, (str, os.PathLike)):
-            raise ValueError('%s is one picture where a list of them is wanted' % pictures)
+            raise UserError('%s is one picture where a list of them is wanted' % pictures)
         if isinstance(pictures, np.ndarray) and (pictures.ndim < 3 or pictures.ndim == 3 and pictures.shape[2] == 3):
-            raise ValueError('the array %s is one picture where a list of them is wanted' % (pictures.shape,))
+            raise UserError('the array %s is one picture where a list of them is wanted' % (pictures.shape,))
         if not len(pictures):
-            raise ValueError('there is no picture')
+            raise UserError('there is no picture')
         batches = (np.concatenate([prepare([picture], self.dataset, self.size, self.crop_ratio)
                                    for picture in pictures[start:start + BATCH]])  # one large photo at a time
                    for start in range(0, len(pictures), BATCH))
@@ -92,7 +93,7 @@ class Classifier:
     def top_k(self, pictures, k=5):
         """For each picture its k likeliest (class name, probability), the likeliest first; all if there are fewer."""
         if k < 1:
-            raise ValueError('k=%s must be at least 1' % (k,))
+            raise UserError('k=%s must be at least 1' % (k,))
         return [[(class_name(index, self.names), float(row[index])) for index in np.argsort(-row, kind='stable')[:k]]
                 for row in self.probabilities(pictures)]
 
@@ -103,7 +104,7 @@ def compiled(net, dtype='float32', calibration=None, calib_mode='naive'):
     net: with weights, float32. dtype: one of DTYPES. calibration: (N, 3, H, W) float32, normalised images as the
     network was trained on, and calib_mode: 'naive' (smallest and largest value) or 'entropy' (the range whose
     quantisation loses least by the Kullback-Leibler divergence), both for int8.
-    Batches may differ in size from call to call. Raises ValueError for what this CPU or the calibration do not allow.
+    Batches may differ in size from call to call. Raises UserError for what this CPU or the calibration do not allow.
     """
     check_dtype(dtype)
     with silence():
@@ -121,9 +122,9 @@ def compiled(net, dtype='float32', calibration=None, calib_mode='naive'):
 
 
 def check_dtype(dtype):
-    """ValueError if this CPU does not compute in a dtype; a warning if it does so by detours alone."""
+    """UserError if this CPU does not compute in a dtype; a warning if it does so by detours alone."""
     if dtype not in DTYPES:
-        raise ValueError('%s is not for CPUs: there are %s' % (dtype, ', '.join(DTYPES)))
+        raise UserError('%s is not for CPUs: there are %s' % (dtype, ', '.join(DTYPES)))
     if dtype == 'bfloat16':
         check_bfloat16('float32 or int8')
     if dtype == 'int8' and not has_instructions('avx512_vnni', 'avx_vnni', 'amx_int8'):
@@ -165,13 +166,13 @@ def _operators(symbol, operator):
 def _quantised(block, graph, calibration, mode):
     """int8 for what takes the time; FLOAT32 and the first convolution, which cost little and lose most, stay as is."""
     if mode not in CALIBRATION_MODES:
-        raise ValueError('unknown calibration mode %r; there are %s' % (mode, ', '.join(CALIBRATION_MODES)))
+        raise UserError('unknown calibration mode %r; there are %s' % (mode, ', '.join(CALIBRATION_MODES)))
     images = 0 if calibration is None else len(calibration)
     if images < FEWEST_TO_CALIBRATE:
-        raise ValueError('int8 is calibrated on images, at least %d, and %d were given' % (FEWEST_TO_CALIBRATE, images))
+        raise UserError('int8 is calibrated on images, at least %d, and %d were given' % (FEWEST_TO_CALIBRATE, images))
     calibration = np.asarray(calibration, 'float32')
     if calibration.ndim != 4 or not np.isfinite(calibration).all():
-        raise ValueError('int8 is calibrated on finite images (N, 3, H, W), and these are %s' % (calibration.shape,))
+        raise UserError('int8 is calibrated on finite images (N, 3, H, W), and these are %s' % (calibration.shape,))
     # MXNet would fill an incomplete batch up with images that then count twice.
     batch_size = max(size for size in range(1, 33) if images % size == 0)
     return quantize_net_v2(block, quantized_dtype='auto', quantize_mode='smart', quantize_granularity='channel-wise',
@@ -181,7 +182,7 @@ def _quantised(block, graph, calibration, mode):
 
 
 def check_batch(net, shape):
-    """ValueError if a batch (N, 3, H, W) does not fit into the memory of this machine; it says which would.
+    """UserError if a batch (N, 3, H, W) does not fit into the memory of this machine; it says which would.
 
     net: as `compiled` makes it. What an image takes is measured on SAMPLE images, and the batches read ahead are added.
     """
@@ -191,8 +192,8 @@ def check_batch(net, shape):
     grown = _growth(net, mx.nd.zeros((SAMPLE, *shape[1:])))
     per_image, free = grown / SAMPLE + 4 * INPUTS_HELD * int(np.prod(shape[1:])), runtime.free_memory()
     if shape[0] * per_image > free:
-        raise ValueError('a batch of %d images needs about %.1f GB of memory and %.1f GB are free: %d would fit'
-                         % (shape[0], shape[0] * per_image / 1e9, free / 1e9, free // per_image))
+        raise UserError('a batch of %d images needs about %.1f GB of memory and %.1f GB are free: %d would fit'
+                        % (shape[0], shape[0] * per_image / 1e9, free / 1e9, free // per_image))
 
 
 def _growth(net, data):

@@ -4,7 +4,8 @@ import json
 import os
 import re
 import sys
-import traceback
+
+from runtime import UserError
 
 import mxnet as mx
 from gluoncv import model_zoo
@@ -17,7 +18,6 @@ from training.fit import Run
 from training.loss import Objective
 from training.schedule import MODES, decay_epochs, learning_rate
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 # --model of train_cifar.py -> the name in model.MODELS
 CIFAR_MODELS = {'atac': 'cifar_resnet', 'se': 'se_cifar_resnet', 'ge': 'ge_cifar_resnet'}
 IMAGENET_MODELS = [name for name in MODELS if 'cifar' not in name and name != 'resnet_v1b']
@@ -203,20 +203,20 @@ def parsed(parser, argv):
 
 
 def cifar_network(args, classes):
-    """The network of the flags of train_cifar.py. ValueError if they contradict one another."""
+    """The network of the flags of train_cifar.py. UserError if they contradict one another."""
     if args.model == 'se' and args.act_type is not None:
-        raise ValueError('the unit of --model se is SE-ReLU: --act-type %s does not go with it' % args.act_type)
+        raise UserError('the unit of --model se is SE-ReLU: --act-type %s does not go with it' % args.act_type)
     return get_model(CIFAR_MODELS[args.model], blocks=args.blocks, use_relu=args.useReLU, replace_act=args.replace_act,
                      classes=classes, **unit_options(args))
 
 
 def imagenet_network(args):
-    """The network of the flags of train_imagenet.py. ValueError if they contradict one another."""
+    """The network of the flags of train_imagenet.py. UserError if they contradict one another."""
     options = unit_options(args) if args.model in UNIT_MODELS else {}
     idle = [] if options else [flag for flag, default in UNIT_FLAGS.items() if getattr(args, flag) != default]
     if idle:
-        raise ValueError('%s takes no unit: --%s is for %s'
-                         % (args.model, idle[0].replace('_', '-'), ', '.join(UNIT_MODELS)))
+        raise UserError('%s takes no unit: --%s is for %s'
+                        % (args.model, idle[0].replace('_', '-'), ', '.join(UNIT_MODELS)))
     return get_model(args.model, classes=args.num_classes, last_gamma=args.last_gamma, input_size=args.input_size,
                      **options)
 
@@ -243,7 +243,7 @@ def load_teacher(args, classes, devices, dtype):
     if name is None and params is None:
         return None
     if name is None or params is None:
-        raise ValueError('--teacher and --teacher-params go together')
+        raise UserError('--teacher and --teacher-params go together')
     if name in MODELS:
         size = {} if 'cifar' in name else {'input_size': vars(args).get('input_size', 32)}
         teacher = MODELS[name](classes=classes, **size)
@@ -251,9 +251,9 @@ def load_teacher(args, classes, devices, dtype):
         try:
             teacher = model_zoo.get_model(name, classes=classes, pretrained=False)
         except (TypeError, ValueError) as error:
-            raise ValueError('the teacher %s is no network for classification' % name) from error
+            raise UserError('the teacher %s is no network for classification' % name) from error
     else:
-        raise ValueError('unknown teacher %r; there are %s, and those of gluoncv.model_zoo' % (name, ', '.join(MODELS)))
+        raise UserError('unknown teacher %r; there are %s, and those of gluoncv.model_zoo' % (name, ', '.join(MODELS)))
     load_weights(teacher, params, devices)
     teacher.cast(dtype)
     teacher.hybridize(static_alloc=True, static_shape=True)
@@ -280,9 +280,8 @@ def flags_of(args):
 def run_script(main):
     """Call main() and leave with its exit code.
 
-    What our own code says with a ValueError, and what the system says with an OSError, is a mistake of the user: one
-    sentence, exit code 2. A ValueError from inside a library is a defect of ours and keeps its traceback. A training
-    that has diverged leaves with 1.
+    A UserError, and what the system says with an OSError, is one sentence and exit code 2. A training that has diverged
+    leaves with 1. Everything else is a defect of ours and keeps its traceback.
     """
     try:
         main()
@@ -296,10 +295,7 @@ def run_script(main):
         if not re.search('out of memory|[Ff]ailed to allocate|bad_alloc', str(error)):
             raise
         leave(2, 'the memory of the device is full: a smaller --batch-size may fit')
-    except ValueError as error:
-        raised_by = traceback.extract_tb(error.__traceback__)[-1].filename
-        if not raised_by.startswith(HERE + os.sep) or 'site-packages' in raised_by:
-            raise
+    except UserError as error:
         leave(2, error)
 
 

@@ -5,12 +5,15 @@ float16 sums in float16 unless told otherwise; it uses names that NumPy removed 
 CUDA in site-packages; and with DMLC_ROLE=server its import never returns. A value that the user has set in the
 environment always wins. Cores and memory of this machine are known here too.
 
-    python -m runtime          says what this machine has and whether a training can work here (tools/doctor.py)
+    python -m runtime          says what this machine has and whether a training can work here
+
+UserError, which every room raises, is here because every room may import this one.
 """
 import ctypes
 import glob
 import os
 import re
+import runpy
 import sys
 import warnings
 
@@ -30,6 +33,13 @@ CUDA_LIBRARIES = ('cuda_runtime/lib/libcudart.so.11.0', 'cuda_nvrtc/lib/libnvrtc
 
 # A parameter server may be `python -c 'import runtime, mxnet'`; the doctor speaks of the role itself.
 MAY_HAVE_ANY_ROLE = ('-c', 'runtime.py')
+
+
+class UserError(ValueError):
+    """What a user can mend: a flag, a file or an argument that does not fit. The message is one sentence.
+
+    A script prints it and leaves with exit code 2. Every other ValueError is a defect, and keeps its traceback.
+    """
 
 
 def physical_cores():
@@ -159,5 +169,4 @@ def prepare():
 prepare()
 
 if __name__ == '__main__':
-    from tools.doctor import main
-    sys.exit(main())
+    runpy.run_module('tools.doctor', run_name='__main__')

@@ -1,6 +1,8 @@
 """What goes in. `DATASETS` holds the small data sets, by name; data.imagenet reads the large ones."""
 from collections import namedtuple
 
+from runtime import UserError
+
 from data import cifar, fashion_mnist
 from data.batches import ArrayBatches
 
@@ -22,7 +24,7 @@ def load_dataset(name, batch_size, seed=0, workers=0, training=True, **options):
     options: data_dir, and label_set for cifar100.
     """
     if name not in DATASETS:
-        raise ValueError('unknown data set %r; there are %s' % (name, ', '.join(DATASETS)))
+        raise UserError('unknown data set %r; there are %s' % (name, ', '.join(DATASETS)))
     dataset = DATASETS[name]
     train, test = dataset.load(**options)
     shape = dataset.classes, dataset.mean, dataset.std, batch_size

@@ -10,6 +10,8 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
 
+from runtime import UserError
+
 import numpy as np
 
 from data.augment import crop_and_flip, generator, normalise, pad
@@ -25,16 +27,16 @@ class Batches:
 
     A subclass has `load(rows, epoch, batch, pool)`, which gives those rows of a batch that `own` says.
     images: how many there are. train: shuffle and augment. workers: threads that prepare, 0 for none.
-    Raises ValueError for a batch larger than the data set.
+    Raises UserError for a batch larger than the data set.
     """
 
     def __init__(self, images, classes, batch_size, train, seed=0, workers=0):
         if batch_size < 1:
-            raise ValueError('the batch size %s must be at least 1' % batch_size)
+            raise UserError('the batch size %s must be at least 1' % batch_size)
         if images < 1:
-            raise ValueError('the %s set has no image' % ('training' if train else 'validation'))
+            raise UserError('the %s set has no image' % ('training' if train else 'validation'))
         if train and batch_size > images:
-            raise ValueError('the batch of %d images is larger than the data set of %d' % (batch_size, images))
+            raise UserError('the batch of %d images is larger than the data set of %d' % (batch_size, images))
         self.images, self.classes, self.batch_size = images, classes, batch_size
         self.train, self.seed, self.workers = train, seed, workers
         self.rank, self.ranks = 0, 1
@@ -43,10 +45,10 @@ class Batches:
         return ceil(self.images / self.batch_size)
 
     def divide(self, rank, ranks):
-        """Yield the rows of one of several workers from now on. ValueError if there are more of them than pairs."""
+        """Yield the rows of one of several workers from now on. UserError if there are more of them than pairs."""
         if self.train and self.batch_size < 2 * ranks - 1:
-            raise ValueError('a batch of %d images is too small for %d workers: it must have two for each'
-                             % (self.batch_size, ranks))
+            raise UserError('a batch of %d images is too small for %d workers: it must have two for each'
+                            % (self.batch_size, ranks))
         self.rank, self.ranks = rank, ranks
 
     def own(self, count):

@@ -9,6 +9,8 @@ import tarfile
 import zlib
 from collections import namedtuple
 
+from runtime import UserError
+
 import numpy as np
 
 from data.download import fetch
@@ -60,9 +62,9 @@ def _archive(variant, path):
             return {name: _content(variant, name, _member(archive, '%s/%s' % (variant.folder, name)), path)
                     for name in {**variant.train, **variant.test}}
     except KeyError as error:
-        raise ValueError('%s lacks a member: %s' % (path, error.args[0])) from error
+        raise UserError('%s lacks a member: %s' % (path, error.args[0])) from error
     except (tarfile.TarError, EOFError, zlib.error, OSError, IndexError, OverflowError, RecursionError) as error:
-        raise ValueError('%s is cut short or damaged (%s)' % (path, error)) from error
+        raise UserError('%s is cut short or damaged (%s)' % (path, error)) from error
 
 
 def _member(archive, name):
@@ -78,8 +80,8 @@ def _content(variant, name, file, path):
     with file:
         content = file.read(size + 1)
     if len(content) != size:
-        raise ValueError('%s: %s holds %s bytes where %d belong'
-                         % (path, name, 'more' if len(content) > size else len(content), size))
+        raise UserError('%s: %s holds %s bytes where %d belong'
+                        % (path, name, 'more' if len(content) > size else len(content), size))
     return content
 
 
@@ -87,6 +89,6 @@ def _decode(variant, contents, column):
     records = np.frombuffer(b''.join(contents), 'uint8').reshape(-1, variant.label_bytes + PIXELS)
     labels, classes = records[:, column], variant.label_classes[column]
     if labels.max() >= classes:
-        raise ValueError('label %d is out of range in %s: there are %d classes'
-                         % (labels.max(), variant.folder, classes))
+        raise UserError('label %d is out of range in %s: there are %d classes'
+                        % (labels.max(), variant.folder, classes))
     return records[:, variant.label_bytes:].reshape(-1, 3, 32, 32), labels.copy()

@@ -8,6 +8,8 @@ import math
 import os
 import zlib
 
+from runtime import UserError
+
 import numpy as np
 
 from data.download import fetch
@@ -54,11 +56,11 @@ def _read(folder, part):
     images = read_idx(os.path.join(folder, part + '-images-idx3-ubyte.gz'), 3)
     labels = read_idx(os.path.join(folder, part + '-labels-idx1-ubyte.gz'), 1)
     if images.shape[1:] != (28, 28):
-        raise ValueError('%s images in %s are %dx%d, not 28x28' % ((part, folder) + images.shape[1:]))
+        raise UserError('%s images in %s are %dx%d, not 28x28' % ((part, folder) + images.shape[1:]))
     if len(images) != len(labels):
-        raise ValueError('%d %s images but %d labels in %s' % (len(images), part, len(labels), folder))
+        raise UserError('%d %s images but %d labels in %s' % (len(images), part, len(labels), folder))
     if labels.size and labels.max() >= CLASSES:
-        raise ValueError('label %d in %s is out of range: there are %d classes' % (labels.max(), folder, CLASSES))
+        raise UserError('label %d in %s is out of range: there are %d classes' % (labels.max(), folder, CLASSES))
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))
     return np.repeat(padded[:, None], 3, axis=1), labels
 
@@ -69,15 +71,15 @@ def read_idx(path, dimensions):
         with gzip.open(path, 'rb') as file:
             header = file.read(4 + 4 * dimensions)
             if len(header) < 4 + 4 * dimensions or header[:4] != bytes([0, 0, 8, dimensions]):
-                raise ValueError('%s is not an idx file of bytes with %d dimensions' % (path, dimensions))
+                raise UserError('%s is not an idx file of bytes with %d dimensions' % (path, dimensions))
             shape = np.frombuffer(header, '>u4', dimensions, 4).tolist()
             size = math.prod(shape)
             if not 0 < size <= LARGEST:
-                raise ValueError('%s says that it holds %d bytes of data: at most %d are read' % (path, size, LARGEST))
+                raise UserError('%s says that it holds %d bytes of data: at most %d are read' % (path, size, LARGEST))
             content = file.read(size + 1)  # a few bytes may unpack to gigabytes
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError('%s is cut short or damaged (%s)' % (path, error)) from error
+        raise UserError('%s is cut short or damaged (%s)' % (path, error)) from error
     if len(content) != size:
-        raise ValueError('%s holds %s bytes of data where its header says %d'
-                         % (path, 'more' if len(content) > size else len(content), size))
+        raise UserError('%s holds %s bytes of data where its header says %d'
+                        % (path, 'more' if len(content) > size else len(content), size))
     return np.frombuffer(content, 'uint8').reshape(shape)

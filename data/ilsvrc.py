@@ -16,6 +16,8 @@ import tarfile
 import zlib
 from collections import namedtuple
 
+from runtime import UserError
+
 import numpy as np
 from scipy.io import loadmat
 from tqdm import tqdm
@@ -66,8 +68,8 @@ def train_archive(path):
         class_tars, images = plain_files(file, 0, os.path.getsize(path), path), []
         foreign = [name for name in class_tars if not CLASS_TAR.fullmatch(name)]
         if foreign:
-            raise ValueError('%s holds %r, which is not the archive of a class such as n01440764.tar'
-                             % (path, foreign[0]))
+            raise UserError('%s holds %r, which is not the archive of a class such as n01440764.tar'
+                            % (path, foreign[0]))
         class_names = sorted(name[:-len('.tar')] for name in class_tars)
         for label, synset in enumerate(tqdm(class_names, 'looking through', unit=' classes', disable=None)):
             name = synset + '.tar'
@@ -82,7 +84,7 @@ def val_archive(path, synsets, class_names):
         members = plain_files(file, 0, os.path.getsize(path), path)
     unknown = [name for name in members if os.path.splitext(name)[0] not in synsets]
     if unknown:
-        raise ValueError('there is no label for %r, one of %d such images in %s' % (unknown[0], len(unknown), path))
+        raise UserError('there is no label for %r, one of %d such images in %s' % (unknown[0], len(unknown), path))
     labels, images = {name: label for label, name in enumerate(class_names)}, []
     for name, place in members.items():
         synset = synsets[os.path.splitext(name)[0]]
@@ -91,12 +93,12 @@ def val_archive(path, synsets, class_names):
 
 
 def image_in(path, label, class_name, name, place):
-    """The Image of a member of an archive; ValueError if it cannot be one."""
+    """The Image of a member of an archive; UserError if it cannot be one."""
     offset, size = place
     if not name.lower().endswith(IMAGE_ENDINGS):
-        raise ValueError('%s holds %r, which is not an image' % (path, name))
+        raise UserError('%s holds %r, which is not an image' % (path, name))
     if size > IMAGE_BYTES:
-        raise ValueError('%s holds %r of %d bytes, which is too large for an image' % (path, name, size))
+        raise UserError('%s holds %r of %d bytes, which is too large for an image' % (path, name, size))
     return Image(label, '%s/%s' % (class_name, name), path, offset, size)
 
 
@@ -115,14 +117,14 @@ def devkit_labels(path):
     for name in 'data/meta.mat', 'data/ILSVRC2012_validation_ground_truth.txt':
         offset, size = found.get(name, (0, 0))
         if not 0 < size <= KIT_FILE_BYTES:
-            raise ValueError('%s is not the ILSVRC2012 development kit: it lacks meta.mat or the ground truth' % path)
+            raise UserError('%s is not the ILSVRC2012 development kit: it lacks meta.mat or the ground truth' % path)
         kit.append(content[offset:offset + size])
     try:
         table = np.atleast_1d(loadmat(io.BytesIO(kit[0]), squeeze_me=True)['synsets'])
         synsets = {int(row['ILSVRC2012_ID']): str(row['WNID']) for row in table if not row['num_children']}
         labels = {'ILSVRC2012_val_%08d' % image: synsets[int(number)] for image, number in enumerate(kit[1].split(), 1)}
     except Exception as error:  # loadmat promises nothing about what it raises for a damaged file
-        raise ValueError('%s does not hold the labels: %s: %s' % (path, type(error).__name__, error)) from error
+        raise UserError('%s does not hold the labels: %s: %s' % (path, type(error).__name__, error)) from error
     return labels, sorted(synsets.values())
 
 
@@ -134,14 +136,14 @@ def listed_labels(path):
         for number, line in enumerate(file, 1):
             found = LABEL_LINE.match(line)
             if found and labels.setdefault(found[1], found[2]) != found[2]:
-                raise ValueError('line %d of %s gives %s another synset than a line before' % (number, path, found[1]))
+                raise UserError('line %d of %s gives %s another synset than a line before' % (number, path, found[1]))
             if not found and line.strip() and not line.startswith('ImageId,'):
-                raise ValueError('line %d of %s does not name an image and its synset: %.60r' % (number, path, line))
+                raise UserError('line %d of %s does not name an image and its synset: %.60r' % (number, path, line))
     return labels, sorted(set(labels.values()))
 
 
 def compare_checksum(path, sha1):
-    """ValueError unless the file has this SHA-1."""
+    """UserError unless the file has this SHA-1."""
     digest = hashlib.sha1()
     with open(path, 'rb') as file, tqdm(desc='checksum of ' + os.path.basename(path), total=os.path.getsize(path),
                                         unit='B', unit_scale=True, disable=None) as progress:
@@ -149,15 +151,15 @@ def compare_checksum(path, sha1):
             digest.update(block)
             progress.update(len(block))
     if digest.hexdigest() != sha1:
-        raise ValueError('%s is not the public archive: its SHA-1 is %s instead of %s; fetch it again, or take it as '
-                         'it is with --no-checksum' % (path, digest.hexdigest(), sha1))
+        raise UserError('%s is not the public archive: its SHA-1 is %s instead of %s; fetch it again, or take it as '
+                        'it is with --no-checksum' % (path, digest.hexdigest(), sha1))
 
 
 def plain_files(file, start, size, path, parts=1):
     """{name: (offset in file, size)} of the plain files in a tar of `size` bytes that begins at `start` of a file.
 
     Folders, links, devices and sparse files are passed over. path: for messages. parts: how many parts of its path are
-    a file's name. Raises ValueError if the archive is empty, damaged, cut short, or holds a name twice.
+    a file's name. Raises UserError if the archive is empty, damaged, cut short, or holds a name twice.
     """
     window, found = Window(file, start, size), {}
     try:
@@ -178,12 +180,12 @@ def plain_files(file, start, size, path, parts=1):
     except DAMAGE as error:
         raise damaged(path, error) from error
     if not found:
-        raise ValueError('%s holds no file' % path)
+        raise UserError('%s holds no file' % path)
     return found
 
 
 def damaged(path, error):
-    return ValueError('%s is damaged, cut short, or no tar archive (%s)' % (path, error))
+    return UserError('%s is damaged, cut short, or no tar archive (%s)' % (path, error))
 
 
 class Window:

@@ -13,6 +13,8 @@ import os
 import struct
 from functools import partial
 
+from runtime import UserError
+
 import numpy as np
 
 from data.augment import centre_box, colour_map, generator, random_resized_box
@@ -42,7 +44,7 @@ class RecordFile:
 
     idx: its path, by default that of the .rec with the other ending. sealed: compare records with the checksums of
     data.seal, where there are any. Reading is by position, so many threads may read at once.
-    Raises ValueError for files that are damaged or do not belong together, and OSError for missing ones.
+    Raises UserError for files that are damaged or do not belong together, and OSError for missing ones.
     """
 
     def __init__(self, rec, idx=None, sealed=True):
@@ -52,11 +54,11 @@ class RecordFile:
         size = os.fstat(self.file.fileno()).st_size
         self.starts = self._offsets()
         if self.starts.min() < 0 or self.starts.max() > size - HEADER.size - LABEL.size:
-            raise ValueError('%s does not belong to %s: it points outside of it, or the file was cut short'
-                             % (self.idx, rec))
+            raise UserError('%s does not belong to %s: it points outside of it, or the file was cut short'
+                            % (self.idx, rec))
         ordered = np.unique(self.starts)
         if len(ordered) != len(self.starts):
-            raise ValueError('%s names a record twice' % self.idx)
+            raise UserError('%s names a record twice' % self.idx)
         self.ends = np.append(ordered, size)[np.searchsorted(ordered, self.starts) + 1]
         self.sums = read_seal(rec, len(self)) if sealed else None
 
@@ -65,9 +67,9 @@ class RecordFile:
             try:
                 numbers = np.array(file.read().split(), dtype='int64').reshape(-1, 2)
             except (ValueError, OverflowError) as error:
-                raise ValueError('%s is not an index of lines `key<tab>offset`' % self.idx) from error
+                raise UserError('%s is not an index of lines `key<tab>offset`' % self.idx) from error
         if not len(numbers):
-            raise ValueError('%s is empty' % self.idx)
+            raise UserError('%s is empty' % self.idx)
         return numbers[:, 1]
 
     def __len__(self):
@@ -110,7 +112,7 @@ class RecordFile:
         Its length is in its header: an index that lacks records says less.
         """
         if self.sums and checksum(self.content(row)) != self.sums[row]:
-            raise ValueError('record %d of %s is damaged: its checksum is another' % (row, self.path))
+            raise UserError('record %d of %s is damaged: its checksum is another' % (row, self.path))
         parts, position, flag = [], int(self.starts[row]), 1
         while flag in (1, 2):
             magic, length = HEADER.unpack(self._bytes(row, position, HEADER.size))
@@ -126,11 +128,11 @@ class RecordFile:
 
     def _whole(self, label, row):
         if not label.is_integer():
-            raise ValueError('record %d of %s has the label %s' % (row, self.path, label))
+            raise UserError('record %d of %s has the label %s' % (row, self.path, label))
         return int(label)
 
     def _foreign(self, row):
-        raise ValueError('record %d of %s is damaged, or %s does not belong to it' % (row, self.path, self.idx))
+        raise UserError('record %d of %s is damaged, or %s does not belong to it' % (row, self.path, self.idx))
 
 
 class ImageFolder:
@@ -145,7 +147,7 @@ class ImageFolder:
         folders = ImageNet(root, train=train)
         self.items, self.class_names = folders.items, folders.synsets
         if not self.items:
-            raise ValueError('there is no image in the class folders of %s' % self.path)
+            raise UserError('there is no image in the class folders of %s' % self.path)
 
     def __len__(self):
         return len(self.items)
@@ -163,12 +165,12 @@ class ImageBatches(Batches):
     """Batches of decoded, augmented and normalised images.   source: a RecordFile or an ImageFolder
 
     size: of the square image. crop_ratio: of the validation crop to the shorter side. workers: threads, at most one a
-    processor. Raises ValueError if a label is not in 0..classes - 1.
+    processor. Raises UserError if a label is not in 0..classes - 1.
     """
 
     def __init__(self, source, classes, batch_size, train, seed=0, workers=0, size=224, crop_ratio=0.875):
         if crop_ratio > 1:
-            raise ValueError('the crop ratio %s must not be above 1' % crop_ratio)
+            raise UserError('the crop ratio %s must not be above 1' % crop_ratio)
         super().__init__(len(source), classes, batch_size, train, seed, min(workers, len(os.sched_getaffinity(0))))
         self.source, self.size = source, size
         self.shorter_side = int(np.ceil(size / crop_ratio))
@@ -188,18 +190,18 @@ class ImageBatches(Batches):
         labels[position] = self._checked(label, row)
         image = decoded(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
-            raise ValueError('image %d of %s cannot be decoded' % (row, self.source.path))
+            raise UserError('image %d of %s cannot be decoded' % (row, self.source.path))
         if is_strip(image):
-            raise ValueError('image %d of %s is too thin a strip: at most 1:%d is taken'
-                             % (row, self.source.path, LARGEST_ASPECT))
+            raise UserError('image %d of %s is too thin a strip: at most 1:%d is taken'
+                            % (row, self.source.path, LARGEST_ASPECT))
         random = generator(self.seed, AUGMENTATION, epoch, row) if self.train else None
         data[position] = training_view(image, self.size, random) if self.train else \
             validation_view(image, self.size, self.shorter_side)
 
     def _checked(self, label, row):
         if not 0 <= label < self.classes:
-            raise ValueError('label %d of image %d in %s is out of range: there are %d classes'
-                             % (label, row, self.source.path, self.classes))
+            raise UserError('label %d of image %d in %s is out of range: there are %d classes'
+                            % (label, row, self.source.path, self.classes))
         return label
 
 
@@ -252,11 +254,11 @@ def _transformed(image, matrix, offset):
 
 
 def folder_sources(root):
-    """(train, val) ImageFolders; ValueError unless both have the same classes."""
+    """(train, val) ImageFolders; UserError unless both have the same classes."""
     train, val = ImageFolder(root, True), ImageFolder(root, False)
     if train.class_names != val.class_names:
         differing = sorted(set(train.class_names) ^ set(val.class_names))
-        raise ValueError('the class folders of %s and %s differ: %s' % (train.path, val.path, ', '.join(differing[:5])))
+        raise UserError('the class folders of %s and %s differ: %s' % (train.path, val.path, ', '.join(differing[:5])))
     return train, val
 
 

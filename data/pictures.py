@@ -9,6 +9,8 @@ What comes from the data set itself passes unchanged: `prepare` then equals the 
 import os
 import warnings
 
+from runtime import UserError
+
 import numpy as np
 from PIL import Image
 
@@ -48,7 +50,7 @@ def class_names(dataset, label_set='coarse', classes=1000):
     """
     _known(dataset)
     if label_set not in CIFAR100_NAMES:
-        raise ValueError('unknown label set %r; there are %s' % (label_set, ', '.join(CIFAR100_NAMES)))
+        raise UserError('unknown label set %r; there are %s' % (label_set, ', '.join(CIFAR100_NAMES)))
     if dataset == 'imagenet' and classes != 1000:
         return []
     if dataset == 'imagenet':
@@ -73,7 +75,7 @@ def read_picture(path):
     """(H, W, 3) uint8, RGB, the right way up, of a file in any format that Pillow knows and OpenCV decodes.
 
     Pillow reads the header alone, so that nothing is decoded that would fill the memory: its limit is 179 megapixels.
-    Raises OSError for a file that cannot be read, and ValueError for one that is not an image or too large a one.
+    Raises OSError for a file that cannot be read, and UserError for one that is not an image or too large a one.
     """
     path = os.fspath(path)
     with open(path, 'rb') as file, warnings.catch_warnings():
@@ -81,14 +83,14 @@ def read_picture(path):
         try:
             Image.open(file).close()
         except Image.DecompressionBombError as error:
-            raise ValueError('%s has more than the %d million pixels that are read'
-                             % (path, 2 * Image.MAX_IMAGE_PIXELS // 10 ** 6)) from error
+            raise UserError('%s has more than the %d million pixels that are read'
+                            % (path, 2 * Image.MAX_IMAGE_PIXELS // 10 ** 6)) from error
         except (OSError, ValueError, SyntaxError) as error:
-            raise ValueError('%s is not an image' % path) from error
+            raise UserError('%s is not an image' % path) from error
     with open(path, 'rb') as file:  # cv2.imread crashes at some names
         picture = decoded(file.read())
     if picture is None:
-        raise ValueError('%s cannot be decoded: the image is damaged, or of a kind that OpenCV does not read' % path)
+        raise UserError('%s cannot be decoded: the image is damaged, or of a kind that OpenCV does not read' % path)
     return np.ascontiguousarray(picture[..., ::-1])
 
 
@@ -98,14 +100,14 @@ def prepare(pictures, dataset='imagenet', size=224, crop_ratio=0.875):
     pictures: paths, or arrays of uint8, RGB (H, W, 3) or grey (H, W). dataset: 'imagenet' or a name of data.DATASETS.
     size, crop_ratio: of imagenet, as in evaluate.py; the small data sets have 32x32.
     CIFAR: the largest square in the middle, made 32x32. Fashion-MNIST: see _fashion.
-    Raises ValueError for what is not a picture, and OSError for a file that cannot be read.
+    Raises UserError for what is not a picture, and OSError for a file that cannot be read.
     """
     _known(dataset)
     pictures = [_picture(picture) for picture in pictures]
     if not pictures:
-        raise ValueError('there is no picture')
+        raise UserError('there is no picture')
     if not 0 < crop_ratio <= 1:
-        raise ValueError('the crop ratio %s must lie between 0 and 1' % crop_ratio)
+        raise UserError('the crop ratio %s must lie between 0 and 1' % crop_ratio)
     if dataset == 'imagenet':
         shorter_side = int(np.ceil(size / crop_ratio))
         return np.stack([validation_view(picture[..., ::-1], size, shorter_side) for picture in pictures])
@@ -122,11 +124,11 @@ def shown(batch, dataset='imagenet'):
 
 def _known(dataset):
     if dataset != 'imagenet' and dataset not in DATASETS:
-        raise ValueError('unknown data set %r; there are imagenet, %s' % (dataset, ', '.join(DATASETS)))
+        raise UserError('unknown data set %r; there are imagenet, %s' % (dataset, ', '.join(DATASETS)))
 
 
 def _picture(picture):
-    """An array as it is, a file read; ValueError unless it is a picture of a usable shape."""
+    """An array as it is, a file read; UserError unless it is a picture of a usable shape."""
     name = 'a picture'
     if isinstance(picture, (str, os.PathLike)):
         name, picture = os.fspath(picture), read_picture(picture)
@@ -134,11 +136,11 @@ def _picture(picture):
     if picture.ndim == 2:
         picture = np.repeat(picture[..., None], 3, axis=2)
     if picture.dtype != 'uint8' or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-        raise ValueError('%s is %s of %s, not (H, W, 3) or (H, W) of uint8' % (name, picture.shape, picture.dtype))
+        raise UserError('%s is %s of %s, not (H, W, 3) or (H, W) of uint8' % (name, picture.shape, picture.dtype))
     height, width = picture.shape[:2]
     if is_strip(picture):
-        raise ValueError('%s of %dx%d is too thin a strip: at most 1:%d is taken'
-                         % (name, width, height, LARGEST_ASPECT))
+        raise UserError('%s of %dx%d is too thin a strip: at most 1:%d is taken'
+                        % (name, width, height, LARGEST_ASPECT))
     return picture
 
 

@@ -29,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import runtime  # noqa: F401  (before mxnet)
+from runtime import UserError
 
 import cv2
 import numpy as np
@@ -81,8 +82,8 @@ def main(argv=None):
     made = verify_all(args.out, args.jobs) if args.verify_only else prepare_all(args)
     left_out = ['%s/%s' % (name, image) for name, facts in made.items() for image in facts['left_out']]
     if left_out:
-        raise ValueError('%d images could not be decoded and are not in the files: %s%s'
-                         % (len(left_out), ', '.join(map(ascii, left_out[:5])), ' ...' if len(left_out) > 5 else ''))
+        raise UserError('%d images could not be decoded and are not in the files: %s%s'
+                        % (len(left_out), ', '.join(map(ascii, left_out[:5])), ' ...' if len(left_out) > 5 else ''))
     return made
 
 
@@ -108,7 +109,7 @@ def verify_all(out, jobs):
 
 
 def refuse_foreign(out, names):
-    """ValueError if a file is there that would be written over and is not ours."""
+    """UserError if a file is there that would be written over and is not ours."""
     for name in names:
         final, part = os.path.join(out, name), os.path.join(out, name + '.part')
         if os.path.exists(final + '.json'):
@@ -116,11 +117,11 @@ def refuse_foreign(out, names):
         stems = [final] if os.path.exists(part + '.json') else [final, part]
         for path in (stem + ending for stem in stems for ending in ENDINGS):
             if os.path.lexists(path):
-                raise ValueError('%s is there already and %s did not make it: choose another --out' % (path, MADE_BY))
+                raise UserError('%s is there already and %s did not make it: choose another --out' % (path, MADE_BY))
 
 
 def archive_splits(args):
-    """{'train': Split, 'val': Split} of the archives that are given. ValueError if one is not the public one."""
+    """{'train': Split, 'val': Split} of the archives that are given. UserError if one is not the public one."""
     given = {flag: getattr(args, flag) for flag in ilsvrc.SHA1 if getattr(args, flag)}
     for path in filter(None, [*given.values(), args.val_labels]):
         os.stat(path)  # before an hour is spent on the others
@@ -137,7 +138,7 @@ def archive_splits(args):
 
 
 def compare_classes(out, class_names):
-    """ValueError if training and validation images, of this run or of one before, have labels of other classes.
+    """UserError if training and validation images, of this run or of one before, have labels of other classes.
 
     class_names: {'train' or 'val': its names}
     """
@@ -148,7 +149,7 @@ def compare_classes(out, class_names):
     first, *others = class_names.values()
     if others and others[0] != first:
         differing = sorted(set(first) ^ set(others[0]))
-        raise ValueError('the training and the validation images have other classes: %s' % ', '.join(differing[:5]))
+        raise UserError('the training and the validation images have other classes: %s' % ', '.join(differing[:5]))
 
 
 def prepare(split, final, args, shuffled):
@@ -166,7 +167,7 @@ def prepare(split, final, args, shuffled):
         write_facts(part + '.json', settings)
     keys = write_split(split, part, args, shuffled)
     if not keys:
-        raise ValueError('none of the %d images for %s.rec can be decoded' % (len(split.images), final))
+        raise UserError('none of the %d images for %s.rec can be decoded' % (len(split.images), final))
     counts = np.bincount([split.images[key].label for key in keys], minlength=len(split.class_names)).tolist()
     left_out = [split.images[key].name for key in sorted(set(range(len(split.images))) - set(keys))]
     write_facts(part + '.json', dict(settings, counts=counts, left_out=left_out))
@@ -186,13 +187,13 @@ def settings_of(split, args, shuffled):
 
 
 def compare_settings(path, settings):
-    """ValueError unless the .json that is there has these settings."""
+    """UserError unless the .json that is there has these settings."""
     facts = read_facts(path)
     differing = [name for name in settings if facts.get(name) != settings[name]]
     if differing:
         parts = ['%s %.40s instead of %.40s' % (name, facts.get(name), settings[name]) for name in differing]
-        raise ValueError('%s* is there, made of other images or with other settings (%s): remove it, or choose another '
-                         '--out' % (path[:-len('json')], ', '.join(parts)))
+        raise UserError('%s* is there, made of other images or with other settings (%s): remove it, or choose another '
+                        '--out' % (path[:-len('json')], ', '.join(parts)))
 
 
 def write_split(split, stem, args, shuffled):
@@ -239,29 +240,29 @@ def encoded(size, quality, image):
 
 
 def verify(stem, jobs):
-    """Read every record once. ValueError if a checksum, a label, an image, or the number of images of a class is
+    """Read every record once. UserError if a checksum, a label, an image, or the number of images of a class is
     wrong."""
     facts, records = finished_facts(stem), RecordFile(stem + '.rec')
     if not records.sums:
-        raise ValueError('%s.rec has no checksums: its .crc32 is missing' % stem)
+        raise UserError('%s.rec has no checksums: its .crc32 is missing' % stem)
     check = partial(checked_label, records, facts)
     labels = list(tqdm(ahead(check, range(len(records)), jobs), 'verifying', len(records), unit=' images',
                        disable=None))
     counts = np.bincount(labels, minlength=len(facts['class_names'])).tolist()
     for name, count, expected in zip(facts['class_names'], counts, facts['counts']):
         if count != expected:
-            raise ValueError('%s.rec holds %d images of the class %s instead of %d' % (stem, count, name, expected))
+            raise UserError('%s.rec holds %d images of the class %s instead of %d' % (stem, count, name, expected))
 
 
 def checked_label(records, facts, row):
-    """The label of a record; ValueError if that or the image is wrong."""
+    """The label of a record; UserError if that or the image is wrong."""
     content, label = records.read(row)
     image = decoded(content)
     if image is None or min(image.shape[:2]) != facts['size']:
-        raise ValueError('image %d of %s cannot be decoded, or has another size' % (row, records.path))
+        raise UserError('image %d of %s cannot be decoded, or has another size' % (row, records.path))
     if not 0 <= label < len(facts['class_names']):
-        raise ValueError('image %d of %s has the label %d, and there are %d classes'
-                         % (row, records.path, label, len(facts['class_names'])))
+        raise UserError('image %d of %s has the label %d, and there are %d classes'
+                        % (row, records.path, label, len(facts['class_names'])))
     return label
 
 
@@ -288,7 +289,7 @@ def finished_facts(stem):
     facts = read_facts(stem + '.json')
     if not is_list(facts.get('counts'), int) or not is_list(facts.get('left_out'), str) or \
             len(facts['counts']) != len(facts['class_names']):
-        raise ValueError('%s.json does not say how many images of each class were written' % stem)
+        raise UserError('%s.json does not say how many images of each class were written' % stem)
     return facts
 
 
@@ -301,7 +302,7 @@ def read_facts(path):
             return facts
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise ValueError('%s is not a file of %s, or is damaged' % (path, MADE_BY))
+    raise UserError('%s is not a file of %s, or is damaged' % (path, MADE_BY))
 
 
 def is_list(value, kind):

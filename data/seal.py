@@ -9,6 +9,8 @@ import os
 import sys
 import zlib
 
+from runtime import UserError
+
 
 def seal_path(rec):
     return os.path.splitext(rec)[0] + '.crc32'
@@ -17,15 +19,15 @@ def seal_path(rec):
 def read_seal(rec, records):
     """The checksums of the records in the order of the index, or None if the file was not sealed.
 
-    Raises ValueError if they are not those of so many records.
+    Raises UserError if they are not those of so many records.
     """
     if not os.path.exists(seal_path(rec)):
         return None
     with open(seal_path(rec), errors='replace') as file:
         sums = file.read().split()
     if len(sums) != records:
-        raise ValueError('%s holds %d checksums and the index of %s %d records'
-                         % (seal_path(rec), len(sums), rec, records))
+        raise UserError('%s holds %d checksums and the index of %s %d records'
+                        % (seal_path(rec), len(sums), rec, records))
     return sums
 
 

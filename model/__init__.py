@@ -1,10 +1,10 @@
 """Networks and units: `get_model(name, **options)` builds any network, ACTIVATIONS holds every unit."""
-import runtime  # noqa: F401  (before mxnet)  # isort: skip
+from .ground import UserError  # isort: skip  (before mxnet)
 from functools import partial
 
-from model.activation import ACTIVATIONS
-from model.cifar_resnet import cifar_resnet, ge_cifar_resnet
-from model.resnet_v1b import DEPTHS, aa_resnet, fa_resnet, ge_theta_plus_resnet, resnet_v1b, se_resnet
+from .activation import ACTIVATIONS
+from .cifar_resnet import cifar_resnet, ge_cifar_resnet
+from .resnet_v1b import DEPTHS, aa_resnet, fa_resnet, ge_theta_plus_resnet, resnet_v1b, se_resnet
 
 MODELS = {
     'cifar_resnet': cifar_resnet,
@@ -31,7 +31,7 @@ __all__ = ['ACTIVATIONS', 'MODELS', 'get_model']
 
 
 def get_model(name, **options):
-    """Build a network by name, not initialised; ValueError for a name that is not there or an option out of range,
+    """Build a network by name, not initialised; UserError for a name that is not there or an option out of range,
     TypeError for an option that the network does not have.
 
     get_model('atac_resnet50_v1b', act_type='ChaATAC', r=2, act_layers=2, classes=1000, last_gamma=False)
@@ -39,5 +39,5 @@ def get_model(name, **options):
     get_model('cifar_resnet', blocks=3, act_type='ChaATAC', r=2, use_relu=True, classes=100)
     """
     if name not in MODELS:
-        raise ValueError('unknown model %r; there are %s' % (name, ', '.join(MODELS)))
+        raise UserError('unknown model %r; there are %s' % (name, ', '.join(MODELS)))
     return MODELS[name](**options)

@@ -15,8 +15,9 @@ import inspect
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from model import comparison_units as other
-from model.layers import GlobalMean, depthwise, pointwise, reduced
+from . import comparison_units as other
+from .ground import UserError
+from .layers import GlobalMean, depthwise, pointwise, reduced
 
 
 class ChaATAC(HybridBlock):
@@ -29,7 +30,7 @@ class ChaATAC(HybridBlock):
     channels: C. r: reduction, a divisor of C. use_relu: the inner ReLU (without it the bottleneck is linear).
     use_global: a global average pooling first, so the context is global and the gate is (N, C, 1, 1), as in SE.
     norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
-    Raises ValueError if r is below 1 or does not divide C.
+    Raises UserError if r is below 1 or does not divide C.
     """
 
     def __init__(self, channels, r=2, use_relu=True, use_global=False, norm_layer=nn.BatchNorm, norm_kwargs=None,
@@ -64,7 +65,7 @@ class SpaATAC(HybridBlock):
     the published parameter count proves it.
 
     channels: C. kernel_size: k, odd. dilation: d. norm_layer, norm_kwargs: as in ChaATAC.
-    Raises ValueError for an even kernel or one below 1, or a dilation below 1.
+    Raises UserError for an even kernel or one below 1, or a dilation below 1.
     """
 
     def __init__(self, channels, kernel_size=3, dilation=1, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
@@ -212,9 +213,9 @@ ACTIVATIONS = {
 
 
 def act_factory(name, **options):
-    """The factory act(channels) -> HybridBlock of a named unit with its options; ValueError for an unknown name."""
+    """The factory act(channels) -> HybridBlock of a named unit with its options; UserError for an unknown name."""
     if name not in ACTIVATIONS:
-        raise ValueError('unknown activation %r; there are %s' % (name, ', '.join(ACTIVATIONS)))
+        raise UserError('unknown activation %r; there are %s' % (name, ', '.join(ACTIVATIONS)))
 
     def act(channels):
         return ACTIVATIONS[name](channels, **options)
@@ -225,8 +226,8 @@ def act_factory(name, **options):
 def stage_plan(act, replace, act_layers, act_order='bac'):
     """Which of four positions get the unit `act`: the last act_layers ('bac') or the first ('pre')."""
     if act_layers not in range(5):
-        raise ValueError('act_layers=%s must be one of 0, 1, 2, 3, 4' % (act_layers,))
+        raise UserError('act_layers=%s must be one of 0, 1, 2, 3, 4' % (act_layers,))
     if act_order not in ('bac', 'pre'):
-        raise ValueError("act_order=%r must be 'bac' (from the back) or 'pre' (from the front)" % (act_order,))
+        raise UserError("act_order=%r must be 'bac' (from the back) or 'pre' (from the front)" % (act_order,))
     plan = [replace] * (4 - act_layers) + [act] * act_layers
     return plan if act_order == 'bac' else plan[::-1]

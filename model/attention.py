@@ -11,7 +11,8 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from model.layers import pointwise
+from .ground import UserError
+from .layers import pointwise
 
 
 def regroup(F, x, channels):
@@ -25,10 +26,10 @@ def flat(F, x):
 
 
 def check_heads(channels, heads, halves=False):
-    """ValueError if the heads cannot share the channels evenly, in halves where a row and a column get one each."""
+    """UserError if the heads cannot share the channels evenly, in halves where a row and a column get one each."""
     if heads < 1 or channels % (heads * (2 if halves else 1)):
-        raise ValueError('heads=%s must be at least 1 and divide the %d channels of the layer%s'
-                         % (heads, channels, ' into even numbers' if halves else ''))
+        raise UserError('heads=%s must be at least 1 and divide the %d channels of the layer%s'
+                        % (heads, channels, ' into even numbers' if halves else ''))
 
 
 class AugmentedConv(HybridBlock):
@@ -50,7 +51,7 @@ class AugmentedConv(HybridBlock):
 
     channels: C. extent: side, in training, of the map that attends, which is behind stride and downsampling. heads,
     kappa, upsilon, downsample: see above. dilation: of the convolution.
-    Raises ValueError if heads do not divide C, or if upsilon leaves no channel to a head or to the convolution.
+    Raises UserError if heads do not divide C, or if upsilon leaves no channel to a head or to the convolution.
     """
 
     def __init__(self, channels, stride=1, dilation=1, *, extent, heads=8, kappa=0.2, upsilon=0.1, downsample=False,
@@ -60,8 +61,8 @@ class AugmentedConv(HybridBlock):
         key_size, value_size = max(20, int(kappa * channels) // heads), int(upsilon * channels) // heads
         keys, values = key_size * heads, value_size * heads
         if not 0 < values < channels or extent < 1:
-            raise ValueError('upsilon=%s of %d channels must be at least one for each of %d heads and not all of them, '
-                             'and extent=%s at least 1' % (upsilon, channels, heads, extent))
+            raise UserError('upsilon=%s of %d channels must be at least one for each of %d heads and not all of them, '
+                            'and extent=%s at least 1' % (upsilon, channels, heads, extent))
         self._extent, self._heads, self._sizes = extent, heads, (key_size, value_size)
         table = dict(shape=(2 * extent - 1, key_size), init=mx.init.Normal(key_size ** -0.5))
         with self.name_scope():
@@ -192,15 +193,15 @@ class LocalAttention(HybridBlock):
     head has rows and columns of its own.
 
     channels: C. heads: share C in even numbers. kernel_size: k, odd, 3 or more. dilation: none, 1.
-    Raises ValueError for others.
+    Raises UserError for others.
     """
 
     def __init__(self, channels, stride=1, dilation=1, heads=8, kernel_size=7, **kwargs):
         super().__init__(**kwargs)
         check_heads(channels, heads, halves=True)
         if kernel_size < 3 or kernel_size % 2 == 0 or dilation != 1:
-            raise ValueError('kernel_size=%s must be odd and at least 3, and dilation=%s must be 1'
-                             % (kernel_size, dilation))
+            raise UserError('kernel_size=%s must be odd and at least 3, and dilation=%s must be 1'
+                            % (kernel_size, dilation))
         self._k, self._channels, self._size = kernel_size, channels, channels // heads
         with self.name_scope():
             self.query, self.key, self.value = (pointwise(channels, channels, prefix=name)

@@ -9,8 +9,9 @@ it out (paper, section IV; their first BatchNorm has neither scale nor shift).
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from model.activation import act_factory, stage_plan
-from model.gate import LocalGatherExcite
+from .activation import act_factory, stage_plan
+from .gate import LocalGatherExcite
+from .ground import UserError
 
 STEM_CHANNELS, STAGE_CHANNELS = 16, (16, 32, 64)
 
@@ -80,7 +81,7 @@ class CifarResNet(HybridBlock):
     def __init__(self, blocks, acts, classes, gate=None, **kwargs):
         super().__init__(**kwargs)
         if blocks < 1:
-            raise ValueError('blocks=%s must be at least 1' % (blocks,))
+            raise UserError('blocks=%s must be at least 1' % (blocks,))
         with self.name_scope():
             self.features = nn.HybridSequential()
             self.features.add(Stem(STEM_CHANNELS))

@@ -11,7 +11,8 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from model.layers import GlobalMean, depthwise, pointwise, reduced
+from .ground import UserError
+from .layers import GlobalMean, depthwise, pointwise, reduced
 
 
 def _per_channel(block, name, channels, init):
@@ -120,7 +121,7 @@ class DYReLU(HybridBlock):
     Our reading: the default r = 8 is the paper's as we recall it (a common re-implementation has 4), and the order of
     W2's outputs, which are a_1, a_2, b_1, b_2 with C channels each in mode 'B'.
 
-    channels: C. mode: 'A' or 'B'. r: reduction, a divisor of C. Raises ValueError for another mode or r.
+    channels: C. mode: 'A' or 'B'. r: reduction, a divisor of C. Raises UserError for another mode or r.
     """
 
     # alpha_1, alpha_2, beta_1, beta_2: the lines of ReLU, max(1 x + 0, 0 x + 0); and how far theta can move each.
@@ -130,7 +131,7 @@ class DYReLU(HybridBlock):
     def __init__(self, channels, mode='B', r=8, **kwargs):
         super().__init__(**kwargs)
         if mode not in ('A', 'B'):
-            raise ValueError("mode=%r must be 'A' (channels share their lines) or 'B' (each has its own)" % (mode,))
+            raise UserError("mode=%r must be 'A' (channels share their lines) or 'B' (each has its own)" % (mode,))
         hidden = reduced(channels, r)
         outputs = len(self.START) * (channels if mode == 'B' else 1)
         with self.name_scope():
@@ -222,7 +223,7 @@ class MSSeqATAC(HybridBlock):
     narrows to C/2 first, which we leave out.
 
     channels: C. kernel_size: k, odd. dilation: d. use_relu: both inner ReLUs. norm_layer, norm_kwargs: called as
-    norm_layer(in_channels=..., **norm_kwargs). Raises ValueError for an even kernel or one below 1, or a dilation
+    norm_layer(in_channels=..., **norm_kwargs). Raises UserError for an even kernel or one below 1, or a dilation
     below 1.
     """
 

@@ -115,7 +115,7 @@ def summary(net, input_shape):
 
 def facts(name, net, input_shape):
     """What --json prints of a network: its counts, and at one image of 224x224 the published ones if there are any."""
-    from model.published import PUBLISHED
+    from .published import PUBLISHED
     rows, (total, trainable) = layers(net, input_shape), parameters(net)
     row = PUBLISHED.get(name) if tuple(input_shape) == (1, 3, 224, 224) else None
     return {'name': name, 'parameters': total, 'trainable_parameters': trainable, 'macs': sum(row.macs for row in rows),
@@ -126,7 +126,7 @@ def facts(name, net, input_shape):
 
 def every_fact(input_size=None, batch=1):
     """The facts of every named network, and of every unit in the CIFAR network of depth 20."""
-    from model import ACTIVATIONS, MODELS, get_model
+    from . import ACTIVATIONS, MODELS, get_model
     for name in MODELS:
         if name == 'resnet_v1b':  # any depth, none of its own
             continue
@@ -184,7 +184,7 @@ def main(argv=None):
     if args.model is None:
         found = list(every_fact(args.input_size, args.batch))
         return print(json.dumps(found, indent=1) if args.json else table(list(map(cells, found)), args.markdown))
-    from model import get_model
+    from . import get_model
     size = args.input_size or default_input_size(args.model)
     shape = (args.batch, 3, size, size)
     try:

@@ -8,7 +8,8 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from model.layers import GlobalMean, pointwise, reduced
+from .ground import UserError
+from .layers import GlobalMean, pointwise, reduced
 
 
 def excitation(channels, r):
@@ -25,7 +26,7 @@ class SqueezeExcitation(HybridBlock):
     Parameters: 2C^2/r + C/r + C trainable. In, out: (N, C, H, W).
     Paper: J. Hu, L. Shen, G. Sun, "Squeeze-and-excitation networks", CVPR 2018.
 
-    channels: C. r: reduction. Raises ValueError if r is below 1 or does not divide C.
+    channels: C. r: reduction. Raises UserError if r is below 1 or does not divide C.
     """
 
     def __init__(self, channels, r=16, **kwargs):
@@ -50,14 +51,14 @@ class GatherExcite(HybridBlock):
 
     channels: C. extent: e, the side of the only map that the unit takes. r: reduction. excite: theta-plus, else theta.
     norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
-    Raises ValueError when it is built if r is below 1 or does not divide C, and when it is called with another map. In
+    Raises UserError when it is built if r is below 1 or does not divide C, and when it is called with another map. In
     a hybridised network it sees no shapes: there the network calls check_input_size.
     """
 
     def __init__(self, channels, extent, r=16, excite=True, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
         super().__init__(**kwargs)
         if extent < 1:
-            raise ValueError('extent=%s must be at least 1' % (extent,))
+            raise UserError('extent=%s must be at least 1' % (extent,))
         self._extent = extent
         with self.name_scope():
             self.module = nn.HybridSequential()
@@ -69,8 +70,8 @@ class GatherExcite(HybridBlock):
 
     def forward(self, x, *args):
         if isinstance(x, mx.nd.NDArray) and x.shape[2:] != (self._extent, self._extent):
-            raise ValueError('this gate takes maps of %dx%d alone, not of %s: its kernel is as large as the map'
-                             % (self._extent, self._extent, 'x'.join(map(str, x.shape[2:]))))
+            raise UserError('this gate takes maps of %dx%d alone, not of %s: its kernel is as large as the map'
+                            % (self._extent, self._extent, 'x'.join(map(str, x.shape[2:]))))
         return super().forward(x, *args)
 
     def hybrid_forward(self, F, x):
@@ -109,9 +110,9 @@ def stage_extents(input_size):
 
 
 def check_input_size(shape, input_size):
-    """ValueError if a net whose gates were built for images of input_size cannot take a batch of shape (N, C, H, W)."""
+    """UserError if a net whose gates were built for images of input_size cannot take a batch of shape (N, C, H, W)."""
     largest = STAGE_STRIDES[0] * stage_extents(input_size)[0]
     if any(stage_extents(side) != stage_extents(input_size) for side in shape[2:]):
-        raise ValueError('this network takes images of %d to %d pixels a side, not of %s: its gates gather with '
-                         'kernels as large as its maps, so another input size needs a network built for it'
-                         % (largest - STAGE_STRIDES[0] + 1, largest, 'x'.join(map(str, shape[2:]))))
+        raise UserError('this network takes images of %d to %d pixels a side, not of %s: its gates gather with '
+                        'kernels as large as its maps, so another input size needs a network built for it'
+                        % (largest - STAGE_STRIDES[0] + 1, largest, 'x'.join(map(str, shape[2:]))))

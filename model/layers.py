@@ -2,6 +2,8 @@
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
+from .ground import UserError
+
 
 class GlobalMean(HybridBlock):
     """The mean of each channel over all positions, (N, C, H, W) -> (N, C, 1, 1), which is GlobalAvgPool2D.
@@ -14,9 +16,9 @@ class GlobalMean(HybridBlock):
 
 
 def reduced(channels, r):
-    """Channels inside a bottleneck, C/r; ValueError if r is below 1 or does not divide C."""
+    """Channels inside a bottleneck, C/r; UserError if r is below 1 or does not divide C."""
     if r < 1 or channels % r:
-        raise ValueError('r=%s must be at least 1 and divide the %d channels of the unit' % (r, channels))
+        raise UserError('r=%s must be at least 1 and divide the %d channels of the unit' % (r, channels))
     return channels // r
 
 
@@ -28,7 +30,7 @@ def pointwise(in_channels, channels, use_bias=False, **names):
 def depthwise(channels, kernel_size, dilation=1):
     """k x k convolution of every channel by itself, with a bias, that keeps the size of the map."""
     if kernel_size < 1 or kernel_size % 2 == 0 or dilation < 1:
-        raise ValueError('kernel_size=%s must be odd and positive, and dilation=%s at least 1'
-                         % (kernel_size, dilation))
+        raise UserError('kernel_size=%s must be odd and positive, and dilation=%s at least 1'
+                        % (kernel_size, dilation))
     return nn.Conv2D(channels, kernel_size, padding=dilation * (kernel_size // 2), dilation=dilation, groups=channels,
                      in_channels=channels)

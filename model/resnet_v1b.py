@@ -14,9 +14,10 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from model.activation import act_factory, stage_plan
-from model.attention import AttentionStem, AugmentedConv, LocalAttention
-from model.gate import GatherExcite, SqueezeExcitation, check_input_size
+from .activation import act_factory, stage_plan
+from .attention import AttentionStem, AugmentedConv, LocalAttention
+from .gate import GatherExcite, SqueezeExcitation, check_input_size
+from .ground import UserError
 
 STAGE_CHANNELS, EXPANSION = (64, 128, 256, 512), 4
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
@@ -81,11 +82,11 @@ class ResNetV1b(HybridBlock):
                  stem_width=32, avg_down=False, final_drop=0.0, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
         super().__init__(**kwargs)
         if len(layers) != 4 or min(layers) < 1:
-            raise ValueError('layers=%s must be four numbers of at least 1' % (list(layers),))
+            raise UserError('layers=%s must be four numbers of at least 1' % (list(layers),))
         if not 0 <= final_drop < 1:
-            raise ValueError('final_drop=%s must lie in [0, 1)' % (final_drop,))
+            raise UserError('final_drop=%s must lie in [0, 1)' % (final_drop,))
         if stem and deep_stem:
-            raise ValueError('deep_stem is a stem of its own: this network has another')
+            raise UserError('deep_stem is a stem of its own: this network has another')
         self._norm = lambda channels, **extra: norm_layer(in_channels=channels, **{**(norm_kwargs or {}), **extra})
         self._bottleneck = partial(Bottleneck, norm=self._norm, last_gamma=last_gamma, v1=v1)
         self._avg_down, self._input_size = avg_down, input_size if fixed_input else None

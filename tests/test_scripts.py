@@ -8,6 +8,8 @@ import sys
 from contextlib import nullcontext
 from functools import partial
 
+from runtime import UserError
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -49,9 +51,17 @@ def refusal(main, flags, capsys, monkeypatch):
     return text.strip().splitlines()[-1]
 
 
-def test_a_mistake_inside_a_library_keeps_its_traceback():
-    with pytest.raises(ValueError, match='nonsense'):
-        options.run_script(lambda: np.pad(np.ones(3), 1, mode='nonsense'))
+@pytest.mark.parametrize('defect, says', [
+    (lambda: np.pad(np.ones(3), 1, mode='nonsense'), 'nonsense'),  # raised by Python code of a library
+    (lambda: np.ones(3).reshape(2, 2), 'cannot reshape'),          # raised by C code, which has no frame
+    (lambda: int('three'), 'invalid literal')])
+def test_only_a_user_error_is_a_mistake_of_the_user(defect, says, capsys, monkeypatch):
+    with pytest.raises(ValueError, match=says):
+        options.run_script(defect)
+
+    def mistake():
+        raise UserError('--r 3 does not divide 16')
+    assert refusal(mistake, [], capsys, monkeypatch) == 'script.py: error: --r 3 does not divide 16'
 
 
 def imagenet_flags(record_folder, tmp_path):

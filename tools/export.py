@@ -26,6 +26,7 @@ import warnings
 from contextlib import contextmanager
 
 import runtime  # noqa: F401  (before mxnet)
+from runtime import UserError
 
 import mxnet as mx
 import numpy as np
@@ -62,42 +63,42 @@ def parse_args(argv=None):
 
 
 def check_places(args):
-    """ValueError if the flags name no file to write, or one that must not be written."""
+    """UserError if the flags name no file to write, or one that must not be written."""
     files = [args.onnx] * bool(args.onnx) + [args.symbol + ending for ending in SYMBOL_FILES if args.symbol]
     if not files:
-        raise ValueError('say what to write: --onnx FILE, --symbol PREFIX or both')
+        raise UserError('say what to write: --onnx FILE, --symbol PREFIX or both')
     if args.batch_size and not args.onnx:
-        raise ValueError('--batch-size is for --onnx: a symbol takes any number of images')
+        raise UserError('--batch-size is for --onnx: a symbol takes any number of images')
     for path in files:
         folder = os.path.dirname(path) or '.'
         if not os.path.isdir(folder):
-            raise ValueError('%s cannot be written: there is no folder %s' % (path, folder))
+            raise UserError('%s cannot be written: there is no folder %s' % (path, folder))
         if os.path.exists(path) and not os.path.isfile(path):
-            raise ValueError('%s cannot be written: it is no ordinary file' % path)
+            raise UserError('%s cannot be written: it is no ordinary file' % path)
         if any(os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source)
                for source in [args.params, *args.images]):
-            raise ValueError('%s is what is read: it would be overwritten' % path)
+            raise UserError('%s is what is read: it would be overwritten' % path)
         if os.path.exists(path) and not args.overwrite:
-            raise ValueError('%s is there already: --overwrite replaces it' % path)
+            raise UserError('%s is there already: --overwrite replaces it' % path)
     if len({os.path.realpath(path) for path in files}) < len(files):
-        raise ValueError('--onnx and --symbol name the same file')
+        raise UserError('--onnx and --symbol name the same file')
 
 
 def check_dtype(args):
     if args.dtype not in ('float32', 'int8'):
-        raise ValueError('an export is float32 or int8: --dtype %s is for scoring' % args.dtype)
+        raise UserError('an export is float32 or int8: --dtype %s is for scoring' % args.dtype)
     if args.dtype == 'int8' and args.onnx:
-        raise ValueError('--dtype int8 is for --symbol: an ONNX file is float32')
+        raise UserError('--dtype int8 is for --symbol: an ONNX file is float32')
 
 
 def packages():
-    """The modules (onnx, onnxruntime). ValueError that says how to install them."""
+    """The modules (onnx, onnxruntime). UserError that says how to install them."""
     try:
         import onnx
         import onnxruntime
     except ImportError as error:
-        raise ValueError('--onnx needs %s: make export-setup'
-                         % (error.name or 'onnx')) from error
+        raise UserError('--onnx needs %s: make export-setup'
+                        % (error.name or 'onnx')) from error
     return onnx, onnxruntime
 
 
@@ -228,7 +229,7 @@ def translating(onnx):
 def write_onnx(net, shape, path, batch_size=None, metadata=None):
     """Write a network as ONNX, for images of shape (3, H, W) in batches of batch_size, or of any number.
 
-    ValueError if MXNet has no translation of one of its operators.
+    UserError if MXNet has no translation of one of its operators.
     """
     onnx, _ = packages()
     symbol, arrays = graph_of(net, shape)
@@ -236,8 +237,8 @@ def write_onnx(net, shape, path, batch_size=None, metadata=None):
     with translating(onnx):
         missing = {node['op'] for node in json.loads(symbol.tojson())['nodes']} - set(mx.onnx.get_operator_support())
         if missing:
-            raise ValueError('MXNet cannot export this network as ONNX: there is no translation of the operator %s'
-                             % ', '.join(sorted(missing)))
+            raise UserError('MXNet cannot export this network as ONNX: there is no translation of the operator %s'
+                            % ', '.join(sorted(missing)))
         mx.onnx.export_model(symbol, arrays, [(batch_size or 1, *shape)], np.float32, path, **free)
     output = (batch_size or 'N', *symbol.infer_shape(data=(1, *shape))[1][0][1:])
     model = finished(onnx, onnx.load(path), output)

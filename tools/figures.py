@@ -7,6 +7,8 @@ drawn at the size they are printed in, with letters of 8 pt.
 import os
 import textwrap
 
+from runtime import UserError
+
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
@@ -64,15 +66,15 @@ def add_legend(figure, title=None):
 
 
 def may_replace(path, begins=None):
-    """ValueError if there is a file of this name that is somebody's: no figure with our mark or, where it is given
+    """UserError if there is a file of this name that is somebody's: no figure with our mark or, where it is given
     how such a file begins, one that begins otherwise."""
     if os.path.isdir(path):
-        raise ValueError('%s is a folder: choose another --out' % path)
+        raise UserError('%s is a folder: choose another --out' % path)
     if os.path.exists(path):
         with open(path, 'rb') as file:
             head = file.read(HEAD)
         if head and not (head.startswith(begins) if begins else MARK.encode() in head):
-            raise ValueError('%s exists and was not written by this tool: choose another --out, or remove it' % path)
+            raise UserError('%s exists and was not written by this tool: choose another --out, or remove it' % path)
 
 
 def save(figure, path):

@@ -13,6 +13,8 @@ from collections import namedtuple
 from contextlib import suppress
 from dataclasses import dataclass
 
+from runtime import UserError
+
 import numpy as np
 from scipy import stats
 
@@ -99,35 +101,35 @@ def log_paths(named):
 
 
 def check(record, conditions):
-    """ValueError that says why a run is damaged, not wanted or unfinished."""
+    """UserError that says why a run is damaged, not wanted or unfinished."""
     options, errors = record.options, [epoch.get('val_top1_error') for epoch in record.epochs]
     if not {'blocks', 'dataset', 'act_type'} <= options.keys():
-        raise ValueError('not a run of train_cifar.py')
+        raise UserError('not a run of train_cifar.py')
     for name, kind in KINDS.items():
         if not isinstance(options.get(name), kind) or isinstance(options.get(name), bool):
-            raise ValueError('damaged: its option %s is %r' % (name, options.get(name)))
+            raise UserError('damaged: its option %s is %r' % (name, options.get(name)))
     try:
         json.dumps(options, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise ValueError('damaged: its options are not text') from None
+        raise UserError('damaged: its options are not text') from None
     if None in errors:
-        raise ValueError('damaged: an epoch lacks its error')
+        raise UserError('damaged: an epoch lacks its error')
     for name, wanted in conditions:
         check_option(options, name, wanted)
     if not (record.finished and errors):
-        raise ValueError('unfinished: %d of %d epochs' % (len(errors), options['num_epochs']))
+        raise UserError('unfinished: %d of %d epochs' % (len(errors), options['num_epochs']))
     if record.first_num_epochs != options['num_epochs'] and options.get('lr_mode') != 'step':
-        raise ValueError('begun for %d epochs and gone on to %d: its learning rate follows neither schedule'
-                         % (record.first_num_epochs, options['num_epochs']))
+        raise UserError('begun for %d epochs and gone on to %d: its learning rate follows neither schedule'
+                        % (record.first_num_epochs, options['num_epochs']))
 
 
 def check_option(options, name, wanted):
-    """ValueError if an option has none of the wanted values; one that network and schedule do not read fits any."""
+    """UserError if an option has none of the wanted values; one that network and schedule do not read fits any."""
     if name not in options:
-        raise ValueError('it names no option %s' % name)
+        raise UserError('it names no option %s' % name)
     values = values_read(options, name)
     if values and not any(says(text, value) for value in values for text in [wanted, *wanted.split(',')]):
-        raise ValueError('%s is %s, not %s' % (name, text_of(values[0]), wanted))
+        raise UserError('%s is %s, not %s' % (name, text_of(values[0]), wanted))
 
 
 def unmatched(conditions, groups):
@@ -225,8 +227,8 @@ def grouped(runs, left_out):
         by_seed = found.setdefault(key_of(run.options), {})
         first = next(iter(by_seed.values()), run)
         if run.parameters != first.parameters:
-            raise ValueError('%s and %s have the same options, but %d and %d parameters: they are not of the same code'
-                             % (first.path, run.path, first.parameters, run.parameters))
+            raise UserError('%s and %s have the same options, but %d and %d parameters: they are not of the same code'
+                            % (first.path, run.path, first.parameters, run.parameters))
         same = by_seed.setdefault(run.options['seed'], run)
         if same is not run:
             left_out[run.path] = 'it has the options and the seed of %s' % same.path
@@ -270,12 +272,12 @@ def say(name, value):
 # How they compare.
 
 def reference_of(group, groups, name):
-    """The Group of this unit (or label) with the depth and the schedule of a group, or None; ValueError if several."""
+    """The Group of this unit (or label) with the depth and the schedule of a group, or None; UserError if several."""
     peers = [other for other in groups if schedule_of(other) == schedule_of(group)]
     found = ([other for other in peers if other.label == name]
              or [other for other in peers if other.settings['unit'] == name])
     if len(found) > 1:
-        raise ValueError('--reference %s may be any of %s' % (name, ', '.join(repr(other.label) for other in found)))
+        raise UserError('--reference %s may be any of %s' % (name, ', '.join(repr(other.label) for other in found)))
     return found[0] if found else None
 
 

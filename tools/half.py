@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 
-import runtime  # noqa: F401  (before mxnet)
+from runtime import UserError
 
 import numpy as np
 
@@ -19,14 +19,14 @@ BATCH_NORM = ('gamma', 'beta', 'running_mean', 'running_var')  # a variance of 1
 
 
 def halved(arrays):
-    """{name: array} with float16 in the place of float32. ValueError if a number would become infinite."""
+    """{name: array} with float16 in the place of float32. UserError if a number would become infinite."""
     if not any('.' in name for name in arrays):
-        raise ValueError('its names are those of a symbol, not of a network of get_model: these stay as they are')
+        raise UserError('its names are those of a symbol, not of a network of get_model: these stay as they are')
     small = {name: array.astype('float16') if array.dtype == 'float32' and name.split('.')[-1] not in BATCH_NORM
              else array for name, array in arrays.items()}
     broken = [name for name in arrays if not np.isfinite(small[name]).all()]
     if broken:
-        raise ValueError('%s holds a number beyond those of float16, or none' % broken[0])
+        raise UserError('%s holds a number beyond those of float16, or none' % broken[0])
     return small
 
 
@@ -38,7 +38,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     arrays = read_params(args.file)
     if os.path.exists(args.out):
-        raise ValueError('%s exists: choose another name, or remove it' % args.out)
+        raise UserError('%s exists: choose another name, or remove it' % args.out)
     with np.errstate(over='ignore'):
         small = halved(arrays)
     written = write_whole(args.out, small)

@@ -13,7 +13,7 @@ import re
 import sys
 from collections import namedtuple
 
-import runtime  # noqa: F401  (before mxnet)
+from runtime import UserError
 
 from options import run_script
 from tools import figures
@@ -43,23 +43,23 @@ def parse_args(argv=None):
 
 
 def read_curves(path, label):
-    """The Curves of a log of any of the three kinds. Raises ValueError or OSError if it is none, or has no epoch."""
+    """The Curves of a log of any of the three kinds. Raises UserError or OSError if it is none, or has no epoch."""
     if path.endswith('.csv'):
         curves = Curves(label, read_table(path))
     elif is_theirs(path):
         curves = Curves(label, read_theirs(path))
     elif not path.endswith(('.log', '.jsonl')):
-        raise ValueError('%s is not the .log, .jsonl or .csv of a run' % path)
+        raise UserError('%s is not the .log, .jsonl or .csv of a run' % path)
     else:
         record = read_run(path)
         of = '' if record.finished else ' (%d of %d epochs)' % (len(record.epochs), record.options['num_epochs'])
         curves = Curves(label + of, record.epochs)
     if not curves.epochs:
-        raise ValueError('%s has no whole epoch yet' % path)
+        raise UserError('%s has no whole epoch yet' % path)
     for numbers in curves.epochs:
         if not all(abs(numbers.get(name, 0)) <= LARGEST for name in ['epoch', *NAMES]):
-            raise ValueError('%s is damaged: its epoch %.20s has something else than finite numbers of a run'
-                             % (path, numbers['epoch']))
+            raise UserError('%s is damaged: its epoch %.20s has something else than finite numbers of a run'
+                            % (path, numbers['epoch']))
     return curves
 
 
@@ -70,8 +70,8 @@ def read_table(path):
             return [{'epoch': int(row['epoch']), **{name: float(row[name]) for name in NAMES if row.get(name)}}
                     for row in csv.DictReader(file)]
         except (KeyError, ValueError, TypeError, csv.Error):
-            raise ValueError('%s is not a table of epochs: it has no column `epoch`, or something else than numbers'
-                             % path) from None
+            raise UserError('%s is not a table of epochs: it has no column `epoch`, or something else than numbers'
+                            % path) from None
 
 
 def is_theirs(path):
@@ -105,7 +105,7 @@ def draw(runs):
     logged = {name for run in runs for numbers in run.epochs for name in numbers}
     shown = [(title, drawn) for title, drawn in PANELS if logged & {name for name, _, _ in drawn}]
     if not shown:
-        raise ValueError('no log has any of the numbers %s' % ', '.join(NAMES))
+        raise UserError('no log has any of the numbers %s' % ', '.join(NAMES))
     rows = -(-len(shown) // 2)
     figure, panels = figures.new_figure(rows, min(2, len(shown)), 2.2 * rows)
     for axes in panels.flat[len(shown):]:
@@ -144,7 +144,7 @@ def main(argv=None):
     args = parse_args(argv)
     out = args.out or os.path.splitext(args.logs[0])[0] + '.png'
     if os.path.splitext(out)[1] not in figures.ENDINGS:
-        raise ValueError('--out %s: it must end in %s' % (out, ' or '.join(figures.ENDINGS)))
+        raise UserError('--out %s: it must end in %s' % (out, ' or '.join(figures.ENDINGS)))
     figures.may_replace(out)
     runs = [read_curves(path, label) for path, label in zip(args.logs, labels_of(args.logs))]
     with figures.look():

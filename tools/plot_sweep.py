@@ -18,7 +18,7 @@ import sys
 from collections import namedtuple
 from itertools import count
 
-import runtime  # noqa: F401  (before mxnet)
+from runtime import UserError
 
 from matplotlib.backend_bases import FigureCanvasBase
 
@@ -107,7 +107,7 @@ def compare(args):
     for path, reason in left_out.items():
         print('left out: %s: %s' % (path, reason), file=sys.stderr)
     if not groups and not args.published:
-        raise ValueError('no finished run matches; %d logs were read in %s' % (len(left_out), ', '.join(args.logs)))
+        raise UserError('no finished run matches; %d logs were read in %s' % (len(left_out), ', '.join(args.logs)))
     for name, value in unmatched(args.select, groups.values()):
         print('no finished run that was selected has %s=%s' % (name, value), file=sys.stderr)
     dataset, label_set = data_set_of(args, groups.values())
@@ -125,11 +125,11 @@ def compare(args):
 
 
 def data_set_of(args, groups):
-    """(data set, label set or None) of the groups or, without any, of the flags. ValueError if there are several."""
+    """(data set, label set or None) of the groups or, without any, of the flags. UserError if there are several."""
     found = {(group.settings['dataset'], group.settings.get('label_set')) for group in groups}
     if len(found) > 1:
-        raise ValueError('the logs are of %s: choose one with --dataset and --label-set'
-                         % ', '.join(sorted(' '.join(filter(None, names)) for names in found)))
+        raise UserError('the logs are of %s: choose one with --dataset and --label-set'
+                        % ', '.join(sorted(' '.join(filter(None, names)) for names in found)))
     asked = args.dataset, (args.label_set or 'coarse') if args.dataset == 'cifar100' else None
     return found.pop() if found else asked
 
@@ -140,8 +140,8 @@ def references_of(drawn, groups, name):
     references.update((reference, reference) for reference in list(references.values()) if reference)
     if drawn and not any(references.values()):
         if name not in ACTIVATIONS:
-            raise ValueError('--reference %s: no run that was selected has this unit or label; there are %s'
-                             % (name, '; '.join(sorted({group.label for group in groups}))))
+            raise UserError('--reference %s: no run that was selected has this unit or label; there are %s'
+                            % (name, '; '.join(sorted({group.label for group in groups}))))
         print('no run of %s was selected: there are no differences' % name, file=sys.stderr)
     return references
 
@@ -154,7 +154,7 @@ def lines_over(option, groups):
     """
     own = [group for group in groups.values() if option in group.settings.keys() & group.options.keys()]
     if not own:
-        raise ValueError('--x %s: no run that was selected reads such an option' % option)
+        raise UserError('--x %s: no run that was selected reads such an option' % option)
     values = in_order({group.settings[option] for group in own} | ALSO.get(option, set()))
     found = {}
     for group in own:
@@ -163,7 +163,7 @@ def lines_over(option, groups):
         if option == 'blocks' or len(line) > 1:
             found[tuple(keys.values())] = group.settings, line
     if not found:
-        raise ValueError('--x %s: no network was run with two values of it' % option)
+        raise UserError('--x %s: no network was run with two values of it' % option)
     labels = labels_of([settings for settings, _ in found.values()], option)
     lines = [Line(label, settings['unit'], line, False) for label, (settings, line) in zip(labels, found.values())]
     return sorted(lines, key=lambda line: ((*STYLED, line.unit).index(line.unit), -len(line.groups)))
@@ -174,13 +174,13 @@ def in_order(values):
 
 
 def published_lines(figure, dataset, label_set):
-    """Lines over the blocks, of a published figure. ValueError for a data set that it does not show."""
+    """Lines over the blocks, of a published figure. UserError for a data set that it does not show."""
     if dataset not in ('cifar10', 'cifar100'):
-        raise ValueError('--published: the paper shows cifar10 and cifar100, %s'
-                         % ('not %s' % dataset if dataset else 'choose one with --dataset'))
+        raise UserError('--published: the paper shows cifar10 and cifar100, %s'
+                        % ('not %s' % dataset if dataset else 'choose one with --dataset'))
     if label_set == 'fine':
-        raise ValueError('--published: the paper shows the 20 coarse labels of cifar100, whose accuracies do not '
-                         'compare with those of the 100 fine ones')
+        raise UserError('--published: the paper shows the 20 coarse labels of cifar100, whose accuracies do not '
+                        'compare with those of the 100 fine ones')
     lines = {}
     with open(PUBLISHED, newline='') as file:
         for row in csv.DictReader(file):
@@ -200,16 +200,16 @@ def title_of(dataset, label_set, groups):
 
 
 def out_of(args, dataset, label_set):
-    """The path of the files without ending. ValueError for an ending of other figures, and if one of the files would
+    """The path of the files without ending. UserError for an ending of other figures, and if one of the files would
     replace what this tool did not write."""
     axis = 'sweep' if args.x == 'both' else args.x
     out = args.out or os.path.join('logs', 'figures', '-'.join(filter(None, [dataset, label_set, axis])))
     stem, ending = os.path.splitext(out)
     if not os.path.basename(out):
-        raise ValueError('--out %s: it must name files, not a folder' % out)
+        raise UserError('--out %s: it must name files, not a folder' % out)
     ending = ending.lower()
     if ending[1:] in FigureCanvasBase.filetypes and ending not in BEGINS:
-        raise ValueError('--out %s: figures are written as PNG and SVG, not as %s' % (out, ending[1:].upper()))
+        raise UserError('--out %s: figures are written as PNG and SVG, not as %s' % (out, ending[1:].upper()))
     out = stem if ending in BEGINS else out
     for ending, begins in BEGINS.items():
         figures.may_replace(out + ending, begins)

@@ -34,6 +34,7 @@ from collections import Counter, namedtuple
 from contextlib import suppress
 
 import runtime
+from runtime import UserError
 
 from tqdm import tqdm
 
@@ -89,7 +90,7 @@ def parse_args(argv=None):
 
 
 def plan(args):
-    """The Points of the grid in the order in which they run. ValueError for flags that do not go together or that
+    """The Points of the grid in the order in which they run. UserError for flags that do not go together or that
     contradict what is there."""
     for gpus in args.gpus:
         devices_by_id(gpus, train_cifar.parse_args(args.flags).dtype)
@@ -107,7 +108,7 @@ def point_of(args, unit, blocks, seed):
                resume=False, summary=False)
     for option, value in own.items():
         if getattr(asked, option) != value:
-            raise ValueError('--%s is for the sweep to set, so it cannot stand behind --' % option.replace('_', '-'))
+            raise UserError('--%s is for the sweep to set, so it cannot stand behind --' % option.replace('_', '-'))
     net = cifar_network(asked, DATASETS[args.dataset].classes)
     name = os.path.basename(train_cifar.run_of(asked).save_dir)
     log = os.path.join(args.logs_dir, name + '.log')
@@ -118,13 +119,13 @@ def point_of(args, unit, blocks, seed):
 
 
 def refuse_twins(points):
-    """ValueError if two units of a sweep make the same network, as ChaATAC and ChaATAC-linear without --useReLU."""
+    """UserError if two units of a sweep make the same network, as ChaATAC and ChaATAC-linear without --useReLU."""
     units = {}
     for point in points:
         unit = units.setdefault(key_of(vars(train_cifar.parse_args(point.flags))), point.unit)
         if unit != point.unit:
-            raise ValueError('%s and %s are the same network with these flags: leave one of them out'
-                             % (unit, point.unit))
+            raise UserError('%s and %s are the same network with these flags: leave one of them out'
+                            % (unit, point.unit))
 
 
 def macs_of(net):
@@ -134,18 +135,18 @@ def macs_of(net):
 def epochs_there(run):
     """Numbers of the epochs that a run need not repeat.
 
-    Raises ValueError, naming the log, if it is damaged, of other options, or without the checkpoint to go on from.
+    Raises UserError, naming the log, if it is damaged, of other options, or without the checkpoint to go on from.
     """
     log, saved = run.logging_file, checkpoint.exists(run.save_dir)
     if not saved and is_blank(log) and is_blank(numbers_path(log)):
         return []
     missing = [path for path in (log, numbers_path(log)) if not os.path.exists(path)]
     if missing:
-        raise ValueError('%s is missing, but there is a checkpoint in %s or another file of its log: put it back, or '
-                         'remove them' % (missing[0], run.save_dir))
+        raise UserError('%s is missing, but there is a checkpoint in %s or another file of its log: put it back, or '
+                        'remove them' % (missing[0], run.save_dir))
     record = read_run(log)
     if not all({'val_top1_error', 'seconds'} <= numbers.keys() for numbers in record.epochs):
-        raise ValueError('%s is damaged: an epoch lacks its error or its time' % numbers_path(log))
+        raise UserError('%s is damaged: an epoch lacks its error or its time' % numbers_path(log))
     if record.epochs or saved:
         refuse_contradiction(record, run)
     if saved or len(record.epochs) >= run.num_epochs:
@@ -155,7 +156,7 @@ def epochs_there(run):
 
 
 def refuse_contradiction(record, run):
-    """ValueError if an option that changes the result differs from that of a log.
+    """UserError if an option that changes the result differs from that of a log.
 
     As for training.fit, num_epochs may grow; but not where the whole schedule hangs on it: the runs of a sweep are to
     be compared. In a run that is whole, options that its network and schedule do not read may differ.
@@ -167,10 +168,10 @@ def refuse_contradiction(record, run):
         refuse_differences(*({name: value for name, value in either.items() if name not in unread}
                              for either in (record.options, options)), record.path)
         if now > before and run.options['lr_mode'] != 'step':
-            raise ValueError('the run in %s had other options: num_epochs was %d and is %d, which changes the learning '
-                             'rate of every epoch' % (record.path, before, now))
+            raise UserError('the run in %s had other options: num_epochs was %d and is %d, which changes the learning '
+                            'rate of every epoch' % (record.path, before, now))
     except ValueError as error:
-        raise ValueError('%s; choose another --params-dir and --logs-dir' % error) from error
+        raise UserError('%s; choose another --params-dir and --logs-dir' % error) from error
 
 
 def logged_paces(args):

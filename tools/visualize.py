@@ -22,7 +22,7 @@ from collections import namedtuple
 from contextlib import ExitStack
 from functools import partial
 
-import runtime  # noqa: F401  (before mxnet)
+from runtime import UserError
 
 import matplotlib
 import mxnet as mx
@@ -87,11 +87,11 @@ def stage_of(path):
 
 
 def choose_layers(units, layer=None):
-    """The paths whose gate maps are drawn: the layer, or the last of each stage. ValueError if it is none of units."""
+    """The paths whose gate maps are drawn: the layer, or the last of each stage. UserError if it is none of units."""
     if layer is None:
         return list({stage_of(path): path for path in units}.values())
     if layer not in units:
-        raise ValueError('no unit with a gate is called %s; there %s' % (
+        raise UserError('no unit with a gate is called %s; there %s' % (
             layer, 'are ' + ', '.join(units) if units else 'is none in this network'))
     return [layer]
 
@@ -100,10 +100,10 @@ def examine(net, data, target=None):
     """The Findings for one normalised image (3, H, W); target: the class of Grad-CAM, by default the predicted one.
 
     The network must not be hybridised: hooks would see no arrays, and MXNet's gradients may be wrong then. Raises
-    ValueError if it is, if there is no such class, and if the network's scores are not finite.
+    UserError if it is, if there is no such class, and if the network's scores are not finite.
     """
     if any(getattr(block, '_active', False) for block in [net, *dict(blocks_of(net)).values()]):
-        raise ValueError('the network is hybridised: only one that is not shows what is inside')
+        raise UserError('the network is hybridised: only one that is not shows what is inside')
     units, gates, seen = gated_units(net), {}, {}
     pool = [block for _, block in blocks_of(net) if isinstance(block, nn.GlobalAvgPool2D)][-1]
     with ExitStack() as hooks:
@@ -115,9 +115,9 @@ def examine(net, data, target=None):
             scores = net(mx.nd.array(data[None]))
     classes = scores.shape[1]
     if target is not None and target >= classes:
-        raise ValueError('there is no class %d: the network has classes 0 to %d' % (target, classes - 1))
+        raise UserError('there is no class %d: the network has classes 0 to %d' % (target, classes - 1))
     if not np.isfinite(scores.asnumpy()).all():
-        raise ValueError("the network's scores are not finite: its weights are useless")
+        raise UserError("the network's scores are not finite: its weights are useless")
     predicted = int(scores.asnumpy().argmax())
     target = predicted if target is None else target
     # MXNet's backward() would take the training mode unless told again.
@@ -155,9 +155,9 @@ def most_selective(gate):
 
 
 def gather(args):
-    """The Pictures that the flags name: files, then images of the validation set. ValueError if there is none."""
+    """The Pictures that the flags name: files, then images of the validation set. UserError if there is none."""
     if not args.images and not args.index:
-        raise ValueError('name image files, or images of the validation set with --index')
+        raise UserError('name image files, or images of the validation set with --index')
     found = [Picture(path, os.path.splitext(os.path.basename(path))[0],
                      pictures.prepare([path], args.dataset, args.input_size, args.crop_ratio)[0], None)
              for path in args.images]
@@ -168,7 +168,7 @@ def _from_validation_set(args):
     batches, found = evaluate.load_data(args, 1), []
     for index in args.index:
         if index >= batches.images:
-            raise ValueError('--index %d: the validation set has images 0 to %d' % (index, batches.images - 1))
+            raise UserError('--index %d: the validation set has images 0 to %d' % (index, batches.images - 1))
         data, labels = batches.load(np.array([index]), 0, 0, map)
         found.append(Picture('%s, image %d' % (args.dataset, index), '%s-%d' % (args.dataset, index), data[0],
                              int(labels[0])))
@@ -176,17 +176,17 @@ def _from_validation_set(args):
 
 
 def page_paths(found, out, inputs):
-    """Where the page of each Picture goes. ValueError if that is an input, or the page of another picture."""
+    """Where the page of each Picture goes. UserError if that is an input, or the page of another picture."""
     paths = {}
     for picture in found:
         path = os.path.join(out, picture.page + '.png')
         if path in paths:
-            raise ValueError('the pages of %s and %s would both be %s: draw them into different folders (--out)'
-                             % (paths[path], picture.name, path))
+            raise UserError('the pages of %s and %s would both be %s: draw them into different folders (--out)'
+                            % (paths[path], picture.name, path))
         if any(os.path.exists(new) and os.path.samefile(new, source) for new in (path, path + '.new')
                for source in inputs):
-            raise ValueError('the page of %s would overwrite %s: choose another folder with --out'
-                             % (picture.name, path))
+            raise UserError('the page of %s would overwrite %s: choose another folder with --out'
+                            % (picture.name, path))
         figures.may_replace(path)
         paths[path] = picture.name
     return list(paths)

@@ -20,7 +20,7 @@ import shutil
 import sys
 from contextlib import contextmanager, suppress
 
-import runtime  # noqa: F401  (before mxnet)
+from runtime import UserError
 
 import mxnet as mx
 import numpy as np
@@ -43,15 +43,15 @@ def network_arrays(net):
 def load_weights(net, path, devices=None):
     """Put a .params file into a network, cast to the types that the network has.
 
-    Raises OSError if there is no file, FloatingPointError if a number is not finite, and ValueError if it is damaged,
+    Raises OSError if there is no file, FloatingPointError if a number is not finite, and UserError if it is damaged,
     if a file SHA256SUMS beside it has another checksum for it, or if it belongs to another architecture; the message
     says which names or shapes differ, and the network is untouched.
     """
     arrays = read_params(path)
     published = _published_checksum(path)
     if published and _digest(path) != published:
-        raise ValueError('%s is damaged, or another file than it was: its checksum is not that of SHA256SUMS beside it'
-                         % path)
+        raise UserError('%s is damaged, or another file than it was: its checksum is not that of SHA256SUMS beside it'
+                        % path)
     set_weights(net, arrays, path, devices)
 
 
@@ -61,13 +61,13 @@ def set_weights(net, arrays, path, devices=None):
     missing, extra = parameters.keys() - arrays.keys(), arrays.keys() - parameters.keys()
     if missing or extra:
         parts = ['it lacks ' + _some(missing)] * bool(missing) + ['it has besides ' + _some(extra)] * bool(extra)
-        raise ValueError('%s is of another architecture: %s; is that the network, unit and depth of its training?'
-                         % (path, '; '.join(parts)))
+        raise UserError('%s is of another architecture: %s; is that the network, unit and depth of its training?'
+                        % (path, '; '.join(parts)))
     differing = [name for name, parameter in parameters.items() if not _fits(parameter.shape, arrays[name].shape)]
     if differing:
-        raise ValueError('%s is of another architecture: other shapes than the network have %s'
-                         % (path, _some('%s %s instead of %s' % (name, arrays[name].shape, parameters[name].shape)
-                                        for name in differing)))
+        raise UserError('%s is of another architecture: other shapes than the network have %s'
+                        % (path, _some('%s %s instead of %s' % (name, arrays[name].shape, parameters[name].shape)
+                                       for name in differing)))
     with np.errstate(over='ignore'):
         arrays = {name: arrays[name].astype(parameter.dtype) for name, parameter in parameters.items()}
     broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
@@ -107,7 +107,7 @@ def trainer_arrays(trainer):
 
 
 def set_trainer_arrays(trainer, arrays):
-    """Give a new Trainer what trainer_arrays has saved, on every device. Raises ValueError if it is of another one."""
+    """Give a new Trainer what trainer_arrays has saved, on every device. Raises UserError if it is of another one."""
     if not trainer._kv_initialized:
         trainer._init_kvstore()
     used = set()
@@ -121,13 +121,13 @@ def set_trainer_arrays(trainer, arrays):
                 if array is None:
                     continue
                 if name not in arrays or arrays[name].shape != array.shape:
-                    raise ValueError('the checkpoint is of another optimiser: it has no %s %s' % (name, array.shape))
+                    raise UserError('the checkpoint is of another optimiser: it has no %s %s' % (name, array.shape))
                 array[:] = mx.nd.array(arrays[name], dtype=array.dtype)
                 used.add(name)
             updater.states[index] = fresh
             updater.states_synced[index] = True
     if used != arrays.keys():
-        raise ValueError('the checkpoint is of another optimiser: it has besides %s' % _some(arrays.keys() - used))
+        raise UserError('the checkpoint is of another optimiser: it has besides %s' % _some(arrays.keys() - used))
 
 
 def save(folder, net, trainer, facts):
@@ -218,7 +218,7 @@ def exists(folder):
 def load(folder):
     """(facts, {'params': {name: array}, 'states': ...}) of the newest whole checkpoint.
 
-    A damaged `last.*` is named in a warning and `previous.*` is taken. Raises ValueError if neither is whole, OSError
+    A damaged `last.*` is named in a warning and `previous.*` is taken. Raises UserError if neither is whole, OSError
     if there is none.
     """
     if not exists(folder):
@@ -233,7 +233,7 @@ def load(folder):
         if complaints:
             LOG.warning('%s; going on from the previous checkpoint', '; '.join(complaints))
         return found
-    raise ValueError('no checkpoint in %s is whole: %s' % (folder, '; '.join(complaints)))
+    raise UserError('no checkpoint in %s is whole: %s' % (folder, '; '.join(complaints)))
 
 
 def _load(folder, stem):
@@ -246,9 +246,9 @@ def _files_of(folder, stem):
     with open(os.path.join(folder, stem + '.json')) as file:
         facts = json.load(file)
     if not isinstance(facts, dict) or facts.get('format', FORMAT) != FORMAT:
-        raise ValueError('it is not of format %d, which this program reads' % FORMAT)
+        raise UserError('it is not of format %d, which this program reads' % FORMAT)
     if facts != _sealed(facts):
-        raise ValueError('it is damaged: its checksum is another')
+        raise UserError('it is damaged: its checksum is another')
     return facts, {kind: _whole(folder, kind, facts['arrays'][kind]) for kind in ARRAYS}
 
 
@@ -259,7 +259,7 @@ def _whole(folder, kind, expected):
         if os.path.isfile(path) and os.path.getsize(path) == expected['size'] and \
                 _digest(path) == expected['sha256']:
             return path
-    raise ValueError('the .%s file that belongs to it is missing or damaged' % kind)
+    raise UserError('the .%s file that belongs to it is missing or damaged' % kind)
 
 
 def _digest(path):
@@ -325,11 +325,11 @@ def _describe_checkpoint(folder, stem):
             title, *names = describe(path)
             lines += [title, '  %(size)d bytes, SHA-256 %(sha256)s: verified' % facts['arrays'][kind], *names]
         if not isinstance(best, dict) or os.path.basename(best.get('file', '')) != best.get('file', ''):
-            raise ValueError('its best file is none')
+            raise UserError('its best file is none')
         if 'file' in best and stem == 'last' and _digest(os.path.join(folder, best['file'])) != best['sha256']:
-            raise ValueError('%s is damaged' % best['file'])
+            raise UserError('%s is damaged' % best['file'])
     except DAMAGE as error:
-        raise ValueError('%s.json in %s: %s' % (stem, folder or '.', error)) from error
+        raise UserError('%s.json in %s: %s' % (stem, folder or '.', error)) from error
     return lines + ['%s: %s' % (name, json.dumps(facts.get(name))) for name in ('best', 'last', 'within', 'options')]
 
 

@@ -2,6 +2,7 @@
 import logging
 
 import runtime
+from runtime import UserError
 
 import mxnet as mx
 
@@ -12,45 +13,45 @@ FLOAT16 = 'float16 needs a GPU: ask for one, or use --dtype float32'
 def devices_by_id(gpus, dtype='float32'):
     """The devices of --gpus, such as '0,1'; '' is the CPU.
 
-    On a machine without a GPU the run goes to the CPU, with a warning. Raises ValueError for an id that is not there,
+    On a machine without a GPU the run goes to the CPU, with a warning. Raises UserError for an id that is not there,
     and for a dtype that the devices cannot compute in.
     """
     try:
         ids = [int(gpu) for gpu in gpus.split(',')] if gpus.strip() else []
     except ValueError:
-        raise ValueError('--gpus %s is not a list of numbers such as 0,1' % gpus) from None
+        raise UserError('--gpus %s is not a list of numbers such as 0,1' % gpus) from None
     found = mx.context.num_gpus()
     if any(gpu < 0 for gpu in ids) or len(set(ids)) < len(ids):
-        raise ValueError('--gpus %s: ids are not negative, and each stands once' % gpus)
+        raise UserError('--gpus %s: ids are not negative, and each stands once' % gpus)
     if dtype == 'float16' and not (ids and found):
-        raise ValueError(FLOAT16)
+        raise UserError(FLOAT16)
     if ids and not found:
         LOG.warning('GPU %s was asked for and none was found: running on the CPU', gpus)
         return [mx.cpu()]
     if any(gpu >= found for gpu in ids):
-        raise ValueError('--gpus %s: %d GPUs were found, so each id must be below %d' % (gpus, found, found))
+        raise UserError('--gpus %s: %d GPUs were found, so each id must be below %d' % (gpus, found, found))
     return [mx.gpu(gpu) for gpu in ids] or [mx.cpu()]
 
 
 def devices_by_number(num_gpus, dtype='float32'):
-    """The first num_gpus GPUs, or the CPU for 0. Raises ValueError if they are not there or cannot compute in dtype."""
+    """The first num_gpus GPUs, or the CPU for 0. Raises UserError if they are not there or cannot compute in dtype."""
     found, complaints = mx.context.num_gpus(), []
     if num_gpus > found:
         complaints.append('%d GPUs asked, %d found: use --num-gpus %d' % (num_gpus, found, found))
     if dtype == 'float16' and not min(num_gpus, found):
         complaints.append(FLOAT16)
     if complaints:
-        raise ValueError('; '.join(complaints))
+        raise UserError('; '.join(complaints))
     return [mx.gpu(gpu) for gpu in range(num_gpus)] or [mx.cpu()]
 
 
 def check_batch(images, bytes_an_image, devices):
-    """ValueError if a batch of so many images, each of at least so many bytes in training, cannot fit into the memory;
+    """UserError if a batch of so many images, each of at least so many bytes in training, cannot fit into the memory;
     it says which might. GPUs, which say so themselves, are not asked."""
     needed, free = images * bytes_an_image, runtime.free_memory()
     if devices[0].device_type == 'cpu' and needed > free:
-        raise ValueError('a batch of %d images needs at least %.1f GB of memory and %.1f GB are free: %d might fit'
-                         % (images, needed / 1e9, free / 1e9, free // bytes_an_image))
+        raise UserError('a batch of %d images needs at least %.1f GB of memory and %.1f GB are free: %d might fit'
+                        % (images, needed / 1e9, free / 1e9, free // bytes_an_image))
 
 
 def split(array, devices):

@@ -14,6 +14,8 @@ import time
 from collections import deque
 from math import ceil
 
+from runtime import UserError
+
 import mxnet as mx
 import numpy as np
 
@@ -25,28 +27,28 @@ JOB_VARIABLES = ('DMLC_ROLE', 'DMLC_PS_ROOT_URI', 'DMLC_PS_ROOT_PORT', 'DMLC_NUM
 OWN_KEYS = 1 << 20         # of sums that are no gradients; the Trainer numbers those of its parameters from 0
 ANSWERS_AWAITED = 2        # steps until a request to stop is known to all, so that no step waits for it
 WORDS_A_PIECE = 1 << 16    # of 16 bits, each as a float32: 256 KB
-SHARED_ERRORS = (FloatingPointError, OSError, ValueError)
+SHARED_ERRORS = (FloatingPointError, OSError, UserError, ValueError)
 STALLED = 3                # exit code
 
 
 def join(kvstore, stall_timeout=0):
     """Alone, or Workers once all workers of the job are there.
 
-    Raises ValueError if the kvstore cannot be had here, and says what to do.
+    Raises UserError if the kvstore cannot be had here, and says what to do.
     """
     if kvstore == 'horovod':
         return Workers(HorovodStore(), stall_timeout)
     if kvstore.startswith('dist'):
         missing = [name for name in JOB_VARIABLES if name not in os.environ]
         if missing:
-            raise ValueError('--kvstore %s is for a worker of a job, which this process is not (%s not set): start it '
-                             'with python -m tools.launch' % (kvstore, ', '.join(missing)))
+            raise UserError('--kvstore %s is for a worker of a job, which this process is not (%s not set): start it '
+                            'with python -m tools.launch' % (kvstore, ', '.join(missing)))
         return Workers(mx.kv.create(kvstore), stall_timeout)
     if os.environ.get('DMLC_ROLE') == 'worker':
-        raise ValueError('this is a worker of a job (DMLC_ROLE is set), which would train alone by --kvstore %s: use '
-                         'dist_sync' % kvstore)
+        raise UserError('this is a worker of a job (DMLC_ROLE is set), which would train alone by --kvstore %s: use '
+                        'dist_sync' % kvstore)
     if kvstore == 'nccl' and not mx.runtime.Features().is_enabled('NCCL'):
-        raise ValueError('this MXNet has no NCCL, which comes with the GPU wheels: use --kvstore device')
+        raise UserError('this MXNet has no NCCL, which comes with the GPU wheels: use --kvstore device')
     return Alone(kvstore)
 
 
@@ -117,7 +119,7 @@ class Workers(Alone):
         self._barrier_at_exit(False)  # a worker that fails alone must be able to leave
         places = self._sum(np.arange(self.size) == self.rank)
         if (places != 1).any():
-            raise ValueError('DMLC_WORKER_ID must give each of the %d workers its own number from 0' % self.size)
+            raise UserError('DMLC_WORKER_ID must give each of the %d workers its own number from 0' % self.size)
 
     def __str__(self):
         return '%d workers by %s' % (self.size, self.store.type)

@@ -9,6 +9,8 @@ from collections import namedtuple
 from contextlib import ExitStack
 from functools import partial
 
+from runtime import UserError
+
 import mxnet as mx
 import numpy as np
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -56,31 +58,31 @@ def prepare(run, learner):
 def find_checkpoint(run):
     """(how far a run had come, its arrays), or (the beginning, {}).
 
-    Raises ValueError if there is a checkpoint and the run is not to be resumed, or if its options differ.
+    Raises UserError if there is a checkpoint and the run is not to be resumed, or if its options differ.
     """
     if not checkpoint.exists(run.save_dir):
         refuse_foreign_log(run)
         bests = checkpoint.bests(run.save_dir, run.title)
         if bests and not run.resume:
-            raise ValueError('%s holds %s of another run, which a better epoch would replace: choose another --save-dir'
-                             % (run.save_dir, bests[0]))
+            raise UserError('%s holds %s of another run, which a better epoch would replace: choose another --save-dir'
+                            % (run.save_dir, bests[0]))
         if run.resume:
             LOG.warning('there is nothing to resume in %s: starting at epoch 0', run.save_dir)
         return {'epoch': -1, 'within': None, 'best': None, 'last': None}, {}
     if not run.resume:
-        raise ValueError('%s holds a checkpoint: go on with it by --resume, or choose another --save-dir'
-                         % run.save_dir)
+        raise UserError('%s holds a checkpoint: go on with it by --resume, or choose another --save-dir'
+                        % run.save_dir)
     facts, arrays = checkpoint.load(run.save_dir)
     lacking = {'epoch', 'within', 'best', 'last', 'options'} - facts.keys()
     if lacking:
-        raise ValueError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
+        raise UserError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
     refuse_differences(facts['options'], run.options, run.save_dir)
     refuse_log_of_another(run, facts['epoch'] + 1)
     return {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale')}, arrays
 
 
 def refuse_foreign_log(run):
-    """ValueError if a run that begins would write over a file, other than the log of its own first try, or over the
+    """UserError if a run that begins would write over a file, other than the log of its own first try, or over the
     log of epochs whose checkpoint is gone."""
     paths, logged = (run.logging_file, numbers_path(run.logging_file)), logged_options(run.logging_file)
     # A folder by default is named None in the options, so the others must say whether it is the same.
@@ -88,31 +90,31 @@ def refuse_foreign_log(run):
                              if name == 'save_dir' or name not in FREE_OPTIONS)
     for path in paths:
         if not own and not is_blank(path):
-            raise ValueError('%s exists and is not of a run in %s: choose another --logging-file, or remove it'
-                             % (path, run.save_dir))
+            raise UserError('%s exists and is not of a run in %s: choose another --logging-file, or remove it'
+                            % (path, run.save_dir))
     epochs = logged_epochs(run.logging_file)
     if epochs > 1 or epochs == logged.get('num_epochs'):  # one may be logged and not saved, where a run was killed
-        raise ValueError('%s holds %d epochs, but there is no checkpoint to go on from in %s: put it back, choose '
-                         'another --logging-file, or remove the log' % (run.logging_file, epochs, run.save_dir))
+        raise UserError('%s holds %d epochs, but there is no checkpoint to go on from in %s: put it back, choose '
+                        'another --logging-file, or remove the log' % (run.logging_file, epochs, run.save_dir))
 
 
 def refuse_log_of_another(run, epochs):
-    """ValueError if a run that goes on behind so many epochs would do so in the log of another, or in one that lacks
+    """UserError if a run that goes on behind so many epochs would do so in the log of another, or in one that lacks
     some of them. One that is gone is begun anew."""
     path, logged = run.logging_file, logged_options(run.logging_file)
     if is_blank(path) and is_blank(numbers_path(path)):
         return
     if not isinstance(logged.get('num_epochs'), int):
-        raise ValueError('%s exists and is not the log of the run in %s: choose another --logging-file, or remove it'
-                         % (path, run.save_dir))
+        raise UserError('%s exists and is not the log of the run in %s: choose another --logging-file, or remove it'
+                        % (path, run.save_dir))
     refuse_differences(logged, run.options, path)
     if logged_epochs(path) < epochs:
-        raise ValueError('%s holds %d epochs, and the checkpoint in %s is behind %d: put the whole log back, or remove '
-                         'what is left of it' % (numbers_path(path), logged_epochs(path), run.save_dir, epochs))
+        raise UserError('%s holds %d epochs, and the checkpoint in %s is behind %d: put the whole log back, or remove '
+                        'what is left of it' % (numbers_path(path), logged_epochs(path), run.save_dir, epochs))
 
 
 def refuse_differences(before, now, folder):
-    """ValueError if an option that changes the result differs from that of the checkpoint.
+    """UserError if an option that changes the result differs from that of the checkpoint.
 
     Where batches are of another size, an interrupted epoch cannot be gone on with. Older checkpoints name neither that
     nor a loss scale.
@@ -125,7 +127,7 @@ def refuse_differences(before, now, folder):
     if now['num_epochs'] < before['num_epochs']:
         differing.append('num_epochs was %d and is %d' % (before['num_epochs'], now['num_epochs']))
     if differing:
-        raise ValueError('the run in %s had other options: %s' % (folder, '; '.join(differing)))
+        raise UserError('the run in %s had other options: %s' % (folder, '; '.join(differing)))
 
 
 class Keeper:
@@ -204,7 +206,7 @@ def fit(run, learner, train, validation, net_facts=''):
     """Train, score, log and save until the last epoch. Returns {'last': numbers, 'best': numbers}.
 
     learner: a training.loop.Learner; its workers each train on their part of every batch. net_facts: for the log.
-    Raises ValueError if the files that are there are of another run, FloatingPointError if a loss, a logit or a weight
+    Raises UserError if the files that are there are of another run, FloatingPointError if a loss, a logit or a weight
     is not finite, and OSError if a file cannot be written or another run has the folder; the message of the last two
     names the last good checkpoint. SIGTERM and Ctrl-C end in SystemExit, after
     the step and a checkpoint.

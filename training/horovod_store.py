@@ -1,9 +1,11 @@
 """Horovod under the names of MXNet's stores, so that a Trainer takes it: what MXNet 2 brings and 1.9.1 lacks."""
+from runtime import UserError
+
 import mxnet as mx
 
 
 class HorovodStore(mx.kvstore.KVStoreBase):
-    """Sums over the workers of a Horovod job, each with one device.   Raises ValueError where it is not installed."""
+    """Sums over the workers of a Horovod job, each with one device.   Raises UserError where it is not installed."""
 
     type, rank, num_workers = 'horovod', 0, 1
 
@@ -11,7 +13,7 @@ class HorovodStore(mx.kvstore.KVStoreBase):
         try:
             import horovod.mxnet as horovod
         except ImportError as error:
-            raise ValueError('Horovod cannot be loaded (%s): make horovod builds it into its own environment' % error) \
+            raise UserError('Horovod cannot be loaded (%s): make horovod builds it into its own environment' % error) \
                 from error
         horovod.init()
         self.horovod = horovod
@@ -21,8 +23,8 @@ class HorovodStore(mx.kvstore.KVStoreBase):
         """One of a machine's devices, by the number of this process there."""
         number = self.horovod.local_rank()
         if 1 < len(devices) != self.horovod.local_size():
-            raise ValueError('%d devices for the %d Horovod processes of a machine: each takes one'
-                             % (len(devices), self.horovod.local_size()))
+            raise UserError('%d devices for the %d Horovod processes of a machine: each takes one'
+                            % (len(devices), self.horovod.local_size()))
         return [devices[number]] if len(devices) > 1 else devices
 
     def is_capable(self, capability):

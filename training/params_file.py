@@ -12,6 +12,8 @@ import os
 import struct
 from math import prod
 
+from runtime import UserError
+
 import numpy as np
 
 LIST_MAGIC = 0x112
@@ -32,8 +34,8 @@ class _Reader:
 
     def take(self, size):
         if not 0 <= size <= len(self.content) - self.position:
-            raise ValueError('%s is cut short or damaged: %d bytes are needed at %d, the file ends at %d'
-                             % (self.path, size, self.position, len(self.content)))
+            raise UserError('%s is cut short or damaged: %d bytes are needed at %d, the file ends at %d'
+                            % (self.path, size, self.position, len(self.content)))
         self.position += size
         return self.content[self.position - size:self.position]
 
@@ -42,11 +44,11 @@ class _Reader:
 
     def expect(self, right, what):
         if not right:
-            raise ValueError('%s is damaged or no .params file: %s' % (self.path, what))
+            raise UserError('%s is damaged or no .params file: %s' % (self.path, what))
 
 
 def read_params(path):
-    """{name: NumPy array} of a .params file. Raises OSError if there is none, ValueError if it is not whole."""
+    """{name: NumPy array} of a .params file. Raises OSError if there is none, UserError if it is not whole."""
     reader = _Reader(path)
     magic, reserved, count = reader.numbers('QQQ')
     reader.expect(magic == LIST_MAGIC and reserved == 0, 'it does not begin as one')

@@ -10,6 +10,7 @@ import os
 from contextlib import contextmanager
 
 import runtime
+from runtime import UserError
 
 import mxnet as mx
 import numpy as np
@@ -23,15 +24,15 @@ BFLOAT16 = np.dtype([('bfloat16', np.uint16)])  # MXNet's name for it
 def use_dtype(dtype, devices):
     """To be called before the network runs. Returns the type of its weights and inputs: float32 for bfloat16.
 
-    MXNet's mixed precision is for a whole process: once asked for, there is no way back. Raises ValueError if these
+    MXNet's mixed precision is for a whole process: once asked for, there is no way back. Raises UserError if these
     devices do not compute in bfloat16, and for another dtype after it.
     """
     if dtype != 'bfloat16':
         if amp.amp._amp_initialized:
-            raise ValueError('this process computes in bfloat16 since an earlier call: use another for %s' % dtype)
+            raise UserError('this process computes in bfloat16 since an earlier call: use another for %s' % dtype)
         return dtype
     if any(device.device_type == 'gpu' for device in devices):
-        raise ValueError('bfloat16 is for CPUs: GPUs have float32 and float16')
+        raise UserError('bfloat16 is for CPUs: GPUs have float32 and float16')
     check_bfloat16()
     nowhere = logging.NullHandler()  # without any handler, what MXNet says here would install one that stays
     logging.getLogger().addHandler(nowhere)
@@ -41,7 +42,7 @@ def use_dtype(dtype, devices):
 
 
 def check_bfloat16(others='float32'):
-    """ValueError if this CPU does not compute in bfloat16, which names the others; a warning if it does so by detours
+    """UserError if this CPU does not compute in bfloat16, which names the others; a warning if it does so by detours
     alone."""
     try:
         with silence():
@@ -49,7 +50,7 @@ def check_bfloat16(others='float32'):
             convolved = mx.nd.Convolution(ones, ones, kernel=(1, 1), num_filter=1, no_bias=True)
             mx.nd.amp_cast(convolved, dtype='float32').asnumpy()
     except mx.base.MXNetError as error:
-        raise ValueError('bfloat16 needs a CPU with AVX-512, which this one has not: use %s' % others) from error
+        raise UserError('bfloat16 needs a CPU with AVX-512, which this one has not: use %s' % others) from error
     if not has_instructions('avx512_bf16', 'amx_bf16'):
         LOG.warning('this CPU has no instructions for bfloat16: it will be slower than float32')
 

@@ -15,6 +15,7 @@ from collections import namedtuple
 from contextlib import suppress
 
 import runtime
+from runtime import UserError
 
 import mxnet as mx
 import numpy as np
@@ -46,7 +47,7 @@ class RunLog:
     first_epoch, first_batch: where the run begins; what the files say of later ones is taken out.
     tensorboard: a folder in which TensorBoard finds the numbers too, under the name of the log and over the batches
     trained on, or None. batches: of an epoch.
-    Raises OSError when the disk refuses, and ValueError if the writer for TensorBoard is not installed.
+    Raises OSError when the disk refuses, and UserError if the writer for TensorBoard is not installed.
     """
 
     def __init__(self, path, first_epoch=0, first_batch=0, tensorboard=None, batches=1):
@@ -124,8 +125,8 @@ def _event_writer(folder, path, steps):
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
-        raise ValueError('--tensorboard needs tensorboardX (%s): pip install -r requirements/tensorboard.txt'
-                         % error) from error
+        raise UserError('--tensorboard needs tensorboardX (%s): pip install -r requirements/tensorboard.txt'
+                        % error) from error
     return SummaryWriter(os.path.join(folder, os.path.splitext(os.path.basename(path))[0]),
                          purge_step=steps + 1, filename_suffix='.%09d' % steps)
 
@@ -150,10 +151,10 @@ class Silence:
 
 
 def numbers_path(path):
-    """Where the numbers of a log go. ValueError for a name that others may share it with."""
+    """Where the numbers of a log go. UserError for a name that others may share it with."""
     stem, ending = os.path.splitext(path)
     if ending != '.log' or os.path.isdir(path):
-        raise ValueError('the log cannot be %s: it must be a file whose name ends in .log' % path)
+        raise UserError('the log cannot be %s: it must be a file whose name ends in .log' % path)
     return stem + '.jsonl'
 
 
@@ -171,7 +172,7 @@ def is_blank(path):
 
 
 def logged_epochs(path):
-    """How many epochs the .jsonl of a log holds, 0 without one. ValueError if they are not those of a run in order."""
+    """How many epochs the .jsonl of a log holds, 0 without one. UserError if they are not those of a run in order."""
     return len(_read_epochs(numbers_path(path))) if os.path.exists(numbers_path(path)) else 0
 
 
@@ -187,7 +188,7 @@ def read_run(path):
     """The Record of a run, from its .log and the .jsonl beside it; either may be named.
 
     A last line that was cut in the middle is left out, as the run will write it again.
-    Raises OSError if one of the files is missing, and ValueError if they are not those of a run.
+    Raises OSError if one of the files is missing, and UserError if they are not those of a run.
     """
     path, starts, counts = os.path.splitext(path)[0] + '.log', [], None
     with open(path, errors='surrogateescape') as file:
@@ -197,8 +198,8 @@ def read_run(path):
             counts = [int(count) for count in found.groups()] if found else counts
     options = starts[-1] if starts else {}
     if not isinstance(options.get('num_epochs'), int) or not counts:
-        raise ValueError('%s is not the log of a run, or was cut off: it names no %s'
-                         % (path, 'network' if options else 'options'))
+        raise UserError('%s is not the log of a run, or was cut off: it names no %s'
+                        % (path, 'network' if options else 'options'))
     epochs = _read_epochs(numbers_path(path))
     return Record(path, options, epochs, *counts, len(epochs) >= options['num_epochs'], starts[0].get('num_epochs'))
 
@@ -214,11 +215,11 @@ def _read_epochs(path):
     except (ValueError, KeyError, TypeError, RecursionError):
         in_order = False
     if not in_order:
-        raise ValueError('%s is damaged: its lines are not the epochs of a run in order' % path)
+        raise UserError('%s is damaged: its lines are not the epochs of a run in order' % path)
     for numbers in epochs:
         for name, value in numbers.items():
             if not _is_sound(name, value):
-                raise ValueError('%s is damaged: %s of epoch %d is %.40r' % (path, name, numbers['epoch'], value))
+                raise UserError('%s is damaged: %s of epoch %d is %.40r' % (path, name, numbers['epoch'], value))
     return epochs
 
 

@@ -6,6 +6,8 @@ rounding n down would leave more than 1 % of the run at a rate of 0, with few la
 """
 from math import ceil
 
+from runtime import UserError
+
 from gluoncv.utils import LRScheduler, LRSequential
 
 MODES = ('step', 'poly', 'cosine')
@@ -18,15 +20,15 @@ def learning_rate(mode, lr, num_epochs, images, batch_size, warmup_epochs=0, war
     fall to 0. warmup_epochs: a straight line from warmup_lr to lr first. batch_size: of all devices together.
     """
     if mode not in MODES:
-        raise ValueError('unknown learning rate mode %r; there are %s' % (mode, ', '.join(MODES)))
+        raise UserError('unknown learning rate mode %r; there are %s' % (mode, ', '.join(MODES)))
     if not 0 <= warmup_epochs < num_epochs:
-        raise ValueError('%d warm-up epochs must be fewer than the %d epochs of the run' % (warmup_epochs, num_epochs))
+        raise UserError('%d warm-up epochs must be fewer than the %d epochs of the run' % (warmup_epochs, num_epochs))
     steps = images // batch_size
     if images > 1.01 * steps * batch_size:
         steps = images / batch_size
     if mode != 'step' and (num_epochs - warmup_epochs) * steps < 2 or warmup_epochs and warmup_epochs * steps < 2:
-        raise ValueError('%s, or a warm-up, over a single step is no schedule: use more epochs, smaller batches or '
-                         '--lr-mode step' % mode)
+        raise UserError('%s, or a warm-up, over a single step is no schedule: use more epochs, smaller batches or '
+                        '--lr-mode step' % mode)
     parts = [LRScheduler('linear', base_lr=warmup_lr, target_lr=lr, nepochs=warmup_epochs, iters_per_epoch=steps)] \
         if warmup_epochs else []
     if mode == 'step':

@@ -20,6 +20,7 @@ from collections import namedtuple
 from contextlib import ExitStack
 
 import runtime
+from runtime import UserError
 
 from options import at_least, run_script
 from tools.benchmark.rounds import ROOT, Contestant
@@ -202,11 +203,11 @@ def machine(pythons):
 
 
 def versions(python):
-    """{package: version} of a Python; ValueError if it is none."""
+    """{package: version} of a Python; UserError if it is none."""
     try:
         return json.loads(subprocess.check_output([python, '-c', VERSIONS], timeout=60))
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise ValueError('%s is no Python that works: %s' % (python, error)) from error
+        raise UserError('%s is no Python that works: %s' % (python, error)) from error
 
 
 def main(argv=None):

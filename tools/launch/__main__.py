@@ -34,14 +34,14 @@ import signal
 import sys
 
 from tools.launch.job import Job, say
-from tools.launch.nodes import places_of, tasks_of
+from tools.launch.nodes import LaunchError, places_of, tasks_of
 from tools.launch.printed import PRINTED
 
 TRAININGS = {'train_cifar.py', 'train_imagenet.py'}
 
 
 def parse_args(argv=None):
-    """(flags, command). Raises ValueError if they contradict one another, or if the command is not there."""
+    """(flags, command). Raises LaunchError if they contradict one another, or if the command is not there."""
     argv = sys.argv[1:] if argv is None else list(argv)
     end = argv.index('--') if '--' in argv else len(argv)
     parser = argparse.ArgumentParser(prog='launch', usage='python -m tools.launch -n WORKERS -s SERVERS [flags] '
@@ -94,25 +94,25 @@ def by_this_python(args, command):
 
 
 def refuse(args, command):
-    """ValueError for flags that do not go together, and for a command that is not there."""
+    """LaunchError for flags that do not go together, and for a command that is not there."""
     if not command:
-        raise ValueError('there is no command: write it behind --')
+        raise LaunchError('there is no command: write it behind --')
     if bool(args.hostfile) != (args.launcher == 'ssh'):
-        raise ValueError('-H and --launcher ssh go together, not with --launcher %s' % args.launcher
-                         if args.hostfile else '--launcher ssh needs -H')
+        raise LaunchError('-H and --launcher ssh go together, not with --launcher %s' % args.launcher
+                          if args.hostfile else '--launcher ssh needs -H')
     if args.launcher in PRINTED and (args.max_restarts or args.idle_timeout or not args.servers):
-        raise ValueError('--launcher %s takes neither --max-restarts nor --idle-timeout nor -s 0' % args.launcher)
+        raise LaunchError('--launcher %s takes neither --max-restarts nor --idle-timeout nor -s 0' % args.launcher)
     if args.launcher in PRINTED and args.gpus_per_worker:
-        raise ValueError('--gpus-per-worker is for processes that are started here: %s gives out GPUs itself'
-                         % args.launcher)
+        raise LaunchError('--gpus-per-worker is for processes that are started here: %s gives out GPUs itself'
+                          % args.launcher)
     if bool(args.image) != (args.launcher == 'kubernetes'):
-        raise ValueError('--image and --launcher kubernetes go together')
+        raise LaunchError('--image and --launcher kubernetes go together')
     if not re.fullmatch('[a-z]([a-z0-9-]{0,40}[a-z0-9])?', args.name):
-        raise ValueError('--name %r is not of small letters, digits and -' % args.name)
+        raise LaunchError('--name %r is not of small letters, digits and -' % args.name)
     if args.port and args.port + args.workers > 65535:
-        raise ValueError('--port %d leaves no ports for %d workers above it' % (args.port, args.workers))
+        raise LaunchError('--port %d leaves no ports for %d workers above it' % (args.port, args.workers))
     if args.launcher == 'local' and not shutil.which(command[0]):
-        raise ValueError('there is no program %s' % command[0])
+        raise LaunchError('there is no program %s' % command[0])
 
 
 def attempts(args, command):
@@ -151,6 +151,6 @@ def main(argv=None):
 if __name__ == '__main__':
     try:
         sys.exit(main())
-    except (OSError, ValueError) as error:
+    except (OSError, LaunchError) as error:
         print('launch: error: %s' % error, file=sys.stderr)
         sys.exit(2)

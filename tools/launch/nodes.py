@@ -19,19 +19,23 @@ PORTS = range(20000, 32000)
 HEARTBEAT = 1  # seconds between the heartbeats of a node, which therefore takes up to that much longer to leave
 
 
+class LaunchError(ValueError):
+    """A mistake of the user, as UserError of `runtime`, which would prepare this process to load MXNet."""
+
+
 def places_of(args):
     """[(host, address)], one for each slot; (None, address) for this machine."""
     if args.launcher == 'local':
         return [(None, os.environ.get('DMLC_NODE_HOST', '127.0.0.1'))] * args.workers
     hosts = read_hostfile(args.hostfile)
     if len(hosts) < args.workers:
-        raise ValueError('%s has %d slots for %d workers: write for example `%s slots=%d`'
-                         % (args.hostfile, len(hosts), args.workers, hosts[0], args.workers))
+        raise LaunchError('%s has %d slots for %d workers: write for example `%s slots=%d`'
+                          % (args.hostfile, len(hosts), args.workers, hosts[0], args.workers))
     places = [(host, address_of(host)) for host in hosts]
     loopback = [address.startswith('127.') for _, address in places]
     if any(loopback) and not all(loopback):
-        raise ValueError('%s is at %s, where the other hosts cannot reach it: put its address into %s'
-                         % (*places[loopback.index(True)], args.hostfile))
+        raise LaunchError('%s is at %s, where the other hosts cannot reach it: put its address into %s'
+                          % (*places[loopback.index(True)], args.hostfile))
     return places
 
 
@@ -43,11 +47,11 @@ def read_hostfile(path):
             line = line.partition('#')[0].strip()
             found = re.fullmatch(r'([A-Za-z0-9_][A-Za-z0-9_.@:-]*)(?:\s+slots=([1-9][0-9]{0,3}))?', line)
             if line and not found:
-                raise ValueError('%s, line %d: %r is not of the form `host` or `host slots=4`' % (path, number, line))
+                raise LaunchError('%s, line %d: %r is not of the form `host` or `host slots=4`' % (path, number, line))
             if line:
                 hosts += [found.group(1)] * int(found.group(2) or 1)
     if not hosts:
-        raise ValueError('%s names no host' % path)
+        raise LaunchError('%s names no host' % path)
     return hosts
 
 
@@ -56,8 +60,8 @@ def address_of(host):
     try:
         return socket.gethostbyname(host.rpartition('@')[2])
     except OSError:
-        raise ValueError('%s has no address here: put its address into the hostfile (what ssh needs to know of it '
-                         'belongs into ~/.ssh/config)' % host) from None
+        raise LaunchError('%s has no address here: put its address into the hostfile (what ssh needs to know of it '
+                          'belongs into ~/.ssh/config)' % host) from None
 
 
 def free_ports(count, local):
@@ -81,11 +85,11 @@ def is_free(port):
 def tasks_of(args, places, command):
     """The scheduler, the servers and the workers of one attempt, in this order; without servers the workers alone.
 
-    Raises ValueError if the port that --port says is taken.
+    Raises LaunchError if the port that --port says is taken.
     """
     local = args.launcher == 'local'
     if args.port and local and not is_free(args.port):
-        raise ValueError('port %d is taken: leave out --port, or choose another' % args.port)
+        raise LaunchError('port %d is taken: leave out --port, or choose another' % args.port)
     env = {'DMLC_ROLE': None, 'DMLC_RANK': None}
     if not local:
         env.update((name, value) for name, value in os.environ.items() if FORWARDED.fullmatch(name))

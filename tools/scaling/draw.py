@@ -3,6 +3,8 @@ import json
 import os
 import statistics
 
+from runtime import UserError
+
 from tools import figures
 from tools.launch.job import ROOT
 from tools.scaling.cost import (
@@ -42,14 +44,14 @@ def draw(measured, out):
 
 
 def read(path):
-    """(Gradient, Sums, Steps, cores) of a file of measure(). Raises ValueError if it is none."""
+    """(Gradient, Sums, Steps, cores) of a file of measure(). Raises UserError if it is none."""
     try:
         with open(path) as file:
             found = json.load(file)
         return (Gradient(*found['gradient']), [Sum(*row) for row in found['sums']],
                 [Step(*row) for row in found['steps']], found['cores'])
     except (KeyError, TypeError, ValueError):
-        raise ValueError('%s is not what `python -m tools.scaling measure` writes' % path) from None
+        raise UserError('%s is not what `python -m tools.scaling measure` writes' % path) from None
 
 
 def modelled(fitted, gradient, one, cores):

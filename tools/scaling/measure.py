@@ -8,6 +8,7 @@ import sys
 import tempfile
 
 import runtime
+from runtime import UserError
 
 from tools.doctor import processor
 from tools.launch.job import ROOT
@@ -21,9 +22,9 @@ PATIENCE = 300  # seconds that a job may take
 
 
 def measure(path):
-    """Measure, write the file, and return what is written. ValueError if it is there."""
+    """Measure, write the file, and return what is written. UserError if it is there."""
     if os.path.exists(path):
-        raise ValueError('%s exists: choose another --json, or remove it' % path)
+        raise UserError('%s exists: choose another --json, or remove it' % path)
     sums = [Sum(*job, rate, seconds_of('sum', *job, rate)) for job in JOBS for rate in RATES]
     compute = seconds_of('step', 2, 0, None)
     steps = [Step(one.workers, one.servers, one.rate, seconds_of('step', one.workers, one.servers, one.rate), compute,

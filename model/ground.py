@@ -1,0 +1,10 @@
+"""What this room is built on: `runtime`, which prepares a process for MXNet and so is imported first.
+
+Beside the scripts it is the file of that name; the installed package `atac` holds a copy of its own (setup.py).
+"""
+try:
+    from .runtime import UserError
+except ImportError:
+    from runtime import UserError
+
+__all__ = ['UserError']
