@@ -1,7 +1,7 @@
 """Fashion-MNIST from its four idx.gz files, as 32x32 images of three channels.
 
 Source: H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST", arXiv 1708.07747, MIT licence. `fashion-mnist-mini` is a
-balanced part of it that lies in this repository (data/fashion-mnist-mini), made by `python -m data.make_mini`.
+balanced part of it that lies in this repository (data/fashion-mnist-mini), made by `python -m tools.make_mini`.
 """
 import gzip
 import math

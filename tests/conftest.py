@@ -3,8 +3,8 @@ import runtime  # noqa: F401  (before mxnet)
 
 import pytest
 
-from tests import records
 from tests.faults.runs import write_tiny
+from tools.records import make_small
 
 
 @pytest.fixture(scope='session')
@@ -17,7 +17,7 @@ def tiny_data(tmp_path_factory):
 def record_folder(tmp_path_factory):
     """RecordIO files and class folders of 48 training and 21 validation images at 40 pixels."""
     folder = tmp_path_factory.mktemp('records')
-    records.write(str(folder), size=40, train=48, val=21)
+    make_small.write(str(folder), size=40, train=48, val=21)
     return folder
 
 

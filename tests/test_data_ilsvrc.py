@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from data import ilsvrc
 from data.fashion_mnist import load_mini
+from tools.records import ilsvrc
 
 SYNSETS = ['n01440764', 'n02105855', 'n04336792']
 

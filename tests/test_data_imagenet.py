@@ -8,7 +8,7 @@ import pytest
 from data import seal
 from data.augment import colour_map, generator, random_resized_box
 from data.imagenet import MEAN, STD, ImageBatches, ImageFolder, RecordFile, folder_sources, validation_view
-from tests import records
+from tools.records import make_small
 
 
 @pytest.fixture
@@ -222,7 +222,7 @@ def test_class_folders_must_agree(tmp_path):
 
 
 def test_a_sealed_file_tells_a_flipped_bit_and_a_short_index(tmp_path):
-    records.write(str(tmp_path), size=40, train=20, val=7, folders=False)
+    make_small.write(str(tmp_path), size=40, train=20, val=7, folders=False)
     rec = str(tmp_path / 'val.rec')
     with open(rec, 'r+b') as file:
         file.seek(1000)

@@ -14,11 +14,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from data import prepare_imagenet as prepare
 from data.imagenet import ImageBatches, RecordFile
 from data.record_writer import whole_records
 from tests.test_data_ilsvrc import SYNSETS, member, real_images, tar_of, write_ilsvrc
 from tests.test_scripts import refusal
+from tools.records import prepare_imagenet as prepare
 
 ENDINGS = '.rec', '.idx', '.crc32', '.json'
 SIZE = 40
@@ -113,7 +113,8 @@ def test_both_readers_read_them(made):
 
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(archives, made, tmp_path):
     """kill -9 while the twentieth image is encoded."""
-    script = ('import os, signal\nfrom data import prepare_imagenet as prepare\nencoded, left = prepare.encoded, [20]\n'
+    script = ('import os, signal\nfrom tools.records import prepare_imagenet as prepare\n'
+              'encoded, left = prepare.encoded, [20]\n'
               'def deadly(*arguments):\n    left[0] -= 1\n    left[0] or os.kill(os.getpid(), signal.SIGKILL)\n'
               '    return encoded(*arguments)\nprepare.encoded, prepare.AHEAD = deadly, 2\n'
               'prepare.main(%r)' % flags(archives, tmp_path))
@@ -315,7 +316,7 @@ def test_mistakes_in_the_flags(archives, tmp_path, capsys, monkeypatch):
 
 def test_it_runs_as_a_module(made, tmp_path, monkeypatch, capsys):
     for folder, code in ((made, None), (tmp_path, 2)):
-        monkeypatch.delitem(sys.modules, 'data.prepare_imagenet', raising=False)
+        monkeypatch.delitem(sys.modules, 'tools.records.prepare_imagenet', raising=False)
         monkeypatch.setattr(sys, 'argv', ['prepare_imagenet.py', '--out', str(folder), '--verify-only'])
         with pytest.raises(SystemExit) as leaving:
             runpy.run_module('data.prepare_imagenet', run_name='__main__')

@@ -12,7 +12,7 @@ import pytest
 from data import DATASETS, cifar, download, fashion_mnist, load_dataset
 from data.augment import crop_and_flip, generator, normalise, pad
 from data.batches import ArrayBatches
-from data.make_mini import write_idx
+from tools.records.make_mini import write_idx
 
 
 def small(variant, per_file=3):

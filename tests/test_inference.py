@@ -14,7 +14,6 @@ import pytest
 
 import evaluate
 import inference
-import tools.classify
 import train_cifar
 from data import DATASETS
 from data.batches import ArrayBatches
@@ -23,6 +22,7 @@ from model import MODELS, get_model
 from tests.cpu import DTYPES
 from tests.faults.runs import write_tiny
 from tests.test_scripts import ROOT, refusal
+from tools.look import classify
 from training.checkpoint import load_weights
 from training.params_file import write_params
 
@@ -334,7 +334,7 @@ def test_weights_that_are_not_finite_are_an_error(tmp_path):
         classifier.top_k([np.zeros((32, 32, 3), 'uint8')])
 
 
-def classify(*arguments):
+def classified(*arguments):
     done = subprocess.run([sys.executable, '-m', 'tools.classify', *map(str, arguments)], cwd=ROOT, timeout=60,
                           capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr
@@ -346,7 +346,7 @@ def test_classify_as_a_process(trained, tmp_path, capsys, monkeypatch):
     for row, image in enumerate(images):
         cv2.imwrite(image, pixels[row][..., ::-1])
     flags = [*NETWORK, '--dataset', 'fashion-mnist-mini', '--data-dir', data, '--params', params, '--top', 2]
-    code, out, error = classify(*images, *flags, '--json')
+    code, out, error = classified(*images, *flags, '--json')
     assert code == 0, error
     found = json.loads(out)
     expected = inference.load('cifar_resnet', params, dataset='fashion-mnist-mini', **OPTIONS).top_k(images, 2)
@@ -355,7 +355,7 @@ def test_classify_as_a_process(trained, tmp_path, capsys, monkeypatch):
         assert [guess['class'] for guess in entry['top']] == [name for name, _ in top]
         assert [guess['probability'] for guess in entry['top']] == pytest.approx([value for _, value in top], abs=1e-5)
     (tmp_path / 'text.png').write_text('no image')
-    sentence = refusal(tools.classify.main, [images[0], tmp_path / 'text.png', *flags], capsys, monkeypatch)
+    sentence = refusal(classify.main, [images[0], tmp_path / 'text.png', *flags], capsys, monkeypatch)
     assert sentence.endswith('text.png is not an image')
 
 
@@ -364,6 +364,6 @@ def test_classify_prints_a_table_and_takes_int8(trained, tmp_path, capsys):
     image = str(tmp_path / 'a.png')
     cv2.imwrite(image, pixels[0][..., ::-1])
     flags = [*NETWORK, '--dataset', 'fashion-mnist-mini', '--data-dir', data, '--params', params]
-    found = tools.classify.main([image, *flags, '--dtype', 'int8', '--calib-images', '64', '--top', '3'])
+    found = classify.main([image, *flags, '--dtype', 'int8', '--calib-images', '64', '--top', '3'])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == image and len(lines) == 4 and found[0]['top'][0]['class'] in lines[1]

@@ -9,14 +9,15 @@ from mxnet.gluon import nn
 from model import ACTIVATIONS, MODELS, get_model
 from model import complexity as counter
 from model.attention import LocalAttention
-from model.published import PUBLISHED
+from tools.share import complexity as table
+from tools.share.published import PUBLISHED
 
 README = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'README.md')
 
 
 @pytest.fixture(scope='module')
 def facts():
-    return {fact['name']: fact for fact in counter.every_fact()}
+    return {fact['name']: fact for fact in table.every_fact()}
 
 
 def test_every_network_and_unit_is_counted(facts):
@@ -33,9 +34,9 @@ def test_every_published_number_is_reached_by_its_rule(facts, name):
 
 
 def test_the_table_in_the_readme_is_the_commands(facts):
-    rows = [counter.cells(facts[name]) for name in MODELS if name in PUBLISHED]
+    rows = [table.cells(facts[name]) for name in MODELS if name in PUBLISHED]
     with open(README) as file:
-        assert counter.table(rows, markdown=True) in file.read()
+        assert table.table(rows, markdown=True) in file.read()
 
 
 def test_layers_are_counted_by_hand():
@@ -68,15 +69,15 @@ def test_macs_grow_with_the_batch_and_sum_to_the_summary():
 
 
 def test_the_command_prints_json_layers_and_mistakes(capsys):
-    assert counter.main(['--model', 'aa_resnet50', '--input-size', '64', '--batch', '3', '--json']) is None
+    assert table.main(['--model', 'aa_resnet50', '--input-size', '64', '--batch', '3', '--json']) is None
     fact, = json.loads(capsys.readouterr().out)
     assert set(fact) >= {'name', 'parameters', 'trainable_parameters', 'macs', 'published_gflops',
                          'published_parameters', 'gflops_by_published_rule'}
-    counter.main(['--model', 'cifar_resnet'])
+    table.main(['--model', 'cifar_resnet'])
     assert 'Convolution' in capsys.readouterr().out
     for flags, sentence in ((['--model', 'x'], "unknown model 'x'; there are"), (['--batch', '0'], 'at least 1')):
         with pytest.raises(SystemExit) as leaving:
-            counter.main(flags)
+            table.main(flags)
         assert leaving.value.code == 2 and sentence in capsys.readouterr().err
 
 

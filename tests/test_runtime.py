@@ -13,7 +13,7 @@ import pytest
 import evaluate
 import train_cifar
 import train_imagenet
-from tools import doctor, gpu_check
+from tools.machine import doctor, gpu_check
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CPUINFO = 'processor\t: %d\nmodel name\t: A processor\nflags\t\t: fpu sse4_2 %s\n\n'
@@ -381,7 +381,7 @@ def test_the_commands_of_gpu_check_are_those_of_the_scripts(tmp_path):
     written = set()
     for step in listed:
         if step.command[1] == '-m':
-            assert step.command[2] == 'tests.records'
+            assert step.command[2] == 'tools.make_small'
             continue
         args = scripts[step.command[1]].parse_args(step.command[2:])
         assert args.dtype == ('float32' if step.title.endswith('on the CPU') else 'float16')

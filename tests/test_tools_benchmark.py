@@ -9,11 +9,11 @@ import pytest
 import inference
 from model import complexity, get_model
 from tests.cpu import DTYPES, needs_bfloat16
-from tools import peak_memory
 from tools.benchmark import __main__ as benchmark
 from tools.benchmark import authors, ours
 from tools.benchmark.rounds import Contestant
 from tools.benchmark.task import Workload
+from tools.machine import peak_memory
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SLEEPER = 'import time; from tools.benchmark.rounds import serve; serve(lambda: (30, 2.0))'

@@ -18,7 +18,7 @@ from model import ACTIVATIONS, MODELS, get_model
 from options import run_script
 from tests.numpy_layers import randomise
 from tests.test_scripts import refusal
-from tools import export
+from tools.share import export
 from training.params_file import read_params
 
 FLAGS = ['--model', 'atac', '--blocks', '1', '--useReLU', '--act-type', 'ChaATAC', '--dataset', 'fashion-mnist-mini']

@@ -8,7 +8,7 @@ import pytest
 
 from model import get_model
 from tests.test_scripts import ROOT, refusal
-from tools import half
+from tools.share import half
 from training.checkpoint import load_weights
 from training.params_file import read_params
 

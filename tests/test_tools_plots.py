@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 import train_cifar
 from model import ACTIVATIONS, complexity, get_model
 from options import run_script
-from tools import figures, groups, plot_run, plot_sweep
+from tools import figures
+from tools.sweep import groups, plot_run, plot_sweep
 from training.runlog import RunLog
 
 HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

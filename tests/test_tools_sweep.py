@@ -16,7 +16,7 @@ import pytest
 import train_cifar
 from model import complexity, get_model
 from options import flags_of, run_script
-from tools import sweep
+from tools.sweep import grid as sweep
 from training.runlog import read_run
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -22,8 +22,8 @@ from data.fashion_mnist import load_mini
 from data.imagenet import HEADER, LABEL, ImageBatches, RecordFile
 from data.seal import seal_path
 from model import get_model
-from tests import records
 from tests.faults import runs
+from tools.records import make_small
 from training import checkpoint
 from training.loop import Learner, make_trainer, train_epoch
 from training.loss import Objective
@@ -78,7 +78,7 @@ class Records:
 
     def __init__(self, root):
         self.root = root
-        records.write(root, size=40, train=20, val=7, folders=False)
+        make_small.write(root, size=40, train=20, val=7, folders=False)
         self.rec, self.idx = os.path.join(root, 'train.rec'), os.path.join(root, 'train.idx')
         self.whole, self.starts = content_of(self.rec), RecordFile(self.rec).starts
         self.data, self.labels = self.read()

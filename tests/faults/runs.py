@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from data.fashion_mnist import MINI, read_idx
-from data.make_mini import write_idx
+from tools.records.make_mini import write_idx
 from training.params_file import read_params
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

@@ -23,8 +23,9 @@ import runtime
 from runtime import UserError
 
 from options import at_least, run_script
-from tools.benchmark.rounds import ROOT, Contestant
-from tools.doctor import processor
+from tools import ROOT
+from tools.benchmark.rounds import Contestant
+from tools.machine.doctor import processor
 from training.runlog import commit
 
 PEERS = os.path.join(ROOT, '.venv-bench', 'bin', 'python')

@@ -13,7 +13,8 @@ import tempfile
 import threading
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+from tools import ROOT
+
 PATIENCE, LEAVING = 600, 10  # seconds that a contestant may take for anything, and to leave
 SIZES = {'cifar': 32, 'imagenet': 224}  # of the images of a host
 

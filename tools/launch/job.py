@@ -11,9 +11,9 @@ import time
 from collections import deque, namedtuple
 from contextlib import suppress
 
+from tools import ROOT
 from tools.launch.guard import exit_code, signal_session
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), '..', '..'))
 SSH = ['ssh', '-T', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=10', '-o', 'ServerAliveInterval=5',
        '-o', 'ServerAliveCountMax=3']
 SIGN_OF_LIFE, SILENCE = 5, 30  # seconds between the launcher's, and without one until a guard on another host acts

@@ -10,7 +10,8 @@ import socket
 import sys
 from collections import Counter
 
-from tools.launch.job import ROOT, Task, say
+from tools import ROOT
+from tools.launch.job import Task, say
 
 # What a command on another host finds as it is here, beside what the job sets.
 FORWARDED = re.compile('PATH|PYTHONPATH|LD_LIBRARY_PATH|VIRTUAL_ENV|(OMP|KMP|MXNET|PS|NCCL|CUDA)_.*')

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 
-from tools.launch.job import ROOT
+from tools import ROOT
 from tools.launch.nodes import PORTS, job_environment
 
 PROCESS = '''INDEX={index}

@@ -5,8 +5,7 @@ import statistics
 
 from runtime import UserError
 
-from tools import figures
-from tools.launch.job import ROOT
+from tools import ROOT, figures
 from tools.scaling.cost import (
     Gradient,
     Step,

@@ -10,8 +10,8 @@ import tempfile
 import runtime
 from runtime import UserError
 
-from tools.doctor import processor
-from tools.launch.job import ROOT
+from tools import ROOT
+from tools.machine.doctor import processor
 from tools.scaling.cost import Step, Sum, speed, whole_gradient
 from tools.scaling.hosts import hosts, reached_by_ssh
 

@@ -1,6 +1,6 @@
 """Small RecordIO files and class folders of real images (Fashion-MNIST), for tests and for trying train_imagenet.py.
 
-    python -m tests.records FOLDER [--size 64] [--train 640] [--val 160]
+    python -m tools.make_small FOLDER [--size 64] [--train 640] [--val 160]
 
 writes FOLDER/train.rec, train.idx, val.rec, val.idx and FOLDER/{train,val}/<class>/*.jpg.
 """

@@ -1,4 +1,4 @@
-"""python -m data.make_mini: cut data/fashion-mnist-mini out of Fashion-MNIST.
+"""python -m tools.make_mini: cut data/fashion-mnist-mini out of Fashion-MNIST.
 
 The first 640 training and the first 160 test images of each of the ten classes, in their original order; so train and
 test split stay apart. The files are idx.gz like the originals.

@@ -17,7 +17,7 @@ import mxnet as mx
 
 from model import MODELS, complexity, get_model
 from options import at_least, run_script
-from tools.launch.job import ROOT
+from tools import ROOT
 from training.devices import check_batch
 from training.loop import compile_network, make_trainer
 
@@ -58,7 +58,7 @@ def measure(name, unit, authors_way, batch, size):
 
 def measured_apart(*arguments):
     """The same, of a process of its own."""
-    call = 'from tools.peak_memory import measure; print(measure(*%r))' % (arguments,)
+    call = 'from tools.machine.peak_memory import measure; print(measure(*%r))' % (arguments,)
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', call], cwd=ROOT, timeout=PATIENCE, check=True,
                           stdout=subprocess.PIPE)
     return int(done.stdout.split()[-1])

@@ -41,8 +41,8 @@ from tqdm import tqdm
 import train_cifar
 from data import DATASETS
 from model import ACTIVATIONS, complexity
-from options import at_least, cifar_network, run_script
-from tools.groups import key_of, not_read, unit_of
+from options import at_least, cifar_network
+from tools.sweep.groups import key_of, not_read, unit_of
 from training import checkpoint
 from training.devices import devices_by_id
 from training.fit import refuse_differences, refuse_foreign_log
@@ -405,7 +405,3 @@ def main(argv=None):
     if sweep.failed:
         raise SystemExit(2 if sweep.mistake else 1)
     return rows
-
-
-if __name__ == '__main__':
-    sys.exit(run_script(main))

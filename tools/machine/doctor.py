@@ -2,7 +2,7 @@
 
 Exit code 0 only if it can; otherwise 1, with a sentence for everything that stops it and the command that mends it. The
 doctor does without MXNet and NumPy, so it speaks where they do not work. What needs them is tried on every device in
-a process of its own (tools/self_test.py), which may crash or hang without taking the doctor along.
+a process of its own (tools/machine/self_test.py), which may crash or hang without taking the doctor along.
 """
 import argparse
 import ctypes
@@ -21,7 +21,8 @@ from importlib import metadata
 
 import runtime
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from tools import ROOT
+
 # What MXNet and oneDNN choose their code by -> the name in /proc/cpuinfo.
 INSTRUCTIONS = {'AVX2': 'avx2', 'AVX-512': 'avx512f', 'VNNI': 'avx512_vnni', 'BF16': 'avx512_bf16', 'AMX': 'amx_tile'}
 # Compute capabilities that the CUDA wheels have machine code for. Those of cu100 and cu117 were read from .nv_fatbin of

@@ -3,7 +3,7 @@
     python -m tools.plot_sweep [LOG_OR_FOLDER ...] [--dataset D] [--select r=2 act_layers=4] [--published]
     python -m tools.plot_sweep --select blocks=2 --x act_layers        (or r, or any other option: a line for each unit)
 
-Runs that differ in their seed alone are averaged (tools/groups.py); whatever else differs among the selected runs
+Runs that differ in their seed alone are averaged (tools/sweep/groups.py); whatever else differs among the selected runs
 stands in the label. What the numbers are stands below the table (NOTE).
 
 logs/published-figures.csv holds Figs. 7 and 8 of "Attention as Activation", read off: one run each, the best epoch on
@@ -26,10 +26,20 @@ from data import DATASETS
 from data.cifar import LABEL_SETS
 from model import ACTIVATIONS
 from options import run_script
-from tools import figures
-from tools.groups import SAME_UNIT, Group, key_of, labels_of, paired, read_groups, reference_of, text_of, unmatched
+from tools import ROOT, figures
+from tools.sweep.groups import (
+    SAME_UNIT,
+    Group,
+    key_of,
+    labels_of,
+    paired,
+    read_groups,
+    reference_of,
+    text_of,
+    unmatched,
+)
 
-PUBLISHED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'logs', 'published-figures.csv')
+PUBLISHED = os.path.join(ROOT, 'logs', 'published-figures.csv')
 # Names in the published figures -> ours.
 OUR_NAMES = {'ReLU': 'relu', 'SELU': 'selu', 'Swish': 'swish', 'ATAC': 'ChaATAC', 'ResNet': 'relu',
              'SENet': 'SE-ReLU', 'ATAC-ResNet': 'ChaATAC'}

@@ -15,7 +15,8 @@ import sys
 import time
 from collections import namedtuple
 
-from tools import doctor
+from tools import ROOT
+from tools.machine import doctor
 
 CIFAR = ['--model', 'atac', '--act-type', 'ChaATAC', '--useReLU', '--blocks', '1', '--dataset', 'fashion-mnist-mini']
 IMAGENET = ['--model', 'atac_resnet50_v1b', '--use-rec', '--num-classes', '10', '--input-size', '64']
@@ -60,7 +61,7 @@ def steps(out, gpus):
                   Step('scored on two GPUs',
                        script('evaluate', *CIFAR, *of('two-gpus'), *float16, '--num-gpus', '2'), log('two-gpus'))]
     return found + [
-        Step('RecordIO files of small JPEGs', [sys.executable, '-m', 'tests.records', records]),
+        Step('RecordIO files of small JPEGs', [sys.executable, '-m', 'tools.make_small', records]),
         Step('ATAC-ResNet-50 in float16 on them',
              script('train_imagenet', *IMAGENET, *data[0], *data[1], *float16, '--num-gpus', '1', '--batch-size', '32',
                     '--lr', '0.02', '--num-epochs', '3', '--last-gamma', '--no-wd', '--label-smoothing',
@@ -73,7 +74,7 @@ def passes(step):
     """Run a step; a score must lie within TOLERANCE of the last error of its log."""
     print('\n$ %s' % ' '.join(step.command[1:]), flush=True)
     try:
-        done = subprocess.run(step.command, cwd=doctor.ROOT, stdout=subprocess.PIPE if step.log else None,
+        done = subprocess.run(step.command, cwd=ROOT, stdout=subprocess.PIPE if step.log else None,
                               timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         print('not done after %d seconds' % PATIENCE)
