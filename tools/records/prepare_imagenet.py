@@ -35,9 +35,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from cli.exits import run_script
+from cli.kinds import at_least
 from data.imagenet import RecordFile, decoded
 from data.record_writer import RecordWriter, locked, writing
-from options import at_least, run_script
 from tools.records import ilsvrc
 
 SPLITS = 'train', 'val'
