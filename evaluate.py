@@ -26,7 +26,9 @@ import inference
 from data import DATASETS, load_dataset
 from data.batches import ArrayBatches
 from data.cifar import LABEL_SETS
-from data.imagenet import ImageBatches, ImageFolder, RecordFile
+from data.folders import ImageFolder
+from data.images import ImageBatches
+from data.recordio import RecordFile
 from options import (
     CIFAR_MODELS,
     IMAGENET_MODELS,

@@ -17,7 +17,9 @@ import runtime  # noqa: F401  (before mxnet)
 
 import mxnet as mx
 
-from data.imagenet import ImageBatches, RecordFile, folder_sources
+from data.folders import folder_sources
+from data.images import ImageBatches
+from data.recordio import RecordFile
 from model import complexity
 from options import (
     IMAGENET_MODELS,

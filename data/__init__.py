@@ -1,4 +1,4 @@
-"""What goes in. `DATASETS` holds the small data sets, by name; data.imagenet reads the large ones."""
+"""What goes in. `DATASETS` holds the small data sets, by name; data.images reads the large ones."""
 from collections import namedtuple
 
 from runtime import UserError

@@ -16,7 +16,8 @@ from PIL import Image
 
 from data import DATASETS
 from data.augment import LUMA, normalise
-from data.imagenet import LARGEST_ASPECT, MEAN, STD, cv2, decoded, is_strip, validation_view
+from data.images import LARGEST_ASPECT, MEAN, STD, decoded, is_strip, validation_view
+from data.opencv import cv2
 
 SIDE = 32               # of the pictures of the small data sets
 FASHION_SIDE = 28       # of Fashion-MNIST's, which lie in the middle of 32x32

@@ -16,8 +16,7 @@ from itertools import takewhile
 import numpy as np
 from tqdm import tqdm
 
-from data.imagenet import HEADER, LABEL, MAGIC
-from data.seal import checksum
+from data.recordio import HEADER, LABEL, MAGIC, checksum
 
 RECORD_BYTES = 1 << 29                  # more do not fit into a part of a record
 INDEX_LINE = re.compile(rb'(\d{1,12})\t(\d{1,18})\n')

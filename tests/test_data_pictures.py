@@ -9,7 +9,8 @@ import pytest
 from data import DATASETS, cifar, load_dataset
 from data.batches import ArrayBatches
 from data.fashion_mnist import load_mini
-from data.imagenet import ImageBatches, ImageFolder
+from data.folders import ImageFolder
+from data.images import ImageBatches
 from data.pictures import class_names, prepare, read_picture, shown
 
 

@@ -14,8 +14,9 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from data.imagenet import ImageBatches, RecordFile
+from data.images import ImageBatches
 from data.record_writer import whole_records
+from data.recordio import RecordFile
 from tests.test_data_ilsvrc import SYNSETS, member, real_images, tar_of, write_ilsvrc
 from tests.test_scripts import refusal
 from tools.records import prepare_imagenet as prepare

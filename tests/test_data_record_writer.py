@@ -7,8 +7,8 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from data.imagenet import MAGIC
 from data.record_writer import framed, locked
+from data.recordio import MAGIC
 
 
 def test_records_are_framed_as_mxnet_frames_them(tmp_path):

@@ -19,8 +19,8 @@ from data.batches import ArrayBatches
 from data.cifar import CIFAR10, load_cifar10
 from data.download import fetch
 from data.fashion_mnist import load_mini
-from data.imagenet import HEADER, LABEL, ImageBatches, RecordFile
-from data.seal import seal_path
+from data.images import ImageBatches
+from data.recordio import HEADER, LABEL, RecordFile, seal_path
 from model import get_model
 from tests.faults import runs
 from tools.records import make_small

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.io import loadmat
 from tqdm import tqdm
 
-from data.imagenet import folder_sources
+from data.folders import folder_sources
 
 # The public archives, as image-net.org, gluoncv and others name them.
 SHA1 = {

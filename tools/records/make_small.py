@@ -14,8 +14,7 @@ import mxnet as mx
 import numpy as np
 
 from data.fashion_mnist import load_mini
-from data.imagenet import RecordFile
-from data.seal import seal
+from data.recordio import RecordFile, seal
 
 
 def write(folder, size=64, train=640, val=160, folders=True):

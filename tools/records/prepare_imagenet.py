@@ -8,12 +8,12 @@
 What comes out is, byte for byte, what `im2rec --resize 480 --quality 95` of MXNet makes of class folders (a test
 compares the two): every image, also a smaller one, is resized bilinearly to a shorter side of 480 after its EXIF
 orientation was applied; labels count the sorted synsets; training images are shuffled with im2rec's seed, validation
-images are in order. Both RecordFile of data.imagenet and MXNet's ImageRecordIter read it. The training images are read
+images are in order. Both RecordFile of data.recordio and MXNet's ImageRecordIter read it. The training images are read
 in random order: keep that archive on an SSD.
 
 DIR/train.part.* grows record by record. A run that was stopped, however, goes on behind the last record whose checksum
 is right when the same command is given again. Only after every record has been read back and decoded are the files
-renamed to train.rec, .idx, .crc32 (data.seal) and .json (classes, counts, settings). One run at a time works in DIR.
+renamed to train.rec, .idx, .crc32 (tools.seal) and .json (classes, counts, settings). One run at a time works in DIR.
 The training and the validation images there, made together or one after the other, must have the same classes.
 
 An image that cannot be decoded is left out and named, in the .json too, and the exit code is then 2.
@@ -35,8 +35,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data.imagenet import RecordFile, decoded
+from data.images import decoded
 from data.record_writer import RecordWriter, locked, writing
+from data.recordio import RecordFile
 from options import at_least, run_script
 from tools.records import ilsvrc
 
