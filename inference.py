@@ -28,7 +28,7 @@ from mxnet.gluon import SymbolBlock
 
 from data import DATASETS
 from data.pictures import class_name, class_names, prepare
-from model import get_model
+from model import get_model, network
 from training.checkpoint import load_weights
 from training.precision import check_bfloat16, has_instructions, silence
 
@@ -55,9 +55,7 @@ def load(model, params, dataset='imagenet', label_set='coarse', dtype='float32',
     """
     class_names(dataset, label_set)  # says which there are
     options.setdefault('classes', 1000 if dataset == 'imagenet' else DATASETS[dataset].classes)
-    if 'cifar' not in model:
-        options['input_size'] = size
-    net = get_model(model, **options)
+    net = get_model(model, **network(model).sized(size), **options)
     load_weights(net, params)
     return Classifier(compiled(net, dtype, calibration, calib_mode), dataset, label_set, size, crop_ratio,
                       options['classes'])

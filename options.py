@@ -11,7 +11,6 @@ import mxnet as mx
 from gluoncv import model_zoo
 
 from model import ACTIVATIONS, MODELS, get_model
-from model.resnet_v1b import resnet_v1b
 from training.checkpoint import load_weights
 from training.distributed import KVSTORES
 from training.fit import Run
@@ -20,9 +19,9 @@ from training.schedule import MODES, decay_epochs, learning_rate
 
 # --model of train_cifar.py -> the name in model.MODELS
 CIFAR_MODELS = {'atac': 'cifar_resnet', 'se': 'se_cifar_resnet', 'ge': 'ge_cifar_resnet'}
-IMAGENET_MODELS = [name for name in MODELS if 'cifar' not in name and name != 'resnet_v1b']
+IMAGENET_MODELS = [name for name, network in MODELS.items() if network.host == 'imagenet']
 # Those that take a unit; the others are what they are.
-UNIT_MODELS = [name for name in IMAGENET_MODELS if MODELS[name].func is resnet_v1b]
+UNIT_MODELS = [name for name in IMAGENET_MODELS if MODELS[name].takes_unit]
 # The flags of a unit, and what they are where they are not given.
 UNIT_FLAGS = {'act_type': None, 'act_layers': None, 'r': 2, 'act_order': 'bac', 'use_global': False, 'skernel': 3,
               'act_dilation': 1}
@@ -245,8 +244,7 @@ def load_teacher(args, classes, devices, dtype):
     if name is None or params is None:
         raise UserError('--teacher and --teacher-params go together')
     if name in MODELS:
-        size = {} if 'cifar' in name else {'input_size': vars(args).get('input_size', 32)}
-        teacher = MODELS[name](classes=classes, **size)
+        teacher = get_model(name, classes=classes, **MODELS[name].sized(vars(args).get('input_size', 32)))
     elif name in model_zoo.get_model_list():
         try:
             teacher = model_zoo.get_model(name, classes=classes, pretrained=False)

@@ -19,7 +19,7 @@ import mxnet as mx
 
 from data import DATASETS, load_dataset
 from data.cifar import LABEL_SETS
-from model import ACTIVATIONS, complexity
+from model import ACTIVATIONS, MODELS, complexity
 from options import (
     CIFAR_MODELS,
     add_cifar_network_options,
@@ -44,8 +44,8 @@ INPUT_SHAPE = (1, 3, 32, 32)
 LABELS = {
     'coarse': 'labels: the 20 coarse ones under a head of 100, as in the published figure (honest CIFAR-100: fine)',
     'fine': 'labels: the 100 fine ones, which the published figure does not show'}
-# What stands in the activations without --act-type.
-UNITS = {'atac': 'ChaATAC', 'se': 'SE-ReLU', 'ge': 'relu'}
+# The unit of a network without --act-type.
+UNITS = {flag: MODELS[name].unit for flag, name in CIFAR_MODELS.items()}
 
 
 def parse_args(argv=None):

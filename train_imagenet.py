@@ -20,7 +20,7 @@ import mxnet as mx
 from data.folders import folder_sources
 from data.images import ImageBatches
 from data.recordio import RecordFile
-from model import complexity
+from model import MODELS, complexity
 from options import (
     IMAGENET_MODELS,
     add_imagenet_data_options,
@@ -74,7 +74,7 @@ def load_data(args, batch_size):
 
 def run_of(args):
     """Names and places of the run."""
-    unit = args.act_type or ('ChaATAC' if args.model.startswith('atac') else 'relu')
+    unit = args.act_type or MODELS[args.model].unit
     layers = 2 if args.act_layers is None else args.act_layers
     base = args.model.replace('atac_', '').replace('resnet', 'ResNet')
     name = 'imagenet-%s-%s-r%d-al%d%s-seed%d' % (base, unit, args.r, layers, args.act_order, args.seed)

@@ -1,43 +1,76 @@
 """Networks and units: `get_model(name, **options)` builds any network, ACTIVATIONS holds every unit."""
 from .ground import UserError  # isort: skip  (before mxnet)
+from collections import namedtuple
 from functools import partial
 
-from .activation import ACTIVATIONS
 from .cifar_resnet import cifar_resnet, ge_cifar_resnet
 from .resnet_v1b import DEPTHS, aa_resnet, fa_resnet, ge_theta_plus_resnet, resnet_v1b, se_resnet
+from .units import ACTIVATIONS
 
+__all__ = ['ACTIVATIONS', 'MODELS', 'Network', 'get_model', 'network']
+
+
+class Network(namedtuple('Network', 'make host unit takes_unit', defaults=(True,))):
+    """A registered network.
+
+    make(**options): builds it. host: 'cifar' or 'imagenet'. unit: the name of what is in its activations unless
+    act_type says otherwise. takes_unit: whether act_type and the other options of a unit are options of this network.
+    """
+
+    @property
+    def input_size(self):
+        """The side of the images that it is made for."""
+        return 32 if self.host == 'cifar' else 224
+
+    def sized(self, input_size):
+        """The options that tell it the side of its images: those of the CIFAR host need none."""
+        return {} if self.host == 'cifar' else {'input_size': input_size}
+
+
+def _plain(make, **options):
+    """A network of the ImageNet host without units, of 50 layers."""
+    return Network(partial(make, layers=DEPTHS[50], **options), 'imagenet', 'relu', takes_unit=False)
+
+
+# Those of the CIFAR host, of any depth, are the three networks of the paper's second CIFAR figure.
 MODELS = {
-    'cifar_resnet': cifar_resnet,
-    # The other networks of the paper's second CIFAR figure.
-    'se_cifar_resnet': partial(cifar_resnet, act_type='SE-ReLU'),
-    'ge_cifar_resnet': ge_cifar_resnet,
-    'resnet_v1b': resnet_v1b,
+    'cifar_resnet': Network(cifar_resnet, 'cifar', 'ChaATAC'),
+    'se_cifar_resnet': Network(partial(cifar_resnet, act_type='SE-ReLU'), 'cifar', 'SE-ReLU'),
+    'ge_cifar_resnet': Network(ge_cifar_resnet, 'cifar', 'relu'),
 }
 for _depth, _layers in DEPTHS.items():
-    MODELS['resnet%d_v1b' % _depth] = partial(resnet_v1b, _layers, act_type='relu')
-    MODELS['atac_resnet%d_v1b' % _depth] = partial(resnet_v1b, _layers)
+    MODELS[f'resnet{_depth}_v1b'] = Network(partial(resnet_v1b, layers=_layers, act_type='relu'), 'imagenet', 'relu')
+    MODELS[f'atac_resnet{_depth}_v1b'] = Network(partial(resnet_v1b, layers=_layers), 'imagenet', 'ChaATAC')
 # The other rows of the paper's table; the first three with the strides of their papers, ResNet-v1's.
 MODELS.update({
-    'resnet50': partial(resnet_v1b, DEPTHS[50], act_type='relu', v1=True),
-    'se_resnet50': partial(se_resnet, DEPTHS[50], v1=True),
-    'ge_theta_plus_resnet50': partial(ge_theta_plus_resnet, DEPTHS[50], v1=True),
-    'se_resnet50_v1b': partial(se_resnet, DEPTHS[50]),
-    'ge_theta_plus_resnet50_v1b': partial(ge_theta_plus_resnet, DEPTHS[50]),
-    'aa_resnet50': partial(aa_resnet, DEPTHS[50]),
-    'fa_resnet50': partial(fa_resnet, DEPTHS[50]),
+    'resnet50': Network(partial(resnet_v1b, layers=DEPTHS[50], act_type='relu', v1=True), 'imagenet', 'relu'),
+    'se_resnet50': _plain(se_resnet, v1=True),
+    'ge_theta_plus_resnet50': _plain(ge_theta_plus_resnet, v1=True),
+    'se_resnet50_v1b': _plain(se_resnet),
+    'ge_theta_plus_resnet50_v1b': _plain(ge_theta_plus_resnet),
+    'aa_resnet50': _plain(aa_resnet),
+    'fa_resnet50': _plain(fa_resnet),
 })
 
-__all__ = ['ACTIVATIONS', 'MODELS', 'get_model']
+
+def network(name):
+    """The registered Network of a name; UserError if there is none."""
+    if name not in MODELS:
+        raise UserError('unknown model %r; there are %s' % (name, ', '.join(MODELS)))
+    return MODELS[name]
 
 
 def get_model(name, **options):
-    """Build a network by name, not initialised; UserError for a name that is not there or an option out of range,
-    TypeError for an option that the network does not have.
+    """Build a network by name, not initialised.
 
     get_model('atac_resnet50_v1b', act_type='ChaATAC', r=2, act_layers=2, classes=1000, last_gamma=False)
     get_model('resnet50_v1b', classes=1000, last_gamma=False)
     get_model('cifar_resnet', blocks=3, act_type='ChaATAC', r=2, use_relu=True, classes=100)
+
+    options: those of model.cifar_resnet.cifar_resnet, or of model.resnet_v1b.resnet_v1b and ResNetV1b.
+    Raises UserError, a ValueError, for a name that is not there or an option out of range, and TypeError for an option
+    that the network does not have.
     """
-    if name not in MODELS:
-        raise UserError('unknown model %r; there are %s' % (name, ', '.join(MODELS)))
-    return MODELS[name](**options)
+    if name == 'resnet_v1b':  # of any depth, by layers=(3, 4, 6, 3)
+        return resnet_v1b(**options)
+    return network(name).make(**options)

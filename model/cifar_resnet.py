@@ -9,9 +9,9 @@ it out (paper, section IV; their first BatchNorm has neither scale nor shift).
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from .activation import act_factory, stage_plan
 from .gate import LocalGatherExcite
 from .ground import UserError
+from .units import act_factory, stage_plan
 
 STEM_CHANNELS, STAGE_CHANNELS = 16, (16, 32, 64)
 

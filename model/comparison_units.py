@@ -207,41 +207,28 @@ class MetaACON(HybridBlock):
         return _acon(F, x, p1, p2, self.beta(x))
 
 
-class MSSeqATAC(HybridBlock):
-    """Multi-scale sequential ATAC: SeqATAC with two neighbourhoods side by side, the second dilated twice as far.
+class xUnit(HybridBlock):
+    """xUnit as the paper plots it: the gate is made from the rectified neighbourhood of each channel.
 
-        X' = X * sigmoid(BN(W2 relu(BN(D1 Z) + BN(D2 Z)))),   Z = relu(BN(W1 X))
-        W1, W2: C -> C, no biases; D1, D2: depthwise k x k with bias, dilations d and 2d
+        X' = X * sigmoid(BN(D relu(X)))           D: depthwise k x k with bias
 
-    Parameters: 2C^2 + (2k^2 + 10)C trainable, 2C^2 + 28C for k = 3. In, out: (N, C, H, W).
-    Of the family of: Y. Dai, S. Oehmcke, F. Gieseke, Y. Wu, K. Barnard, "Attention as activation", ICPR 2020.
+    Parameters: (k^2 + 3)C trainable, 12C for k = 3. In, out: (N, C, H, W).
+    Paper: I. Kligvasser, T. Rott Shaham, T. Michaeli, "xUnit: Learning a spatial activation function for efficient
+    image restoration", CVPR 2018.
 
-    Our reading; never released. It rests on the authors' call sites (open-aff, commit 806562e), which name MSSeqATAC
-    and give it a kernel size and two dilations, (8, 16), the second twice the first; and on their sister cells
-    MSSeqDyReF (unfinished) and SK_MSSeqDyReF, in which parallel dilated depthwise 3x3 convolutions, each with its
-    BatchNorm, are summed. The outer layers, both ReLUs and the biases are those of our SeqATAC; the sister cell
-    narrows to C/2 first, which we leave out.
+    Our reading; the authors of ATAC never released theirs. All five parameter counts of the paper's Fig. 7 need 12C a
+    unit, hence a 3x3 with bias and one BatchNorm. Order and sigmoid follow the official xUnit code (its paper has
+    exp(-d^2) as the gate).
 
-    channels: C. kernel_size: k, odd. dilation: d. use_relu: both inner ReLUs. norm_layer, norm_kwargs: called as
-    norm_layer(in_channels=..., **norm_kwargs). Raises UserError for an even kernel or one below 1, or a dilation
-    below 1.
+    channels: C. kernel_size: k, odd. dilation: of D. norm_layer, norm_kwargs: as in ChaATAC.
     """
 
-    def __init__(self, channels, kernel_size=3, dilation=1, use_relu=True, norm_layer=nn.BatchNorm, norm_kwargs=None,
-                 **kwargs):
+    def __init__(self, channels, kernel_size=3, dilation=1, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
         super().__init__(**kwargs)
-        norm_kwargs = norm_kwargs or {}
         with self.name_scope():
-            self.mix, self.near, self.far, self.gate = [nn.HybridSequential() for _ in range(4)]
-            self.mix.add(pointwise(channels, channels), norm_layer(in_channels=channels, **norm_kwargs))
-            for branch, distance in ((self.near, dilation), (self.far, 2 * dilation)):
-                branch.add(depthwise(channels, kernel_size, distance), norm_layer(in_channels=channels, **norm_kwargs))
-            if use_relu:
-                self.mix.add(nn.Activation('relu'))
-                self.gate.add(nn.Activation('relu'))
-            self.gate.add(pointwise(channels, channels), norm_layer(in_channels=channels, **norm_kwargs),
-                          nn.Activation('sigmoid'))
+            self.module = nn.HybridSequential()
+            self.module.add(nn.Activation('relu'), depthwise(channels, kernel_size, dilation),
+                            norm_layer(in_channels=channels, **norm_kwargs or {}), nn.Activation('sigmoid'))
 
     def hybrid_forward(self, F, x):
-        mixed = self.mix(x)
-        return x * self.gate(self.near(mixed) + self.far(mixed))
+        return x * self.module(x)

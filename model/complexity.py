@@ -106,12 +106,3 @@ def summary(net, input_shape):
                  % ('x'.join(map(str, input_shape)), format(total, ','), format(trainable, ','), format(macs, ','),
                     macs / 1e9))
     return '\n'.join(table)
-
-
-def default_input_size(name):
-    return 32 if 'cifar' in name else 224
-
-
-def sized(name, input_size):
-    """The option of the ImageNet networks that tells them the size of their images."""
-    return {} if 'cifar' in name else {'input_size': input_size}

@@ -14,10 +14,10 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from .activation import act_factory, stage_plan
 from .attention import AttentionStem, AugmentedConv, LocalAttention
 from .gate import GatherExcite, SqueezeExcitation, check_input_size
 from .ground import UserError
+from .units import act_factory, stage_plan
 
 STAGE_CHANNELS, EXPANSION = (64, 128, 256, 512), 4
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}

@@ -44,12 +44,10 @@ def trained(tmp_path_factory):
 
 def settled(name, shape, stages=(1, 1, 1, 1), **options):
     """(network, images): BatchNorm's statistics are those of the images, as if trained. stages: its blocks."""
-    builder = MODELS[name]
-    if 'cifar' in name:
+    if MODELS[name].host == 'cifar':
         net = get_model(name, blocks=1, **options)
     else:
-        net = builder.func(stages, *builder.args[1:], input_size=shape[-1], classes=10,
-                           **{**builder.keywords, **options})
+        net = get_model(name, layers=stages, input_size=shape[-1], classes=10, **options)
     mx.random.seed(0)
     net.initialize(mx.init.MSRAPrelu())
     random = np.random.RandomState(0)

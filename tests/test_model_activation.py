@@ -4,9 +4,9 @@ import pytest
 from mxnet.gluon import nn
 
 from model import ACTIVATIONS
-from model.activation import act_factory, stage_plan
 from model.complexity import parameters
 from model.layers import GlobalMean
+from model.units import act_factory, stage_plan
 from tests.numpy_layers import batch_norm, convolution, part, randomise, relu, sigmoid
 
 C = 32

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from mxnet import autograd, gluon
 
-from model.comparison_units import ACONC, DYReLU, FReLU, HardSwish, MetaACON, Mish, MSSeqATAC, SReLU
+from model.activation import MSSeqATAC
+from model.comparison_units import ACONC, DYReLU, FReLU, HardSwish, MetaACON, Mish, SReLU
 
 SHAPE = (2, 8, 5, 4)
 NORM_EPSILON = 1e-5

@@ -76,8 +76,8 @@ def imagenet_flags(record_folder, tmp_path):
 def small_resnet(monkeypatch):
     """train_imagenet.py and evaluate.py on a ResNet of one block a stage under the name of the published one."""
     for name in options.IMAGENET_MODELS:
-        builder = MODELS[name]
-        monkeypatch.setitem(MODELS, name, partial(builder.func, (1, 1, 1, 1), *builder.args[1:], **builder.keywords))
+        network = MODELS[name]
+        monkeypatch.setitem(MODELS, name, network._replace(make=partial(network.make, layers=(1, 1, 1, 1))))
 
 
 def test_train_cifar_learns_saves_and_is_scored(cifar_flags, tmp_path, capsys):

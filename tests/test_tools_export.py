@@ -5,7 +5,6 @@ import os
 import re
 import sys
 import warnings
-from functools import partial
 
 import cv2
 import mxnet as mx
@@ -34,12 +33,11 @@ def random_net(net):
 
 def small(name, monkeypatch):
     """A network of one block a stage and few channels, with random weights, and the side of its images."""
-    if 'cifar' in name:
+    if MODELS[name].host == 'cifar':
         return random_net(get_model(name, blocks=1)), 12
     # 80 channels are the least that the 8 heads of AugmentedConv can share.
     monkeypatch.setattr(sys.modules['model.resnet_v1b'], 'STAGE_CHANNELS', (16, 80, 80, 80))
-    builder = partial(MODELS[name])
-    return random_net(builder.func((1, 1, 1, 1), classes=5, input_size=40, **builder.keywords)), 40
+    return random_net(get_model(name, layers=(1, 1, 1, 1), classes=5, input_size=40)), 40
 
 
 def noise(side, images=3):

@@ -33,8 +33,8 @@ from mxnet.gluon import nn
 import evaluate
 from data import pictures
 from data.augment import LUMA
-from model.activation import ChaATAC, SeqATAC, SEReLU, SpaATAC, xUnit
-from model.comparison_units import MSSeqATAC
+from model.activation import ChaATAC, MSSeqATAC, SeqATAC, SEReLU, SpaATAC
+from model.comparison_units import xUnit
 from model.gate import GatherExcite, LocalGatherExcite, SqueezeExcitation
 from options import at_least, parsed, run_script
 from tools import figures

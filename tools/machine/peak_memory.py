@@ -21,11 +21,11 @@ from tools import ROOT
 from training.devices import check_batch
 from training.loop import compile_network, make_trainer
 
-BATCHES = {True: 128, False: 16}  # of CIFAR networks, of the others
+BATCHES = {'cifar': 128, 'imagenet': 16}  # images, by host
 PATIENCE = 600                    # seconds that two steps may take
 # A row: name of the network, its unit.
 NETWORKS = [('cifar_resnet', 'relu'), ('cifar_resnet', 'ChaATAC')]
-NETWORKS += [(name, None) for name in MODELS if name not in ('cifar_resnet', 'resnet_v1b')]
+NETWORKS += [(name, None) for name in MODELS if name != 'cifar_resnet']
 
 
 def step(net, trainer, shape):
@@ -38,13 +38,14 @@ def step(net, trainer, shape):
     mx.nd.waitall()
 
 
-def network(name, unit, size):
-    return get_model(name, **complexity.sized(name, size), **({'act_type': unit} if unit else {}))
+def net_of(name, unit, size):
+    return get_model(name, **MODELS[name].sized(size), **({'act_type': unit} if unit else {}))
 
 
 def measure(name, unit, authors_way, batch, size):
     """Bytes that this process has held at most, once it has trained."""
-    cifar, net = 'cifar' in name, network(name, unit, size)
+    net = net_of(name, unit, size)
+    cifar = MODELS[name].host == 'cifar'
     net.initialize(mx.init.MSRAPrelu())
     if authors_way:
         net.hybridize(static_alloc=not cifar, static_shape=not cifar)
@@ -76,9 +77,9 @@ def main(argv=None):
     for name, unit in NETWORKS:
         if args.model and name not in args.model:
             continue
-        batch = args.batch or BATCHES['cifar' in name]
-        size = args.input_size or complexity.default_input_size(name)
-        check_batch(batch, 4 * complexity.kept(network(name, unit, size), (1, 3, size, size)), [mx.cpu()])
+        batch = args.batch or BATCHES[MODELS[name].host]
+        size = args.input_size or MODELS[name].input_size
+        check_batch(batch, 4 * complexity.kept(net_of(name, unit, size), (1, 3, size, size)), [mx.cpu()])
         here, theirs = (measured_apart(name, unit, authors_way, batch, size) for authors_way in (False, True))
         print('| %s | %d of %dx%d | %.2f | %.2f |' % (name + (' with ' + unit if unit else ''), batch, size, size,
                                                        here / 1e9, theirs / 1e9), flush=True)

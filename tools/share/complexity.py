@@ -11,8 +11,8 @@ import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
-from model import ACTIVATIONS, MODELS, get_model
-from model.complexity import default_input_size, layers, parameters, sized, summary
+from model import ACTIVATIONS, MODELS, get_model, network
+from model.complexity import layers, parameters, summary
 from tools.share.published import PUBLISHED
 
 
@@ -26,13 +26,17 @@ def facts(name, net, input_shape):
             'published_rule': row and '%s; parameters: %s' % (row.says, row.counted)}
 
 
+def sized_network(name, input_size, batch):
+    """(a network for images of this side, or of its usual one, the shape of a batch of them)."""
+    found = network(name)
+    size = input_size or found.input_size
+    return found.make(**found.sized(size)), (batch, 3, size, size)
+
+
 def every_fact(input_size=None, batch=1):
     """The facts of every named network, and of every unit in the CIFAR network of depth 20."""
     for name in MODELS:
-        if name == 'resnet_v1b':  # any depth, none of its own
-            continue
-        size = input_size or default_input_size(name)
-        yield facts(name, get_model(name, **sized(name, size)), (batch, 3, size, size))
+        yield facts(name, *sized_network(name, input_size, batch))
     for unit in ACTIVATIONS:
         size = input_size or 32
         yield facts('cifar_resnet with ' + unit, get_model('cifar_resnet', act_type=unit), (batch, 3, size, size))
@@ -76,10 +80,8 @@ def main(argv=None):
     if args.model is None:
         found = list(every_fact(args.input_size, args.batch))
         return print(json.dumps(found, indent=1) if args.json else table(list(map(cells, found)), args.markdown))
-    size = args.input_size or default_input_size(args.model)
-    shape = (args.batch, 3, size, size)
     try:
-        net = get_model(args.model, **sized(args.model, size))
+        net, shape = sized_network(args.model, args.input_size, args.batch)
         return print(json.dumps([facts(args.model, net, shape)]) if args.json else summary(net, shape))
     except ValueError as error:
         return parser.error(str(error))

@@ -15,7 +15,6 @@ repository; with --dtype int8 as well, for CPUs, calibrated on --calib-images of
 """
 import argparse
 import ast
-import inspect
 import json
 import logging
 import os
@@ -111,8 +110,7 @@ def images_of(args):
 
 def metadata_of(args, argv):
     """{key: text} of what a user of the file must know, lists as JSON."""
-    host = inspect.signature(MODELS[CIFAR_MODELS.get(args.model, args.model)]).parameters
-    unit = args.act_type or (host['act_type'].default if 'act_type' in host else 'relu')
+    unit = args.act_type or MODELS[CIFAR_MODELS.get(args.model, args.model)].unit
     mean, std = ([round(float(value), 6) for value in np.broadcast_to(values, 3)]
                  for values in pictures.mean_and_std(args.dataset))
     return {'model': args.model, 'unit': unit, 'dataset': args.dataset,

@@ -1,0 +1,94 @@
+"""The registry: ACTIVATIONS makes every unit by its name, and a plan says which position of a network gets which."""
+import inspect
+
+from mxnet.gluon import nn
+
+from . import comparison_units as other
+from .activation import ChaATAC, MSSeqATAC, SeqATAC, SEReLU, SpaATAC
+from .ground import UserError
+
+# What a host may say about its units. Every unit takes from these what its signature names.
+OPTIONS = frozenset(['r', 'use_relu', 'use_global', 'kernel_size', 'dilation', 'norm_layer', 'norm_kwargs'])
+
+
+class Unit:
+    """A registered unit: unit(channels, **OPTIONS) makes a new HybridBlock.
+
+    block: its class, or a function of channels. fixed: the options that make it an ablation of another unit.
+    options: which of OPTIONS it reads; it takes the others too and leaves them alone, as one host serves all units.
+    """
+
+    def __init__(self, block, **fixed):
+        self.block = block
+        self.fixed = fixed
+        self.options = OPTIONS & inspect.signature(block).parameters.keys() - fixed.keys()
+
+    def __call__(self, channels, **options):
+        unknown = options.keys() - OPTIONS
+        if unknown:
+            raise TypeError('unknown options of an activation unit: %s; there are %s'
+                            % (', '.join(sorted(unknown)), ', '.join(sorted(OPTIONS))))
+        read = {name: value for name, value in options.items() if name in self.options}
+        return self.block(channels, **self.fixed, **read)
+
+
+ACTIVATIONS = {
+    'relu': Unit(lambda channels: nn.Activation('relu')),
+    'prelu': Unit(lambda channels: nn.PReLU()),
+    'elu': Unit(lambda channels: nn.ELU()),
+    'selu': Unit(lambda channels: nn.SELU()),
+    'gelu': Unit(lambda channels: nn.GELU()),
+    'swish': Unit(lambda channels: nn.Swish()),
+    'xUnit': Unit(other.xUnit),
+    'SpaATAC': Unit(SpaATAC),
+    'ChaATAC': Unit(ChaATAC),
+    'SeqATAC': Unit(SeqATAC),
+    # Units of other papers (comparison_units.py). A reduction of theirs is not the r of a host, so it is fixed.
+    'prelu-channel': Unit(lambda channels: nn.PReLU(in_channels=channels)),
+    'mish': Unit(other.Mish),
+    'hard_swish': Unit(other.HardSwish),
+    'srelu': Unit(other.SReLU),
+    'FReLU': Unit(other.FReLU),
+    'DY-ReLU-A': Unit(other.DYReLU, mode='A', r=8),
+    'DY-ReLU-B': Unit(other.DYReLU, mode='B', r=8),
+    'ACON-C': Unit(other.ACONC),
+    'Meta-ACON': Unit(other.MetaACON),
+    'MSSeqATAC': Unit(MSSeqATAC),
+    # The ablations of the paper: global instead of local context (without and with a ReLU), and a bottleneck without
+    # its ReLU.
+    'SE-activation': Unit(ChaATAC, use_global=True),
+    'SE-ReLU': Unit(SEReLU),
+    'ChaATAC-linear': Unit(ChaATAC, use_relu=False),
+    'SeqATAC-linear': Unit(SeqATAC, use_relu=False),
+}
+
+
+def known_as(name, **options):
+    """The registered name of a unit with these options: ChaATAC with use_relu=False is ChaATAC-linear."""
+    unit = ACTIVATIONS.get(name)
+    for other_name, ablation in ACTIVATIONS.items():
+        if unit and ablation.block is unit.block and ablation.fixed and not unit.fixed and \
+                all(options.get(option) == value for option, value in ablation.fixed.items()):
+            return other_name
+    return name
+
+
+def act_factory(name, **options):
+    """The factory act(channels) -> HybridBlock of a named unit with its options; UserError for an unknown name."""
+    if name not in ACTIVATIONS:
+        raise UserError('unknown activation %r; there are %s' % (name, ', '.join(ACTIVATIONS)))
+
+    def act(channels):
+        return ACTIVATIONS[name](channels, **options)
+
+    return act
+
+
+def stage_plan(act, replace, act_layers, act_order='bac'):
+    """Which of four positions get the unit `act`: the last act_layers ('bac') or the first ('pre')."""
+    if act_layers not in range(5):
+        raise UserError('act_layers=%s must be one of 0, 1, 2, 3, 4' % (act_layers,))
+    if act_order not in ('bac', 'pre'):
+        raise UserError("act_order=%r must be 'bac' (from the back) or 'pre' (from the front)" % (act_order,))
+    plan = [replace] * (4 - act_layers) + [act] * act_layers
+    return plan if act_order == 'bac' else plan[::-1]
