@@ -25,7 +25,7 @@ CROP_MARGIN = 4
 class Batches:
     """What all sources share: order, batching and reading ahead.
 
-    A subclass has `load(rows, epoch, batch, pool)`, which gives those rows of a batch that `own` says.
+    A subclass has `load(rows, epoch, batch, pool)`, which gives those rows of a batch that `rows_of_worker` says.
     images: how many there are. train: shuffle and augment. workers: threads that prepare, 0 for none.
     Raises UserError for a batch larger than the data set.
     """
@@ -51,7 +51,7 @@ class Batches:
                             % (self.batch_size, ranks))
         self.rank, self.ranks = rank, ranks
 
-    def own(self, count):
+    def rows_of_worker(self, count):
         """The places of this worker's rows in a batch of `count`, in ascending order.
 
         A place and its mirror in the batch stay together, as mixup mixes the images there.
@@ -71,7 +71,7 @@ class Batches:
         return generator(self.seed, ORDER, epoch).permutation(self.images)
 
     def epoch(self, number, start=0):
-        """Yield the batches of an epoch, from batch `start` on; the batches behind it are being prepared meanwhile."""
+        """Yield the batches of an epoch, from batch `start` on; the batches after it are being prepared meanwhile."""
         order = self.order(number)
         parts = [order[i * self.batch_size:(i + 1) * self.batch_size] for i in range(len(self))]
         if not self.workers:
@@ -100,9 +100,9 @@ class ArrayBatches(Batches):
         self.labels, self.mean, self.std = labels, mean, std
 
     def load(self, rows, epoch, batch, _):
-        own = self.own(len(rows))
+        mine = self.rows_of_worker(len(rows))
         if self.train:
-            pixels = crop_and_flip(self.pixels, rows, self.size, generator(self.seed, AUGMENTATION, epoch, batch), own)
+            pixels = crop_and_flip(self.pixels, rows, self.size, generator(self.seed, AUGMENTATION, epoch, batch), mine)
         else:
-            pixels = self.pixels[rows[own]]
-        return normalise(pixels, self.mean, self.std), self.labels[rows[own]].astype('int32')
+            pixels = self.pixels[rows[mine]]
+        return normalise(pixels, self.mean, self.std), self.labels[rows[mine]].astype('int32')

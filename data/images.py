@@ -45,7 +45,7 @@ class ImageBatches(Batches):
             self._checked(source.label(row), row)
 
     def load(self, rows, epoch, batch, mapped):
-        rows = rows[self.own(len(rows))]
+        rows = rows[self.rows_of_worker(len(rows))]
         data = np.empty((len(rows), 3, self.size, self.size), dtype='float32')
         labels = np.empty(len(rows), dtype='int32')
         for _ in mapped(partial(self._place, data, labels, epoch), range(len(rows)), rows):
