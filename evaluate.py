@@ -24,11 +24,7 @@ import numpy as np
 
 import inference
 from data import DATASETS, load_dataset
-from data.batches import ArrayBatches
 from data.cifar import LABEL_SETS
-from data.folders import ImageFolder
-from data.images import ImageBatches
-from data.recordio import RecordFile
 from options import (
     CIFAR_MODELS,
     IMAGENET_MODELS,
@@ -58,7 +54,7 @@ NAMES = [*CIFAR_MODELS, *CIFAR_NAMES, *IMAGENET_MODELS]
 def add_options(parser):
     """Which network, which weights, which images: for every script that takes a trained network."""
     data = add_imagenet_data_options(parser)
-    data.add_argument('--dataset', choices=['imagenet'] + list(DATASETS), default='imagenet',
+    data.add_argument('--dataset', choices=list(DATASETS), default='imagenet',
                       help='imagenet stands for any RecordIO file or class folders')
     data.add_argument('--label-set', choices=LABEL_SETS, default='coarse', help='of cifar100')
     network = add_network_options(parser)
@@ -105,7 +101,7 @@ def build_network(args):
 def _network(args):
     if args.model in IMAGENET_MODELS:
         return imagenet_network(args)
-    return cifar_network(args, args.num_classes if args.dataset == 'imagenet' else DATASETS[args.dataset].classes)
+    return cifar_network(args, DATASETS[args.dataset].classes if DATASETS[args.dataset].small else args.num_classes)
 
 
 def refuse_another_run(args, net):
@@ -128,38 +124,38 @@ def _graph(net):
     return [(node['op'], node.get('attrs'), node['inputs']) for node in nodes]
 
 
+def class_names(args):
+    """Of the outputs of the network of the flags; () if they are not known."""
+    dataset = DATASETS[args.dataset]
+    return dataset.class_names(args.label_set if dataset.label_sets else None, args.num_classes)
+
+
 def load_data(args, batch_size):
     """The validation batches."""
-    if args.dataset != 'imagenet':
-        return load_dataset(args.dataset, batch_size, workers=args.num_workers, training=False,
-                            **_small_options(args))[1]
-    source = RecordFile(os.path.expanduser(args.rec_val), args.rec_val_idx) if args.use_rec else \
-        ImageFolder(args.data_dir, train=False)
-    return _image_batches(args, source, batch_size, args.num_workers)
+    return load_dataset(args.dataset, batch_size, workers=args.num_workers, training=False, shape=_shape(args),
+                        **_places(args))[1]
 
 
 def load_calibration(args):
     """(--calib-images, 3, H, W) float32: training images, evenly spread over the set, as validation sees them."""
-    if args.dataset != 'imagenet':
-        chosen = DATASETS[args.dataset]
-        train, _ = chosen.load(**_small_options(args))
-        source = ArrayBatches(*train, chosen.classes, chosen.mean, chosen.std, args.calib_images, train=False)
-    else:
-        records = RecordFile(os.path.expanduser(args.rec_train)) if args.use_rec else ImageFolder(args.data_dir, True)
-        source = _image_batches(args, records, args.calib_images, 0)
+    dataset = DATASETS[args.dataset]
+    source = dataset.batches(dataset.load(True, **_places(args)), args.calib_images, False, **_shape(args))
     if args.calib_images > source.images:
         raise UserError('--calib-images %d: the training set has %d images' % (args.calib_images, source.images))
     rows = np.linspace(0, source.images - 1, args.calib_images).astype(int)
     return source.load(rows, 0, 0, map)[0]
 
 
-def _small_options(args):
-    return dict({'label_set': args.label_set} if args.dataset == 'cifar100' else {}, data_dir=args.data_dir)
+def _places(args):
+    """Where the images are, as `load` of their data set takes it."""
+    dataset, flags = DATASETS[args.dataset], ['data_dir']
+    flags += ['label_set'] if dataset.label_sets else []
+    flags += [] if dataset.small else ['use_rec', 'rec_train', 'rec_val', 'rec_val_idx']
+    return {flag: getattr(args, flag) for flag in flags if hasattr(args, flag)}
 
 
-def _image_batches(args, source, batch_size, workers):
-    return ImageBatches(source, args.num_classes, batch_size, False, workers=workers, size=args.input_size,
-                        crop_ratio=args.crop_ratio)
+def _shape(args):
+    return dict(classes=args.num_classes, size=args.input_size, crop_ratio=args.crop_ratio)
 
 
 def load_network(args):

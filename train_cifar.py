@@ -17,7 +17,7 @@ import runtime  # noqa: F401  (before mxnet)
 
 import mxnet as mx
 
-from data import DATASETS, load_dataset
+from data import DATASETS, SMALL_DATASETS, load_dataset
 from data.cifar import LABEL_SETS
 from model import ACTIVATIONS, MODELS, complexity
 from options import (
@@ -51,7 +51,7 @@ UNITS = {flag: MODELS[name].unit for flag, name in CIFAR_MODELS.items()}
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description='Train a CIFAR ResNet with an activation unit.')
     data = parser.add_argument_group('data')
-    data.add_argument('--dataset', choices=list(DATASETS), default='fashion-mnist-mini', help='the data set')
+    data.add_argument('--dataset', choices=SMALL_DATASETS, default='fashion-mnist-mini', help='the data set')
     data.add_argument('--data-dir', help='where its files are (default: the places in docs/data.md)')
     data.add_argument('--label-set', choices=LABEL_SETS, default='coarse',
                       help='of cifar100: the 20 labels of the published figure, or the 100 fine ones')

@@ -18,7 +18,9 @@ import numpy as np
 
 from data.augment import centre_box, colour_map, generator, random_resized_box
 from data.batches import AUGMENTATION, Batches
+from data.folders import ImageFolder
 from data.opencv import cv2
+from data.recordio import RecordFile
 
 # Per channel of RGB in 0..255, as the authors' RecordIO path has them.
 MEAN = np.array([123.68, 116.779, 103.939], dtype='float32')
@@ -26,6 +28,19 @@ STD = np.array([58.393, 57.12, 57.375], dtype='float32')
 
 LABELS_CHECKED = 2000                # headers read before training starts, spread over the file
 LARGEST_ASPECT = 100                 # a thin strip becomes a huge image when its shorter side is enlarged
+
+
+def load(train, data_dir=None, use_rec=False, rec_train=None, rec_train_idx=None, rec_val=None, rec_val_idx=None):
+    """The training or the validation images: a RecordFile if use_rec, else the ImageFolder in data_dir."""
+    if use_rec:
+        return RecordFile(*((rec_train, rec_train_idx) if train else (rec_val, rec_val_idx)))
+    return ImageFolder(data_dir, train)
+
+
+def class_names():
+    """The 1000 names of ImageNet's classes, in the order of their synsets."""
+    from gluoncv.data import ImageNet1kAttr
+    return tuple(ImageNet1kAttr().classes)
 
 
 class ImageBatches(Batches):
@@ -38,11 +53,12 @@ class ImageBatches(Batches):
     def __init__(self, source, classes, batch_size, train, seed=0, workers=0, size=224, crop_ratio=0.875):
         if crop_ratio > 1:
             raise UserError('the crop ratio %s must not be above 1' % crop_ratio)
-        super().__init__(len(source), classes, batch_size, train, seed, min(workers, len(os.sched_getaffinity(0))))
+        super().__init__(len(source), classes, batch_size, train, seed, min(workers, len(os.sched_getaffinity(0))),
+                         source.class_names)
         self.source, self.size = source, size
         self.shorter_side = int(np.ceil(size / crop_ratio))
         for row in np.linspace(0, len(source) - 1, min(len(source), LABELS_CHECKED)).astype(int):
-            self._checked(source.label(row), row)
+            self._check_label(source.label(row), row)
 
     def load(self, rows, epoch, batch, mapped):
         rows = rows[self.rows_of_worker(len(rows))]
@@ -54,7 +70,8 @@ class ImageBatches(Batches):
 
     def _place(self, data, labels, epoch, position, row):
         encoded, label = self.source.read(row)
-        labels[position] = self._checked(label, row)
+        self._check_label(label, row)
+        labels[position] = label
         image = decoded(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if image is None:
             raise UserError('image %d of %s cannot be decoded' % (row, self.source.path))
@@ -65,11 +82,10 @@ class ImageBatches(Batches):
         data[position] = training_view(image, self.size, random) if self.train else \
             validation_view(image, self.size, self.shorter_side)
 
-    def _checked(self, label, row):
+    def _check_label(self, label, row):
         if not 0 <= label < self.classes:
             raise UserError('label %d of image %d in %s is out of range: there are %d classes'
                             % (label, row, self.source.path, self.classes))
-        return label
 
 
 def decoded(content, flags=cv2.IMREAD_COLOR):
@@ -92,6 +108,11 @@ def training_view(image, size, random):
         image = image[:, ::-1]
     matrix, offset = colour_map(mean, random)
     return _transformed(image, matrix, offset)
+
+
+def picture_view(picture, size, crop_ratio):
+    """The validation view of an RGB picture (H, W, 3) uint8."""
+    return validation_view(picture[..., ::-1], size, int(np.ceil(size / crop_ratio)))
 
 
 def validation_view(image, size, shorter_side):

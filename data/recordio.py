@@ -22,23 +22,26 @@ class RecordFile:
 
     idx: its path, by default that of the .rec with the other ending. sealed: compare records with their checksums,
     where there are any. Reading is by position, so many threads may read at once.
+    class_names: () as a .rec says nothing about them.
     Raises UserError for files that are damaged or do not belong together, and OSError for missing ones.
     """
 
+    class_names = ()
+
     def __init__(self, rec, idx=None, sealed=True):
-        self.path = rec
-        self.idx = os.path.expanduser(idx) if idx else os.path.splitext(rec)[0] + '.idx'
-        self.file = open(rec, 'rb', buffering=0)
+        self.path = os.path.expanduser(rec)
+        self.idx = os.path.expanduser(idx) if idx else os.path.splitext(self.path)[0] + '.idx'
+        self.file = open(self.path, 'rb', buffering=0)
         size = os.fstat(self.file.fileno()).st_size
         self.starts = self._offsets()
         if self.starts.min() < 0 or self.starts.max() > size - HEADER.size - LABEL.size:
             raise UserError('%s does not belong to %s: it points outside of it, or the file was cut short'
-                            % (self.idx, rec))
+                            % (self.idx, self.path))
         ordered = np.unique(self.starts)
         if len(ordered) != len(self.starts):
             raise UserError('%s names a record twice' % self.idx)
         self.ends = np.append(ordered, size)[np.searchsorted(ordered, self.starts) + 1]
-        self.sums = read_seal(rec, len(self)) if sealed else None
+        self.sums = read_seal(self.path, len(self)) if sealed else None
 
     def _offsets(self):
         with open(self.idx) as file:

@@ -205,7 +205,7 @@ def hostile_archives(bench):
                 _add(archive, kind, 'file')
         before = set(os.listdir(bench.root)) | set(os.listdir(folder))
         try:
-            load_cifar10(folder)
+            load_cifar10(True, folder)
         except REFUSALS:
             survived += before == set(os.listdir(bench.root)) | set(os.listdir(folder)) and not os.path.exists(kinds[1])
     return len(kinds), survived
@@ -234,7 +234,7 @@ class WithNaN(ArrayBatches):
 
 def nan_images(bench):
     """Training stops in the epoch, naming the batch."""
-    (pixels, labels), _ = load_mini(bench.data)
+    pixels, labels, _ = load_mini(True, bench.data)
     source, survived = WithNaN(pixels, labels, 10, (0.5,) * 3, (0.25,) * 3, 32, True), 0
     for batch in range(len(source)):
         source.harmed = batch

@@ -159,7 +159,7 @@ def gather(args):
     if not args.images and not args.index:
         raise UserError('name image files, or images of the validation set with --index')
     found = [Picture(path, os.path.splitext(os.path.basename(path))[0],
-                     pictures.prepare([path], args.dataset, args.input_size, args.crop_ratio)[0], None)
+                     pictures.batch_of([path], args.dataset, args.input_size, args.crop_ratio)[0], None)
              for path in args.images]
     return found + (_from_validation_set(args) if args.index else [])
 
@@ -309,7 +309,7 @@ def main(argv=None):
     os.makedirs(args.out, exist_ok=True)
     if not units:
         print('no unit of this network has a gate: the pages show Grad-CAM alone')
-    names, pages = pictures.class_names(args.dataset, args.label_set, args.num_classes), []
+    names, pages = evaluate.class_names(args), []
     for picture, path in zip(found, paths):
         findings = examine(net, picture.data, args.target_class)
         image = pictures.shown(picture.data[None], args.dataset)[0]
