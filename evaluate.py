@@ -139,7 +139,8 @@ def load_data(args, batch_size):
 def load_calibration(args):
     """(--calib-images, 3, H, W) float32: training images, evenly spread over the set, as validation sees them."""
     dataset = DATASETS[args.dataset]
-    source = dataset.batches(dataset.load(True, **_places(args)), args.calib_images, False, **_shape(args))
+    places = dict(_places(args), rec_train=args.rec_train) if args.use_rec else _places(args)
+    source = dataset.batches(dataset.load(True, **places), args.calib_images, False, **_shape(args))
     if args.calib_images > source.images:
         raise UserError('--calib-images %d: the training set has %d images' % (args.calib_images, source.images))
     rows = np.linspace(0, source.images - 1, args.calib_images).astype(int)
@@ -148,10 +149,12 @@ def load_calibration(args):
 
 def _places(args):
     """Where the images are, as `load` of their data set takes it."""
-    dataset, flags = DATASETS[args.dataset], ['data_dir']
-    flags += ['label_set'] if dataset.label_sets else []
-    flags += [] if dataset.small else ['use_rec', 'rec_train', 'rec_val', 'rec_val_idx']
-    return {flag: getattr(args, flag) for flag in flags if hasattr(args, flag)}
+    places = dict(data_dir=args.data_dir)
+    if DATASETS[args.dataset].label_sets:
+        places.update(label_set=args.label_set)
+    if args.use_rec:
+        places.update(use_rec=True, rec_val=args.rec_val, rec_val_idx=args.rec_val_idx)
+    return places
 
 
 def _shape(args):
