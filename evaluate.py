@@ -37,7 +37,7 @@ def parse_args(argv=None):
 def score_on_cpu(args):
     """What training.loop.evaluate returns; of int8 also the errors that the network has in float32."""
     net, ready = trained.load_network(args)
-    source = trained.load_data(args, args.batch_size)
+    source = trained.load_validation(args, args.batch_size)
     data, _ = source.load(source.order(0)[:1], 0, 0, map)
     check_memory(ready, (min(args.batch_size, source.images), *data.shape[1:]))
     scores = evaluate(ready, source, [mx.cpu()])
@@ -53,7 +53,7 @@ def score_on_gpus(args):
     net.cast(args.dtype)
     load_weights(net, args.params, devices)
     net.hybridize(static_alloc=True, static_shape=True)
-    return evaluate(net, trained.load_data(args, args.batch_size * len(devices)), devices, args.dtype)
+    return evaluate(net, trained.load_validation(args, args.batch_size * len(devices)), devices, args.dtype)
 
 
 def main(argv=None):

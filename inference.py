@@ -11,8 +11,8 @@ from runtime import UserError
 import mxnet as mx
 import numpy as np
 
-from data import DATASETS
-from data.pictures import class_name, class_names, prepare
+from data import dataset_of
+from data.pictures import batch_of, class_name
 from model import get_model, network
 from training.scoring import compiled
 from training.weights import load_weights
@@ -24,17 +24,22 @@ def load(model, params, dataset='imagenet', label_set='coarse', dtype='float32',
          size=224, crop_ratio=0.875, **options):
     """A Classifier of a network of model.get_model with weights from a .params file.
 
-    dataset: what it was trained on, 'imagenet' or a name of data.DATASETS; label_set: of cifar100.
-    dtype, calibration, calib_mode: of `compiled`. size, crop_ratio: of data.pictures.prepare.
+    dataset: what it was trained on, a name of data.DATASETS; label_set: of cifar100.
+    dtype, calibration, calib_mode: of `compiled`. size, crop_ratio: of data.pictures.batch_of.
     options: those of get_model; `classes` is that of the data set unless it is given.
     Raises OSError for a missing file, and UserError for weights of another network or a dtype that is not there.
     """
-    class_names(dataset, label_set)  # says which there are
-    options.setdefault('classes', 1000 if dataset == 'imagenet' else DATASETS[dataset].classes)
+    options.setdefault('classes', dataset_of(dataset).classes)
+    _class_names(dataset, label_set, options['classes'])  # says which there are
     net = get_model(model, **network(model).sized(size), **options)
     load_weights(net, params)
     return Classifier(compiled(net, dtype, calibration, calib_mode), dataset, label_set, size, crop_ratio,
                       options['classes'])
+
+
+def _class_names(dataset, label_set, classes):
+    record = dataset_of(dataset)
+    return record.class_names(label_set if record.label_sets else None, classes)
 
 
 class Classifier:
@@ -45,17 +50,17 @@ class Classifier:
 
     def __init__(self, net, dataset='imagenet', label_set='coarse', size=224, crop_ratio=0.875, classes=1000):
         self.net, self.dataset, self.size, self.crop_ratio = net, dataset, size, crop_ratio
-        self.names = class_names(dataset, label_set, classes)
+        self.names = _class_names(dataset, label_set, classes)
 
     def probabilities(self, pictures):
-        """(N, classes) float32 of N paths or arrays; what they may be, and what is raised: data.pictures.prepare."""
+        """(N, classes) float32 of N paths or arrays; what they may be, and what is raised: data.pictures.batch_of."""
         if isinstance(pictures, (str, os.PathLike)):
             raise UserError('%s is one picture where a list of them is wanted' % pictures)
         if isinstance(pictures, np.ndarray) and (pictures.ndim < 3 or pictures.ndim == 3 and pictures.shape[2] == 3):
             raise UserError('the array %s is one picture where a list of them is wanted' % (pictures.shape,))
         if not len(pictures):
             raise UserError('there is no picture')
-        batches = (np.concatenate([prepare([picture], self.dataset, self.size, self.crop_ratio)
+        batches = (np.concatenate([batch_of([picture], self.dataset, self.size, self.crop_ratio)
                                    for picture in pictures[start:start + BATCH]])  # one large photo at a time
                    for start in range(0, len(pictures), BATCH))
         probabilities = np.concatenate([

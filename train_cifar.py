@@ -16,7 +16,7 @@ import runtime  # noqa: F401  (before mxnet)
 
 from cli import build, flags
 from cli.exits import run_script
-from data import load_dataset
+from data import DATASETS
 from model import ACTIVATIONS, complexity
 from training.devices import devices_by_id
 from training.fit import fit
@@ -31,15 +31,9 @@ def parse_args(argv=None):
     return flags.parse(flags.parser_of('train_cifar', 'Train a CIFAR ResNet with an activation unit.'), argv)
 
 
-def load_data(args):
-    """(training, test) batches of the data set of the flags."""
-    label_set = {'label_set': args.label_set} if args.dataset == 'cifar100' else {}
-    return load_dataset(args.dataset, args.batch_size, args.seed, args.num_workers, data_dir=args.data_dir, **label_set)
-
-
 def run_of(args):
     """Names and places of the run."""
-    unit, labels = build.unit_of(args), f'-{args.label_set}' if args.dataset == 'cifar100' else ''
+    unit, labels = build.unit_of(args), f'-{args.label_set}' if DATASETS[args.dataset].label_sets else ''
     name = (f'{args.dataset}{labels}-{args.model}-{unit}-r{args.r}-al{args.act_layers}{args.act_order}'
             f'-b{args.blocks}-seed{args.seed}')
     host = '' if args.model == 'atac' else args.model.upper()
@@ -50,7 +44,7 @@ def facts_of(args, net):
     """What the log says of the network."""
     facts = '%s, %d blocks a stage, %s: %d parameters, %d trainable' % (
         args.model, args.blocks, build.unit_of(args), *complexity.parameters(net))
-    return facts + ('; ' + LABELS[args.label_set] if args.dataset == 'cifar100' else '')
+    return facts + ('; ' + LABELS[args.label_set] if DATASETS[args.dataset].label_sets else '')
 
 
 def main(argv=None):
@@ -63,7 +57,7 @@ def main(argv=None):
         logging.warning('without --useReLU there is no ReLU inside of %s, as in the ablation ChaATAC-linear',
                         build.unit_of(args))
     place = build.place_of(args, devices_by_id(args.gpus, args.dtype))
-    train, test = load_data(args)
+    train, test = build.load_data(args, args.batch_size)
     learner = build.learner_of(args, net, place, train)
     return fit(run_of(args), learner, train, test, facts_of(args, net))
 

@@ -10,14 +10,12 @@ Expected: top-1 / top-5 error 21.41 / 6.03 % at the best epoch and 21.47 / 6.10 
 (the authors' log; their validation counted rolled-over images, see README). The loss is computed in Learner.step
 (training/learner.py).
 """
-import os
 import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
 from cli import build, flags
 from cli.exits import run_script
-from data.imagenet import ImageBatches, RecordFile, folder_sources
 from model import complexity
 from training.devices import devices_by_number
 from training.fit import fit
@@ -26,17 +24,6 @@ from training.fit import fit
 def parse_args(argv=None):
     parser = flags.parser_of('train_imagenet', 'Train a ResNet-v1b with an activation unit on ImageNet.')
     return flags.parse(parser, argv)
-
-
-def load_data(args, batch_size):
-    """(training, validation) batches of the images of the flags."""
-    if args.use_rec:
-        sources = (RecordFile(os.path.expanduser(args.rec_train), args.rec_train_idx),
-                   RecordFile(os.path.expanduser(args.rec_val), args.rec_val_idx))
-    else:
-        sources = folder_sources(args.data_dir)
-    return [ImageBatches(source, args.num_classes, batch_size, train, args.seed, args.num_workers, args.input_size,
-                         args.crop_ratio) for source, train in zip(sources, (True, False))]
 
 
 def run_of(args):
@@ -60,7 +47,7 @@ def main(argv=None):
     if args.summary:
         return print(complexity.summary(net, (1, 3, args.input_size, args.input_size)))
     place = build.place_of(args, devices_by_number(args.num_gpus, args.dtype))
-    train, validation = load_data(args, args.batch_size * len(place.devices) * place.workers.size)
+    train, validation = build.load_data(args, args.batch_size * len(place.devices) * place.workers.size)
     learner = build.learner_of(args, net, place, train)
     return fit(run_of(args), learner, train, validation, facts_of(args, net))
 

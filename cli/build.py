@@ -8,7 +8,7 @@ import mxnet as mx
 from gluoncv import model_zoo
 
 from cli import flags
-from data import DATASETS
+from data import DATASETS, load_dataset
 from model import MODELS, complexity, get_model, network
 from training.devices import check_memory
 from training.distributed import join
@@ -45,10 +45,45 @@ def network_of(args):
     return name, options
 
 
+def dataset_of(args):
+    """The name of the data set of the flags."""
+    return getattr(args, 'dataset', 'imagenet')
+
+
 def outputs_of(args):
     """How many classes the network of the flags tells apart."""
-    dataset = getattr(args, 'dataset', 'imagenet')
-    return DATASETS[dataset].classes if dataset in DATASETS else args.num_classes
+    dataset = DATASETS[dataset_of(args)]
+    return dataset.classes if dataset.small else args.num_classes
+
+
+def class_names(args):
+    """Of the outputs of the network of the flags; () if they are not known."""
+    dataset = DATASETS[dataset_of(args)]
+    return dataset.class_names(args.label_set if dataset.label_sets else None, outputs_of(args))
+
+
+def load_data(args, batch_size, training=True):
+    """(training, validation) batches of the flags; the former None where nothing is to be trained."""
+    return load_dataset(dataset_of(args), batch_size, getattr(args, 'seed', 0), args.num_workers, training,
+                        shape_of(args), **places_of(args))
+
+
+def places_of(args):
+    """Where the images are, as `load` of their data set takes it."""
+    places = dict(data_dir=args.data_dir)
+    if DATASETS[dataset_of(args)].label_sets:
+        places.update(label_set=args.label_set)
+    if getattr(args, 'use_rec', False):
+        names = ('use_rec', 'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx')
+        places.update((name, getattr(args, name)) for name in names if hasattr(args, name))
+    return places
+
+
+def shape_of(args):
+    """What the flags say of images that are not of a small data set, as ImageBatches takes it."""
+    if DATASETS[dataset_of(args)].small:
+        return {}
+    return dict(classes=args.num_classes, size=args.input_size, crop_ratio=args.crop_ratio)
 
 
 def build_network(args):

@@ -6,7 +6,7 @@ networks which are options of theirs, the sweep and its figures which flags a ru
 import argparse
 
 from cli.kinds import at_least, between, epoch_list, loss_scale, positive
-from data import DATASETS
+from data import DATASETS, SMALL_DATASETS
 from data.cifar import LABEL_SETS
 from model import ACTIVATIONS, MODELS
 from training.distributed import KVSTORES
@@ -66,7 +66,7 @@ _RECORDS = '~/.mxnet/datasets/imagenet/rec/'
 
 FLAGS = [
     Flag('--dataset', 'data', _CIFAR_NET, 'the data set; imagenet is any RecordIO file or class folders',
-         choices={CIFAR: list(DATASETS), **dict.fromkeys(TRAINED, ['imagenet', *DATASETS])},
+         choices={CIFAR: SMALL_DATASETS, **dict.fromkeys(TRAINED, list(DATASETS))},
          default={CIFAR: 'fashion-mnist-mini', **dict.fromkeys(TRAINED, 'imagenet')}),
     Flag('--label-set', 'data', _CIFAR_NET, 'the 20 labels of the published figure, or the 100 fine ones',
          needs='dataset=cifar100', choices=LABEL_SETS, default='coarse'),

@@ -10,10 +10,8 @@ import mxnet as mx
 import numpy as np
 
 from cli import flags
-from cli.build import build_network
-from data import DATASETS, load_dataset
-from data.batches import ArrayBatches
-from data.imagenet import ImageBatches, ImageFolder, RecordFile
+from cli.build import build_network, load_data, places_of, shape_of
+from data import DATASETS
 from training.scoring import check_dtype, compiled
 from training.weights import load_weights
 
@@ -50,38 +48,19 @@ def _graph(net):
     return [(node['op'], node.get('attrs'), node['inputs']) for node in nodes]
 
 
-def load_data(args, batch_size):
+def load_validation(args, batch_size):
     """The validation batches."""
-    if args.dataset != 'imagenet':
-        return load_dataset(args.dataset, batch_size, workers=args.num_workers, training=False,
-                            **_small_options(args))[1]
-    source = RecordFile(os.path.expanduser(args.rec_val), args.rec_val_idx) if args.use_rec else \
-        ImageFolder(args.data_dir, train=False)
-    return _image_batches(args, source, batch_size, args.num_workers)
+    return load_data(args, batch_size, training=False)[1]
 
 
 def load_calibration(args):
     """(--calib-images, 3, H, W) float32: training images, evenly spread over the set, as validation sees them."""
-    if args.dataset != 'imagenet':
-        chosen = DATASETS[args.dataset]
-        train, _ = chosen.load(**_small_options(args))
-        source = ArrayBatches(*train, chosen.classes, chosen.mean, chosen.std, args.calib_images, train=False)
-    else:
-        records = RecordFile(os.path.expanduser(args.rec_train)) if args.use_rec else ImageFolder(args.data_dir, True)
-        source = _image_batches(args, records, args.calib_images, 0)
+    dataset = DATASETS[args.dataset]
+    source = dataset.batches(dataset.load(True, **places_of(args)), args.calib_images, False, **shape_of(args))
     if args.calib_images > source.images:
         raise UserError('--calib-images %d: the training set has %d images' % (args.calib_images, source.images))
     rows = np.linspace(0, source.images - 1, args.calib_images).astype(int)
     return source.load(rows, 0, 0, map)[0]
-
-
-def _small_options(args):
-    return dict({'label_set': args.label_set} if args.dataset == 'cifar100' else {}, data_dir=args.data_dir)
-
-
-def _image_batches(args, source, batch_size, workers):
-    return ImageBatches(source, args.num_classes, batch_size, False, workers=workers, size=args.input_size,
-                        crop_ratio=args.crop_ratio)
 
 
 def load_network(args):

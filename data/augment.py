@@ -21,15 +21,15 @@ def pad(images, margin):
     return np.pad(images, ((0, 0), (0, 0), (margin, margin), (margin, margin)))
 
 
-def crop_and_flip(padded, rows, size, random, own=...):
+def crop_and_flip(padded, rows, size, random, wanted=...):
     """A random size x size window of the chosen rows of `padded` (N, C, H, W), half of them mirrored.
 
-    own: which of the rows are wanted; these come out as they do among all.
+    wanted: places in rows; their images come out as they do among all.
     """
-    offsets = random.integers(0, padded.shape[-1] - size + 1, (2, len(rows)))[:, own]
+    offsets = random.integers(0, padded.shape[-1] - size + 1, (2, len(rows)))[:, wanted]
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(2, 3))
-    images = windows[rows[own], :, offsets[0], offsets[1]]
-    mirrored = (random.random(len(rows)) < 0.5)[own]
+    images = windows[rows[wanted], :, offsets[0], offsets[1]]
+    mirrored = (random.random(len(rows)) < 0.5)[wanted]
     images[mirrored] = images[mirrored, ..., ::-1]
     return images
 

@@ -1,14 +1,15 @@
 """Batches in a fixed order, prepared ahead of the loop by threads.
 
-A source of batches has `images`, `classes`, `batch_size`, `len(source)` (batches an epoch) and
-`source.epoch(number, start=0)`, which yields (data (n, 3, H, W) float32, labels (n,) int32) NumPy arrays from batch
-`start` on. Every image comes exactly once an epoch; only the last batch may be smaller. What an epoch yields depends on
-(seed, number) alone, not on threads, and not on what was read before. Of several workers that train together each
-yields its rows of these same batches, as many batches as the others, some of them perhaps without a row.
+Batches have `images`, `classes`, `class_names` (() where they are not known), `batch_size`, `len(batches)` (batches an
+epoch) and `batches.epoch(number, start=0)`, which yields (data (n, 3, H, W) float32, labels (n,) int32) NumPy arrays
+from batch `start` on. Every image comes exactly once an epoch; only the last batch may be smaller. What an epoch yields
+depends on (seed, number) alone, not on threads, and not on what was read before. Of several workers that train together
+each yields its rows of these same batches, as many batches as the others, some of them perhaps without a row.
 """
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from math import ceil
+from typing import NamedTuple
 
 from runtime import UserError
 
@@ -22,15 +23,22 @@ BATCHES_AHEAD = 3
 CROP_MARGIN = 4
 
 
-class Batches:
-    """What all sources share: order, batching and reading ahead.
+class Pixels(NamedTuple):
+    """The images of a small data set, in memory.   pixels: (N, 3, H, H) uint8   labels: (N,)"""
+    pixels: np.ndarray
+    labels: np.ndarray
+    class_names: tuple = ()
 
-    A subclass has `load(rows, epoch, batch, pool)`, which gives those rows of a batch that `own` says.
+
+class Batches:
+    """What all of them share: order, batching and reading ahead.
+
+    A subclass has `load(rows, epoch, batch, pool)`, which gives those rows of a batch that `rows_of_worker` says.
     images: how many there are. train: shuffle and augment. workers: threads that prepare, 0 for none.
     Raises UserError for a batch larger than the data set.
     """
 
-    def __init__(self, images, classes, batch_size, train, seed=0, workers=0):
+    def __init__(self, images, classes, batch_size, train, seed=0, workers=0, class_names=()):
         if batch_size < 1:
             raise UserError('the batch size %s must be at least 1' % batch_size)
         if images < 1:
@@ -39,6 +47,7 @@ class Batches:
             raise UserError('the batch of %d images is larger than the data set of %d' % (batch_size, images))
         self.images, self.classes, self.batch_size = images, classes, batch_size
         self.train, self.seed, self.workers = train, seed, workers
+        self.class_names = tuple(class_names)
         self.rank, self.ranks = 0, 1
 
     def __len__(self):
@@ -51,7 +60,7 @@ class Batches:
                             % (self.batch_size, ranks))
         self.rank, self.ranks = rank, ranks
 
-    def own(self, count):
+    def rows_of_worker(self, count):
         """The places of this worker's rows in a batch of `count`, in ascending order.
 
         A place and its mirror in the batch stay together, as mixup mixes the images there.
@@ -71,7 +80,7 @@ class Batches:
         return generator(self.seed, ORDER, epoch).permutation(self.images)
 
     def epoch(self, number, start=0):
-        """Yield the batches of an epoch, from batch `start` on; the batches behind it are being prepared meanwhile."""
+        """Yield the batches of an epoch, from batch `start` on; the batches after it are being prepared meanwhile."""
         order = self.order(number)
         parts = [order[i * self.batch_size:(i + 1) * self.batch_size] for i in range(len(self))]
         if not self.workers:
@@ -93,16 +102,16 @@ class ArrayBatches(Batches):
     pixels: (N, 3, H, H) uint8. labels: (N,). mean, std: per channel, for values in 0..1.
     """
 
-    def __init__(self, pixels, labels, classes, mean, std, batch_size, train, seed=0, workers=0):
-        super().__init__(len(pixels), classes, batch_size, train, seed, workers)
+    def __init__(self, pixels, labels, classes, mean, std, batch_size, train, seed=0, workers=0, class_names=()):
+        super().__init__(len(pixels), classes, batch_size, train, seed, workers, class_names)
         self.size = pixels.shape[-1]
         self.pixels = pad(pixels, CROP_MARGIN) if train else pixels
         self.labels, self.mean, self.std = labels, mean, std
 
     def load(self, rows, epoch, batch, _):
-        own = self.own(len(rows))
+        mine = self.rows_of_worker(len(rows))
         if self.train:
-            pixels = crop_and_flip(self.pixels, rows, self.size, generator(self.seed, AUGMENTATION, epoch, batch), own)
+            pixels = crop_and_flip(self.pixels, rows, self.size, generator(self.seed, AUGMENTATION, epoch, batch), mine)
         else:
-            pixels = self.pixels[rows[own]]
-        return normalise(pixels, self.mean, self.std), self.labels[rows[own]].astype('int32')
+            pixels = self.pixels[rows[mine]]
+        return normalise(pixels, self.mean, self.std), self.labels[rows[mine]].astype('int32')

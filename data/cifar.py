@@ -13,6 +13,7 @@ from runtime import UserError
 
 import numpy as np
 
+from data.batches import Pixels
 from data.download import fetch
 
 URL = 'https://www.cs.toronto.edu/~kriz/'
@@ -26,23 +27,50 @@ CIFAR100 = Variant('cifar-100-binary.tar.gz', '03b5dce01913d631647c71ecec9e9cb8'
                    {'train.bin': 50000}, {'test.bin': 10000}, 2, (20, 100))
 LABEL_SETS = ('coarse', 'fine')
 
+CLASS_NAMES = tuple('airplane automobile bird cat deer dog frog horse ship truck'.split())
+# The 20 coarse classes of CIFAR-100, and the fine ones in each of them. Its labels count both in alphabetical order.
+SUPERCLASSES = {
+    'aquatic mammals': ('beaver', 'dolphin', 'otter', 'seal', 'whale'),
+    'fish': ('aquarium fish', 'flatfish', 'ray', 'shark', 'trout'),
+    'flowers': ('orchid', 'poppy', 'rose', 'sunflower', 'tulip'),
+    'food containers': ('bottle', 'bowl', 'can', 'cup', 'plate'),
+    'fruit and vegetables': ('apple', 'mushroom', 'orange', 'pear', 'sweet pepper'),
+    'household electrical devices': ('clock', 'keyboard', 'lamp', 'telephone', 'television'),
+    'household furniture': ('bed', 'chair', 'couch', 'table', 'wardrobe'),
+    'insects': ('bee', 'beetle', 'butterfly', 'caterpillar', 'cockroach'),
+    'large carnivores': ('bear', 'leopard', 'lion', 'tiger', 'wolf'),
+    'large man-made outdoor things': ('bridge', 'castle', 'house', 'road', 'skyscraper'),
+    'large natural outdoor scenes': ('cloud', 'forest', 'mountain', 'plain', 'sea'),
+    'large omnivores and herbivores': ('camel', 'cattle', 'chimpanzee', 'elephant', 'kangaroo'),
+    'medium-sized mammals': ('fox', 'porcupine', 'possum', 'raccoon', 'skunk'),
+    'non-insect invertebrates': ('crab', 'lobster', 'snail', 'spider', 'worm'),
+    'people': ('baby', 'boy', 'girl', 'man', 'woman'),
+    'reptiles': ('crocodile', 'dinosaur', 'lizard', 'snake', 'turtle'),
+    'small mammals': ('hamster', 'mouse', 'rabbit', 'shrew', 'squirrel'),
+    'trees': ('maple tree', 'oak tree', 'palm tree', 'pine tree', 'willow tree'),
+    'vehicles 1': ('bicycle', 'bus', 'motorcycle', 'pickup truck', 'train'),
+    'vehicles 2': ('lawn mower', 'rocket', 'streetcar', 'tank', 'tractor'),
+}
+CLASS_NAMES_100 = {'coarse': tuple(SUPERCLASSES), 'fine': tuple(sorted(sum(SUPERCLASSES.values(), ())))}
 
-def load_cifar10(data_dir=None):
-    """((pixels (50000, 3, 32, 32) uint8, labels), (pixels (10000, ...), labels)); downloaded if missing."""
-    return _load(CIFAR10, data_dir or '~/.mxnet/datasets/cifar10', 0)
+
+def load_cifar10(train, data_dir=None):
+    """The Pixels (50000 or 10000, 3, 32, 32) of the training or the test images; downloaded if missing."""
+    return Pixels(*_load(CIFAR10, train, data_dir or '~/.mxnet/datasets/cifar10', 0), CLASS_NAMES)
 
 
-def load_cifar100(data_dir=None, label_set='coarse'):
+def load_cifar100(train, data_dir=None, label_set='coarse'):
     """The same for CIFAR-100, with its 20 coarse or its 100 fine labels."""
-    return _load(CIFAR100, data_dir or '~/.mxnet/datasets/cifar100', LABEL_SETS.index(label_set))
+    return Pixels(*_load(CIFAR100, train, data_dir or '~/.mxnet/datasets/cifar100', LABEL_SETS.index(label_set)),
+                  CLASS_NAMES_100[label_set])
 
 
-def _load(variant, data_dir, column):
+def _load(variant, train, data_dir, column):
     folder = os.path.expanduser(data_dir)
     if not _files(variant, folder) and not os.path.isfile(os.path.join(folder, variant.archive)):
         fetch(URL + variant.archive, 'md5:' + variant.md5, folder)
     content = _files(variant, folder) or _archive(variant, os.path.join(folder, variant.archive))
-    return tuple(_decode(variant, [content[name] for name in part], column) for part in (variant.train, variant.test))
+    return _decode(variant, [content[name] for name in (variant.train if train else variant.test)], column)
 
 
 def _files(variant, folder):

@@ -12,10 +12,13 @@ from runtime import UserError
 
 import numpy as np
 
+from data.batches import Pixels
 from data.download import fetch
 
 LARGEST = 1 << 30  # bytes of a file of images
-CLASSES, MEAN, STD = 10, (0.2860,) * 3, (0.3530,) * 3
+MEAN = (0.2860,) * 3
+STD = (0.3530,) * 3
+CLASS_NAMES = ('T-shirt/top', 'trouser', 'pullover', 'dress', 'coat', 'sandal', 'shirt', 'sneaker', 'bag', 'ankle boot')
 DEBIAN = '/usr/share/datasets/fashion-mnist'
 DEFAULT = '~/.mxnet/datasets/fashion-mnist'
 MINI = os.path.join(os.path.dirname(__file__), 'fashion-mnist-mini')
@@ -28,8 +31,8 @@ FILES = {
 }
 
 
-def load(data_dir=None):
-    """((train pixels (60000, 3, 32, 32) uint8, labels), (test pixels, labels)); from data_dir, else where it is found.
+def load(train, data_dir=None):
+    """The Pixels (60000 or 10000, 3, 32, 32) of the training or the test images; from data_dir, else where it is found.
 
     Without data_dir: ~/.mxnet/datasets/fashion-mnist, else Debian's package, else a download into the first.
     """
@@ -39,30 +42,31 @@ def load(data_dir=None):
     if not _complete(folder):
         for name, checksum in FILES.items():
             fetch(URL + name, checksum, folder)
-    return _read(folder, 'train'), _read(folder, 't10k')
+    return _read(folder, train)
 
 
-def load_mini(data_dir=None):
-    """The same, of the part that lies in the repository (or in data_dir)."""
-    folder = os.path.expanduser(data_dir or MINI)
-    return _read(folder, 'train'), _read(folder, 't10k')
+def load_mini(train, data_dir=None):
+    """The same, of the part that is in the repository (or in data_dir)."""
+    return _read(os.path.expanduser(data_dir or MINI), train)
 
 
 def _complete(folder):
     return all(os.path.isfile(os.path.join(folder, name)) for name in FILES)
 
 
-def _read(folder, part):
+def _read(folder, train):
+    part = 'train' if train else 't10k'
     images = read_idx(os.path.join(folder, part + '-images-idx3-ubyte.gz'), 3)
     labels = read_idx(os.path.join(folder, part + '-labels-idx1-ubyte.gz'), 1)
     if images.shape[1:] != (28, 28):
         raise UserError('%s images in %s are %dx%d, not 28x28' % ((part, folder) + images.shape[1:]))
     if len(images) != len(labels):
         raise UserError('%d %s images but %d labels in %s' % (len(images), part, len(labels), folder))
-    if labels.size and labels.max() >= CLASSES:
-        raise UserError('label %d in %s is out of range: there are %d classes' % (labels.max(), folder, CLASSES))
+    if labels.size and labels.max() >= len(CLASS_NAMES):
+        raise UserError('label %d in %s is out of range: there are %d classes'
+                        % (labels.max(), folder, len(CLASS_NAMES)))
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2)))
-    return np.repeat(padded[:, None], 3, axis=1), labels
+    return Pixels(np.repeat(padded[:, None], 3, axis=1), labels, CLASS_NAMES)
 
 
 def read_idx(path, dimensions):

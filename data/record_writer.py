@@ -1,10 +1,10 @@
 """RecordIO that can be interrupted: records go to STEM.rec, their offsets to STEM.idx, their checksums to STEM.crc32.
 
-    with locked(folder), RecordWriter(os.path.join(folder, 'train')) as writer:
+    with one_run_in(folder), RecordWriter(os.path.join(folder, 'train')) as writer:
         writer.write(7, label, jpeg)                    # writer.keys: what an earlier run has written
 
 A run that was killed, or found the disk full, may leave half a record, or after a power failure less than it had
-written. The next RecordWriter goes on behind the last record whose checksum is right. MXNet's own cannot append.
+written. The next RecordWriter continues after the last record whose checksum is right. MXNet's own cannot append.
 """
 import fcntl
 import os
@@ -16,8 +16,7 @@ from itertools import takewhile
 import numpy as np
 from tqdm import tqdm
 
-from data.imagenet import HEADER, LABEL, MAGIC
-from data.seal import checksum
+from data.recordio import HEADER, LABEL, MAGIC, checksum
 
 RECORD_BYTES = 1 << 29                  # more do not fit into a part of a record
 INDEX_LINE = re.compile(rb'(\d{1,12})\t(\d{1,18})\n')
@@ -47,7 +46,7 @@ class RecordWriter:
         record = framed(LABEL.pack(0, label, key, 0) + jpeg)
         index, sealed = b'%d\t%d\n' % (key, self.position), checksum(record).encode() + b'\n'
         for file, left in zip(self.files, (record, index, sealed)):
-            with writing(file.name):
+            with disk_errors_of(file.name):
                 while left:
                     left = left[file.write(left):]
         self.keys.append(key)
@@ -91,7 +90,7 @@ def whole_records(stem):
 
 
 @contextmanager
-def writing(path):
+def disk_errors_of(path):
     """Word the OSError of a disk that is full, or fails."""
     try:
         yield
@@ -100,7 +99,7 @@ def writing(path):
 
 
 @contextmanager
-def locked(folder):
+def one_run_in(folder):
     """Let one run at a time write into a folder; the system unlocks it when the process ends, however it ends.
 
     Raises OSError if another run is there. Where the file system knows no locks there is a warning only.

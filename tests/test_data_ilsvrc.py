@@ -36,7 +36,7 @@ def cmyk(pixels):
 
 def real_images(split, count):
     """{synset: {file name: bytes}} with the oddities of the real archive: a PNG named .JPEG, CMYK, EXIF, grey."""
-    pixels, labels = load_mini()[0 if split == 'train' else 1]
+    pixels, labels, _ = load_mini(split == 'train')
     images = {}
     for label, synset in enumerate(SYNSETS):
         rows = np.flatnonzero(labels == label)[:count]

@@ -1,4 +1,4 @@
-"""Pictures from outside: what is read, and that prepare makes of them what the validation batches hold."""
+"""Pictures from outside: what is read, and that batch_of makes of them what the validation batches hold."""
 import os
 import zlib
 
@@ -9,8 +9,9 @@ import pytest
 from data import DATASETS, cifar, load_dataset
 from data.batches import ArrayBatches
 from data.fashion_mnist import load_mini
-from data.imagenet import ImageBatches, ImageFolder
-from data.pictures import class_names, prepare, read_picture, shown
+from data.folders import ImageFolder
+from data.images import ImageBatches
+from data.pictures import batch_of, read_picture, shown
 
 
 def photo(height=60, width=90, seed=0):
@@ -65,19 +66,19 @@ def test_what_is_no_picture_is_named(tmp_path):
 @pytest.mark.parametrize('dataset', ['imagenet', 'cifar10', 'fashion-mnist'])
 def test_arrays_that_are_no_pictures_are_refused(array, dataset):
     with pytest.raises(ValueError, match=r'a picture is|too thin'):
-        prepare([array], dataset)
+        batch_of([array], dataset)
 
 
 @pytest.mark.parametrize('dataset', ['imagenet', 'cifar10', 'fashion-mnist'])
 def test_a_grey_array_is_the_picture_with_three_equal_colours(dataset):
     grey = photo()[..., 0]
-    np.testing.assert_array_equal(prepare([grey], dataset), prepare([np.stack([grey] * 3, axis=2)], dataset))
+    np.testing.assert_array_equal(batch_of([grey], dataset), batch_of([np.stack([grey] * 3, axis=2)], dataset))
 
 
 def test_no_picture_and_no_data_set_are_refused():
     with pytest.raises(ValueError, match='there is no picture'):
-        prepare([])
-    for call in (prepare, shown):
+        batch_of([])
+    for call in (batch_of, shown):
         with pytest.raises(ValueError, match='unknown data set'):
             call([photo()], 'mnist')
 
@@ -85,14 +86,14 @@ def test_no_picture_and_no_data_set_are_refused():
 def test_fashion_mnist_equals_its_validation_batches(tmp_path):
     batches = load_dataset('fashion-mnist-mini', 50, training=False)[1]
     expected, _ = next(batches.epoch(0))
-    pixels = load_mini()[1][0][:50].transpose(0, 2, 3, 1)
-    assert (prepare(pixels, 'fashion-mnist-mini') == expected).all()
+    pixels = load_mini(False).pixels[:50].transpose(0, 2, 3, 1)
+    assert (batch_of(pixels, 'fashion-mnist-mini') == expected).all()
     stored = pixels[:, 2:-2, 2:-2]
-    assert (prepare(stored, 'fashion-mnist') == expected).all()
+    assert (batch_of(stored, 'fashion-mnist') == expected).all()
     for row in range(3):
         cv2.imwrite(str(tmp_path / ('%d.png' % row)), stored[row, ..., 0])
     files = [str(tmp_path / ('%d.png' % row)) for row in range(3)]
-    assert (prepare(files, 'fashion-mnist') == expected[:3]).all()
+    assert (batch_of(files, 'fashion-mnist') == expected[:3]).all()
     assert abs(shown(expected, 'fashion-mnist') - pixels / 255).max() < 1e-6
 
 
@@ -101,7 +102,7 @@ def test_cifar_equals_its_batches(dataset):
     pixels = np.random.RandomState(0).randint(0, 256, (7, 3, 32, 32)).astype('uint8')
     batches = ArrayBatches(pixels, np.zeros(7, 'uint8'), 10, cifar.MEAN, cifar.STD, 7, train=False)
     expected, _ = next(batches.epoch(0))
-    assert (prepare(pixels.transpose(0, 2, 3, 1), dataset) == expected).all()
+    assert (batch_of(pixels.transpose(0, 2, 3, 1), dataset) == expected).all()
     assert abs(shown(expected, dataset) - pixels.transpose(0, 2, 3, 1) / 255).max() < 1e-6
 
 
@@ -110,14 +111,14 @@ def test_imagenet_equals_its_validation_batches(record_folder):
     batches = ImageBatches(source, 10, len(source), False, size=32, crop_ratio=0.8)
     expected, _ = next(batches.epoch(0))
     files = [path for path, _ in source.items]
-    assert (prepare(files, 'imagenet', 32, 0.8) == expected).all()
-    assert (prepare([read_picture(path) for path in files], 'imagenet', 32, 0.8) == expected).all()
+    assert (batch_of(files, 'imagenet', 32, 0.8) == expected).all()
+    assert (batch_of([read_picture(path) for path in files], 'imagenet', 32, 0.8) == expected).all()
 
 
 def test_imagenet_pictures_keep_red_red():
     red = np.zeros((300, 400, 3), 'uint8')
     red[..., 0] = 255
-    batch = prepare([red])
+    batch = batch_of([red])
     assert batch.shape == (1, 3, 224, 224) and batch.dtype == np.float32
     assert abs(shown(batch) - [1, 0, 0]).max() < 1e-6
 
@@ -126,28 +127,32 @@ def test_a_large_photo_becomes_the_square_in_its_middle():
     picture = np.zeros((64, 128, 3), 'uint8')
     picture[:, 32:96] = photo(64, 64)
     expected = cv2.resize(photo(64, 64), (32, 32), interpolation=cv2.INTER_AREA)
-    assert abs(shown(prepare([picture], 'cifar10'), 'cifar10')[0] - expected / 255).max() < 1e-6
+    assert abs(shown(batch_of([picture], 'cifar10'), 'cifar10')[0] - expected / 255).max() < 1e-6
 
 
 def test_a_product_photo_becomes_what_fashion_mnist_holds():
     """A dark coat of 140x56 on white fills 28 rows, 11 columns in the middle, bright on black."""
     picture = np.full((300, 400, 3), 250, 'uint8')
     picture[100:240, 200:256] = (20, 30, 40)
-    view = shown(prepare([picture], 'fashion-mnist'), 'fashion-mnist')[0]
+    view = shown(batch_of([picture], 'fashion-mnist'), 'fashion-mnist')[0]
     inside = np.zeros((32, 32), bool)
     inside[2:30, 10:21] = True
     grey = 255 - np.rint(0.299 * 20 + 0.587 * 30 + 0.114 * 40)
     assert abs(view[inside] * 255 - grey).max() < 1e-3 and abs(view[~inside]).max() < 1e-6
-    on_black = prepare([255 - picture], 'fashion-mnist')
+    on_black = batch_of([255 - picture], 'fashion-mnist')
     assert abs(shown(on_black, 'fashion-mnist')[0] - view).max() < 1.5 / 255
 
 
 def test_there_is_a_name_for_every_class():
-    assert len(class_names('imagenet')) == 1000 and class_names('imagenet')[0].startswith('tench')
-    assert len(class_names('cifar100')) == 20 and len(set(class_names('cifar100', 'fine'))) == 100
-    assert class_names('cifar100', 'fine') == sorted(class_names('cifar100', 'fine'))
+    imagenet, coarse, fine = DATASETS['imagenet'], *map(DATASETS['cifar100'].class_names, ('coarse', 'fine'))
+    assert len(imagenet.class_names()) == 1000 and imagenet.class_names()[0].startswith('tench')
+    assert imagenet.class_names(classes=10) == ()  # somebody's own
+    assert len(coarse) == 20 and len(set(fine)) == 100 and DATASETS['cifar100'].class_names() == coarse
+    assert [coarse, fine] == [tuple(sorted(names)) for names in (coarse, fine)]
     for dataset in ('cifar10', 'fashion-mnist', 'fashion-mnist-mini'):
-        assert len(set(class_names(dataset))) == DATASETS[dataset].classes
+        assert len(set(DATASETS[dataset].class_names())) == DATASETS[dataset].classes
+        with pytest.raises(ValueError, match="unknown label set 'fine'; there are none"):
+            DATASETS[dataset].class_names('fine')
 
 
 def test_a_file_may_have_any_name(tmp_path):

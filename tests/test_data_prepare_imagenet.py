@@ -14,10 +14,12 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from data.imagenet import ImageBatches, RecordFile
+from data.images import ImageBatches
 from data.record_writer import whole_records
+from data.recordio import RecordFile
 from tests.test_data_ilsvrc import SYNSETS, member, real_images, tar_of, write_ilsvrc
 from tests.test_scripts import refusal
+from tools.records import ilsvrc, one_split
 from tools.records import prepare_imagenet as prepare
 
 ENDINGS = '.rec', '.idx', '.crc32', '.json'
@@ -113,11 +115,11 @@ def test_both_readers_read_them(made):
 
 def test_a_killed_run_goes_on_and_gives_the_same_bytes(archives, made, tmp_path):
     """kill -9 while the twentieth image is encoded."""
-    script = ('import os, signal\nfrom tools.records import prepare_imagenet as prepare\n'
-              'encoded, left = prepare.encoded, [20]\n'
+    script = ('import os, signal\nfrom tools.records import one_split, prepare_imagenet\n'
+              'encoded, left = one_split.encoded, [20]\n'
               'def deadly(*arguments):\n    left[0] -= 1\n    left[0] or os.kill(os.getpid(), signal.SIGKILL)\n'
-              '    return encoded(*arguments)\nprepare.encoded, prepare.AHEAD = deadly, 2\n'
-              'prepare.main(%r)' % flags(archives, tmp_path))
+              '    return encoded(*arguments)\none_split.encoded, one_split.AHEAD = deadly, 2\n'
+              'prepare_imagenet.main(%r)' % flags(archives, tmp_path))
     done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, timeout=60, capture_output=True)
     assert done.returncode == -9 and 'train.rec' not in os.listdir(str(tmp_path))
     kept = whole_records(str(tmp_path / 'train.part'))[0]
@@ -141,8 +143,8 @@ def test_whatever_a_crash_leaves_the_result_is_the_same(archives, made, tmp_path
 
 
 def test_what_is_whole_is_kept_and_only_the_rest_is_encoded_again(archives, made, tmp_path, monkeypatch):
-    out, calls, encoded = unfinished(made, tmp_path / 'out'), [], prepare.encoded
-    monkeypatch.setattr(prepare, 'encoded', lambda *arguments: calls.append(1) or encoded(*arguments))
+    out, calls, encoded = unfinished(made, tmp_path / 'out'), [], one_split.encoded
+    monkeypatch.setattr(one_split, 'encoded', lambda *arguments: calls.append(1) or encoded(*arguments))
     offset = int((out / 'train.part.idx').read_text().split()[2 * 20 + 1])
     os.truncate(str(out / 'train.part.rec'), offset + 7)
     prepare.main(flags(archives, out))
@@ -154,7 +156,7 @@ def test_what_is_whole_is_kept_and_only_the_rest_is_encoded_again(archives, made
 @pytest.mark.parametrize('renamed', [1, 2, 3])
 def test_a_crash_between_two_renames(archives, made, tmp_path, renamed):
     out = unfinished(made, tmp_path / 'out')
-    for ending in prepare.ENDINGS[:renamed]:
+    for ending in one_split.ENDINGS[:renamed]:
         os.rename(str(out / ('train.part' + ending)), str(out / ('train' + ending)))
     prepare.main(flags(archives, out))
     assert contents(out) == contents(made)
@@ -176,10 +178,10 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(archives, made, t
     assert contents(tmp_path) == contents(made)
 
 
-@pytest.mark.parametrize('moment', ['write_split', 'verify', 'rename'])
+@pytest.mark.parametrize('moment', ['write_records', 'verify', 'rename'])
 def test_two_runs_do_not_write_the_same_files(archives, made, tmp_path, monkeypatch, moment):
     """The second is refused whatever the first is doing, and the first is none the worse for it."""
-    out, calls, continued = tmp_path / 'out', [], getattr(prepare, moment)
+    out, calls, continued = tmp_path / 'out', [], getattr(one_split, moment)
 
     def second(*arguments):
         if not calls:
@@ -188,14 +190,14 @@ def test_two_runs_do_not_write_the_same_files(archives, made, tmp_path, monkeypa
                 prepare.main(flags(archives, out))
         return continued(*arguments)
 
-    monkeypatch.setattr(prepare, moment, second)
+    monkeypatch.setattr(one_split, moment, second)
     prepare.main(flags(archives, out))
     assert calls and contents(out) == contents(made)
 
 
 def test_a_tampered_archive_is_refused(archives, tmp_path, capsys, monkeypatch):
     for flag, name in (('train_tar', 'train.tar'), ('val_tar', 'val.tar'), ('devkit', 'devkit.tar.gz')):
-        monkeypatch.setitem(prepare.ilsvrc.SHA1, flag, hashlib.sha1((archives / name).read_bytes()).hexdigest())
+        monkeypatch.setitem(ilsvrc.SHA1, flag, hashlib.sha1((archives / name).read_bytes()).hexdigest())
     checked = [flag for flag in flags(archives, tmp_path / 'out') if flag != '--no-checksum']
     assert prepare.main(checked)['train']['images'] == 33
     content = bytearray((archives / 'train.tar').read_bytes())

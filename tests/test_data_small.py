@@ -51,7 +51,8 @@ def test_cifar_is_found_flat_in_its_folder_and_in_the_archive(tmp_path, variant,
     os.makedirs(packed)
     write_archive(os.path.join(packed, variant.archive), variant, contents)
     for folder in (flat, inside, packed):
-        (pixels, labels), (test_pixels, _) = cifar._load(variant, folder, column)
+        pixels, labels = cifar._load(variant, True, folder, column)
+        test_pixels, _ = cifar._load(variant, False, folder, column)
         first = np.frombuffer(contents[list(variant.train)[0]], 'uint8')
         assert pixels.shape == (3 * len(variant.train), 3, 32, 32) and test_pixels.shape == (2, 3, 32, 32)
         assert (pixels[0].ravel() == first[variant.label_bytes:variant.label_bytes + cifar.PIXELS]).all()
@@ -65,15 +66,15 @@ def test_bad_cifar_files_are_named(tmp_path):
     with open(os.path.join(folder, 'train.bin'), 'ab') as file:
         file.write(b'x')
     with pytest.raises(ValueError, match='train.bin holds more bytes where 9222 belong'):
-        cifar._load(variant, folder, 0)
+        cifar._load(variant, True, folder, 0)
     with open(os.path.join(folder, 'train.bin'), 'wb') as file:
         file.write(contents['train.bin'][:-5])
     with pytest.raises(ValueError, match='train.bin holds 9217 bytes where 9222 belong'):
-        cifar._load(variant, folder, 0)
+        cifar._load(variant, True, folder, 0)
     with open(os.path.join(folder, 'train.bin'), 'wb') as file:
         file.write(b'\xff' + contents['train.bin'][1:])
     with pytest.raises(ValueError, match='label 255 is out of range .* 20 classes'):
-        cifar._load(variant, folder, 0)
+        cifar._load(variant, True, folder, 0)
 
 
 def test_an_archive_that_is_cut_or_lacks_a_member_is_named(tmp_path):
@@ -86,17 +87,17 @@ def test_an_archive_that_is_cut_or_lacks_a_member_is_named(tmp_path):
     with open(path, 'wb') as file:
         file.write(whole[:len(whole) // 2])
     with pytest.raises(ValueError, match='cut short or damaged'):
-        cifar._load(variant, str(tmp_path), 0)
+        cifar._load(variant, True, str(tmp_path), 0)
     contents.pop('test_batch.bin')
     write_archive(path, variant, contents)
     with pytest.raises(ValueError, match='lacks a member'):
-        cifar._load(variant, str(tmp_path), 0)
+        cifar._load(variant, True, str(tmp_path), 0)
     with tarfile.open(path, 'w:gz') as archive:
         link = tarfile.TarInfo('%s/data_batch_1.bin' % variant.folder)
         link.type, link.linkname = tarfile.SYMTYPE, 'data_batch_1.bin'
         archive.addfile(link)
     with pytest.raises(ValueError, match='data_batch_1.bin is not a file'):
-        cifar._load(variant, str(tmp_path), 0)
+        cifar._load(variant, True, str(tmp_path), 0)
 
 
 def serve(folder):
@@ -123,9 +124,9 @@ def test_a_download_is_checked_and_leaves_nothing_behind_when_it_fails(tmp_path,
         monkeypatch.setattr(cifar, 'URL', url)
         target = tmp_path / 'target'
         with pytest.raises(OSError, match='checksum md5:0+: the download was cut or tampered with'):
-            cifar._load(variant._replace(md5='0' * 32), str(target), 0)
+            cifar._load(variant._replace(md5='0' * 32), True, str(target), 0)
         assert not target.exists()
-        (pixels, _), _ = cifar._load(variant._replace(md5=md5), str(target), 0)
+        pixels, _ = cifar._load(variant._replace(md5=md5), True, str(target), 0)
         assert len(pixels) == 15 and os.listdir(str(target)) == [variant.archive]
         (target / variant.archive).write_bytes(b"somebody's own")
         assert download.fetch(url + variant.archive, 'md5:' + md5, str(target)) == str(target / variant.archive)
@@ -139,7 +140,9 @@ def test_a_download_is_checked_and_leaves_nothing_behind_when_it_fails(tmp_path,
 
 
 def test_the_embedded_set_is_balanced_small_and_split():
-    (train, train_labels), (test, test_labels) = fashion_mnist.load_mini()
+    train, train_labels, names = fashion_mnist.load_mini(True)
+    test, test_labels, _ = fashion_mnist.load_mini(False)
+    assert names[9] == 'ankle boot'
     assert train.shape == (6400, 3, 32, 32) and test.shape == (1600, 3, 32, 32) and train.dtype == 'uint8'
     assert (np.bincount(train_labels) == 640).all() and (np.bincount(test_labels) == 160).all()
     assert not train[:, :, :2].any() and (train[:, 0] == train[:, 2]).all()
@@ -153,27 +156,27 @@ def test_bad_idx_files_are_named(tmp_path):
     for part in ('train', 't10k'):
         write_idx(str(tmp_path / (part + '-images-idx3-ubyte.gz')), images)
         write_idx(str(tmp_path / (part + '-labels-idx1-ubyte.gz')), labels)
-    assert fashion_mnist.load(str(tmp_path))[0][0].shape == (4, 3, 32, 32)
+    assert fashion_mnist.load(True, str(tmp_path)).pixels.shape == (4, 3, 32, 32)
     path = str(tmp_path / 'train-labels-idx1-ubyte.gz')
     for array, message in ((labels + 1, 'label 10 .* is out of range'), (labels[:3], '4 train images but 3 labels'),
                            (images, 'is not an idx file of bytes with 1 dimensions')):
         write_idx(path, array)
         with pytest.raises(ValueError, match=message):
-            fashion_mnist.load(str(tmp_path))
+            fashion_mnist.load(True, str(tmp_path))
     write_idx(path, labels)
     with open(path, 'rb') as file:
         whole = file.read()
     with open(path, 'wb') as file:
         file.write(whole[:-9])
     with pytest.raises(ValueError, match='cut short or damaged'):
-        fashion_mnist.load(str(tmp_path))
+        fashion_mnist.load(True, str(tmp_path))
     for sizes, content, message in (([4], bytes(10 ** 6), 'holds more bytes of data where its header says 4'),
                                     ([4], b'abc', 'holds 3 bytes of data'), ([2 ** 31], b'', 'at most 1073741824 are'),
                                     ([0], b'', 'says that it holds 0 bytes')):
         with gzip.open(path, 'wb') as file:
             file.write(bytes([0, 0, 8, 1]) + np.array(sizes, '>u4').tobytes() + content)
         with pytest.raises(ValueError, match=message):
-            fashion_mnist.load(str(tmp_path))
+            fashion_mnist.load(True, str(tmp_path))
 
 
 def batches(train=True, seed=0, workers=0, count=23, batch_size=5):

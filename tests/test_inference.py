@@ -17,8 +17,7 @@ import inference
 import train_cifar
 from cli.trained import load_calibration
 from data import DATASETS
-from data.batches import ArrayBatches
-from data.pictures import prepare
+from data.pictures import batch_of
 from model import MODELS, get_model
 from tests.cpu import DTYPES
 from tests.faults.runs import write_tiny
@@ -40,7 +39,7 @@ def trained(tmp_path_factory):
     train_cifar.main([*NETWORK[2:], '--data-dir', data, '--num-epochs', '3', '--batch-size', '20', '--lr', '0.1',
                       '--lr-mode', 'cosine', '-j', '0', '--log-interval', '0', '--save-dir', str(folder / 'run'),
                       '--logging-file', str(folder / 'run.log')])
-    pixels, labels = DATASETS['fashion-mnist-mini'].load(data)[1]
+    pixels, labels, _ = DATASETS['fashion-mnist-mini'].load(False, data)
     return str(folder / 'run' / 'last.params'), data, pixels.transpose(0, 2, 3, 1), labels
 
 
@@ -131,18 +130,18 @@ def test_int8_keeps_the_direction_of_the_logits_of_the_whole_atac_resnet50():
 
 def test_a_trained_network_keeps_its_guesses(trained):
     params, data, pixels, labels = trained
-    calibration = prepare(DATASETS['fashion-mnist-mini'].load(data)[0][0][:64].transpose(0, 2, 3, 1),
+    calibration = batch_of(DATASETS['fashion-mnist-mini'].load(True, data).pixels[:64].transpose(0, 2, 3, 1),
                           'fashion-mnist-mini')
     net = get_model('cifar_resnet', **OPTIONS)
     load_weights(net, params)
-    plain = logits_of(net, prepare(pixels, 'fashion-mnist-mini'))
+    plain = logits_of(net, batch_of(pixels, 'fashion-mnist-mini'))
     right = plain.argmax(1) == labels
     assert right.mean() > 0.5  # it has learnt something, or the rest says nothing
     bounds = {'float32': (1, 1 - 1e-9), 'bfloat16': (0.97, 0.999), 'int8': (0.9, 0.98)}
     for dtype in DTYPES:
         agreeing, bound = bounds[dtype]
         ready = scoring.compiled(net, dtype, calibration)
-        found = logits_of(ready, prepare(pixels, 'fashion-mnist-mini'))
+        found = logits_of(ready, batch_of(pixels, 'fashion-mnist-mini'))
         assert (found.argmax(1) == plain.argmax(1)).mean() >= agreeing and cosine(found, plain) >= bound
 
 
@@ -294,8 +293,8 @@ def test_evaluate_scores_every_image_in_every_dtype(trained, capsys):
 
 def test_calibration_images_are_spread_over_the_training_set_without_augmentation(trained, record_folder):
     args = evaluate.parse_args(evaluation(trained, '--dtype', 'int8', '--calib-images', '5'))
-    train, _ = DATASETS['fashion-mnist-mini'].load(trained[1])
-    source = ArrayBatches(*train, 10, *DATASETS['fashion-mnist-mini'][2:], 5, train=False)
+    dataset = DATASETS['fashion-mnist-mini']
+    source = dataset.batches(dataset.load(True, trained[1]), 5, train=False)
     rows = np.array([0, 99, 199, 299, 399])
     assert (load_calibration(args) == source.load(rows, 0, 0, map)[0]).all()
     flags = ['--model', 'resnet50_v1b', '--params', 'x', '--num-classes', '10', '--input-size', '32', '--dtype', 'int8',

@@ -361,7 +361,7 @@ def test_every_flag_is_read(script):
     code = ''.join(open(os.path.join(ROOT, name)).read() for name in files)
     for name in vars(script.parse_args(argv)):
         is_option = name in BY_DEST and BY_DEST[name].option  # which network_of reads
-        assert is_option or re.search(r'args\.%s\b' % name, code), name
+        assert is_option or re.search(r"args\.%s\b|'%s'" % (name, name), code), name
 
 
 def test_evaluate_as_a_process_prints_one_json_object(tiny_data, tmp_path):

@@ -162,7 +162,7 @@ def test_the_file_says_what_it_takes_and_gives(flags, onnx, tmp_path, capsys):
     facts = {fact.key: fact.value for fact in model.metadata_props}
     assert (facts['model'], facts['unit'], facts['dataset']) == ('atac', 'ChaATAC', 'fashion-mnist-mini')
     assert json.loads(facts['class_names'])[9] == 'ankle boot' and '--useReLU' in facts['command']
-    pixels = load_mini()[1][0][5:9]
+    pixels = load_mini(False).pixels[5:9]
     mean, std = (np.reshape(json.loads(facts[key]), (3, 1, 1)) for key in ('mean', 'std'))
     images = ((pixels / 255 - mean) / std).astype('float32')
     net = get_model('cifar_resnet', blocks=1)

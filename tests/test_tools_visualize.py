@@ -189,7 +189,7 @@ def test_pages_of_files_and_of_the_validation_set(flags, weights, tmp_path, caps
     pages = visualize.main([*flags, picture(tmp_path / 'odd $name_$.jpg'), '--index', '7'])
     assert [os.path.basename(page['page']) for page in pages] == ['odd $name_$.png', 'fashion-mnist-mini-7.png']
     assert sorted(os.listdir(str(tmp_path / 'pages'))) == ['fashion-mnist-mini-7.png', 'odd $name_$.png']
-    pixels, labels = load_mini()[1]
+    pixels, labels, _ = load_mini(False)
     net = get_model('cifar_resnet', blocks=1)
     net.load_parameters(str(weights / 'ChaATAC.params'))
     expected = mx.nd.softmax(net(mx.nd.array((pixels[7:8] / 255 - 0.286) / 0.353))).asnumpy()[0]

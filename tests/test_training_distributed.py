@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from data.batches import ArrayBatches
-from data.imagenet import ImageBatches, RecordFile
+from data.images import ImageBatches
+from data.recordio import RecordFile
 from tests.dist import trials, worker
 from training import distributed
 from training.distributed import ANSWERS_AWAITED, WORDS_A_PIECE, Alone, Workers, join

@@ -13,7 +13,8 @@ import pytest
 
 import train_cifar
 from data.batches import ArrayBatches
-from data.imagenet import ImageBatches, RecordFile
+from data.images import ImageBatches
+from data.recordio import RecordFile
 from model import get_model
 from tests.faults import runs
 from training import checkpoint

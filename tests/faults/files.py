@@ -19,8 +19,8 @@ from data.batches import ArrayBatches
 from data.cifar import CIFAR10, load_cifar10
 from data.download import fetch
 from data.fashion_mnist import load_mini
-from data.imagenet import HEADER, LABEL, ImageBatches, RecordFile
-from data.seal import seal_path
+from data.images import ImageBatches
+from data.recordio import HEADER, LABEL, RecordFile, seal_path
 from model import get_model
 from tests.faults import runs
 from tools.records import make_small
@@ -206,7 +206,7 @@ def hostile_archives(bench):
                 _add(archive, kind, 'file')
         before = set(os.listdir(bench.root)) | set(os.listdir(folder))
         try:
-            load_cifar10(folder)
+            load_cifar10(True, folder)
         except REFUSALS:
             survived += before == set(os.listdir(bench.root)) | set(os.listdir(folder)) and not os.path.exists(kinds[1])
     return len(kinds), survived
@@ -235,7 +235,7 @@ class WithNaN(ArrayBatches):
 
 def nan_images(bench):
     """Training stops in the epoch, naming the batch."""
-    (pixels, labels), _ = load_mini(bench.data)
+    pixels, labels, _ = load_mini(True, bench.data)
     source, survived = WithNaN(pixels, labels, 10, (0.5,) * 3, (0.25,) * 3, 32, True), 0
     for batch in range(len(source)):
         source.harmed = batch

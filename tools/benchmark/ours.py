@@ -11,7 +11,8 @@ import numpy as np
 
 from data.batches import ArrayBatches
 from data.cifar import MEAN, STD
-from data.imagenet import ImageBatches, RecordFile
+from data.images import ImageBatches
+from data.recordio import RecordFile
 from tools.benchmark.task import LR, inference_round, jpeg_records, main, reading_round
 from training.learner import Learner, compile_network, make_trainer
 from training.loop import train_epoch

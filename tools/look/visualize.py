@@ -29,7 +29,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from mxnet.gluon import nn
 
-from cli import flags, trained
+from cli import build, flags, trained
 from cli.exits import run_script
 from cli.kinds import at_least
 from data import pictures
@@ -158,13 +158,13 @@ def gather(args):
     if not args.images and not args.index:
         raise UserError('name image files, or images of the validation set with --index')
     found = [Picture(path, os.path.splitext(os.path.basename(path))[0],
-                     pictures.prepare([path], args.dataset, args.input_size, args.crop_ratio)[0], None)
+                     pictures.batch_of([path], args.dataset, args.input_size, args.crop_ratio)[0], None)
              for path in args.images]
     return found + (_from_validation_set(args) if args.index else [])
 
 
 def _from_validation_set(args):
-    batches, found = trained.load_data(args, 1), []
+    batches, found = trained.load_validation(args, 1), []
     for index in args.index:
         if index >= batches.images:
             raise UserError('--index %d: the validation set has images 0 to %d' % (index, batches.images - 1))
@@ -308,7 +308,7 @@ def main(argv=None):
     os.makedirs(args.out, exist_ok=True)
     if not units:
         print('no unit of this network has a gate: the pages show Grad-CAM alone')
-    names, pages = pictures.class_names(args.dataset, args.label_set, args.num_classes), []
+    names, pages = build.class_names(args), []
     for picture, path in zip(found, paths):
         findings = examine(net, picture.data, args.target_class)
         image = pictures.shown(picture.data[None], args.dataset)[0]

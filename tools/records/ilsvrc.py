@@ -22,7 +22,7 @@ import numpy as np
 from scipy.io import loadmat
 from tqdm import tqdm
 
-from data.imagenet import folder_sources
+from data.folders import folder_sources
 
 # The public archives, as image-net.org, gluoncv and others name them.
 SHA1 = {
@@ -142,7 +142,7 @@ def listed_labels(path):
     return labels, sorted(set(labels.values()))
 
 
-def compare_checksum(path, sha1):
+def check_sha1(path, sha1):
     """UserError unless the file has this SHA-1."""
     digest = hashlib.sha1()
     with open(path, 'rb') as file, tqdm(desc='checksum of ' + os.path.basename(path), total=os.path.getsize(path),

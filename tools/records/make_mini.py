@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from data.fashion_mnist import CLASSES, DEBIAN, MINI, read_idx
+from data.fashion_mnist import CLASS_NAMES, DEBIAN, MINI, read_idx
 
 PER_CLASS = {'train': 640, 't10k': 160}
 
@@ -25,7 +25,7 @@ def main(source=DEBIAN, target=MINI):
     for part, count in PER_CLASS.items():
         images = read_idx(os.path.join(source, part + '-images-idx3-ubyte.gz'), 3)
         labels = read_idx(os.path.join(source, part + '-labels-idx1-ubyte.gz'), 1)
-        rows = np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(CLASSES)]))
+        rows = np.sort(np.concatenate([np.flatnonzero(labels == label)[:count] for label in range(len(CLASS_NAMES))]))
         write_idx(os.path.join(target, part + '-images-idx3-ubyte.gz'), images[rows])
         write_idx(os.path.join(target, part + '-labels-idx1-ubyte.gz'), labels[rows])
 

@@ -14,13 +14,13 @@ import mxnet as mx
 import numpy as np
 
 from data.fashion_mnist import load_mini
-from data.imagenet import RecordFile
-from data.seal import seal
+from data.recordio import RecordFile, seal
 
 
 def write(folder, size=64, train=640, val=160, folders=True):
     """Images of every class from each split, enlarged to size x (size + row % 9), so that shapes differ."""
-    for split, (pixels, labels), count in zip(('train', 'val'), load_mini(), (train, val)):
+    for split, count in (('train', train), ('val', val)):
+        pixels, labels, _ = load_mini(split == 'train')
         os.makedirs(folder, exist_ok=True)
         records = mx.recordio.MXIndexedRecordIO(*(os.path.join(folder, split + end) for end in ('.idx', '.rec')), 'w')
         for row in np.sort(np.argsort(labels, kind='stable')[np.linspace(0, len(pixels) - 1, count).astype(int)]):

@@ -33,7 +33,7 @@ from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 from cli import build, flags, trained
 from cli.exits import run_script
 from cli.kinds import at_least
-from data import pictures
+from data import DATASETS, pictures
 from data.fashion_mnist import load_mini
 from training.scoring import check_memory, compiled, part_convolutions
 from training.weights import load_weights
@@ -100,19 +100,19 @@ def packages():
 
 def images_of(args):
     """{'random': (N, 3, H, W), 'real': the same} float32, as the network wants them."""
-    found = args.images or list(load_mini()[1][0][:CHECKED].transpose(0, 2, 3, 1))
-    real = pictures.prepare(found, args.dataset, args.input_size, args.crop_ratio).astype('float32')
+    found = args.images or list(load_mini(False).pixels[:CHECKED].transpose(0, 2, 3, 1))
+    real = pictures.batch_of(found, args.dataset, args.input_size, args.crop_ratio).astype('float32')
     return {'random': np.random.RandomState(0).randn(CHECKED, *real.shape[1:]).astype('float32'), 'real': real}
 
 
 def metadata_of(args, argv):
     """{key: text} of what a user of the file must know, lists as JSON."""
     mean, std = ([round(float(value), 6) for value in np.broadcast_to(values, 3)]
-                 for values in pictures.mean_and_std(args.dataset))
+                 for values in (DATASETS[args.dataset].mean, DATASETS[args.dataset].std))
     return {'model': args.model, 'unit': build.unit_of(args), 'dataset': args.dataset,
             'input': 'float32 (N, 3, H, W), RGB, (pixel / 255 - mean) / std for every colour',
             'mean': json.dumps(mean), 'std': json.dumps(std), 'output': 'logits (N, classes), before the softmax',
-            'class_names': json.dumps(pictures.class_names(args.dataset, args.label_set, args.num_classes)),
+            'class_names': json.dumps(build.class_names(args)),
             'command': ' '.join(map(shlex.quote, ['python', '-m', 'tools.export', *map(str, argv)]))}
 
 

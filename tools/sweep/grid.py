@@ -41,7 +41,7 @@ from tqdm import tqdm
 import train_cifar
 from cli import build, flags
 from cli.kinds import at_least
-from data import DATASETS
+from data import SMALL_DATASETS
 from model import ACTIVATIONS, complexity
 from tools.sweep.groups import key_of, not_read, unit_of
 from training import checkpoint
@@ -66,7 +66,7 @@ def parse_args(argv=None):
     at = argv.index('--') if '--' in argv else len(argv)
     parser = argparse.ArgumentParser(description='Train a grid of units, depths and seeds by train_cifar.py.',
                                      epilog='Flags behind -- are those of train_cifar.py.')
-    parser.add_argument('--dataset', choices=list(DATASETS), default='fashion-mnist-mini', help='the data set')
+    parser.add_argument('--dataset', choices=SMALL_DATASETS, default='fashion-mnist-mini', help='the data set')
     parser.add_argument('--act-type', nargs='+', choices=list(ACTIVATIONS), default=[None], metavar='UNIT',
                         help='activation units (default: that of the network)')
     parser.add_argument('--blocks', nargs='+', type=at_least(1), default=[1, 2, 3], help='blocks per stage')

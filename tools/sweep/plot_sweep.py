@@ -23,7 +23,7 @@ from runtime import UserError
 from matplotlib.backend_bases import FigureCanvasBase
 
 from cli.exits import run_script
-from data import DATASETS
+from data import SMALL_DATASETS
 from data.cifar import LABEL_SETS
 from model import ACTIVATIONS
 from tools import ROOT, figures
@@ -70,7 +70,7 @@ Line = namedtuple('Line', 'label unit groups published')
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(description='Draw accuracy against parameters and depth from the logs of runs.')
     parser.add_argument('logs', nargs='*', default=['logs'], metavar='LOG_OR_FOLDER', help='(default: logs)')
-    parser.add_argument('--dataset', choices=list(DATASETS), help='only its runs')
+    parser.add_argument('--dataset', choices=SMALL_DATASETS, help='only its runs')
     parser.add_argument('--label-set', choices=LABEL_SETS, help='of cifar100')
     parser.add_argument('--select', nargs='+', action='extend', type=condition, default=[],
                         metavar='KEY=VALUE[,VALUE...]',

@@ -5,10 +5,11 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from data import seal
 from data.augment import colour_map, generator, random_resized_box
-from data.imagenet import MEAN, STD, ImageBatches, ImageFolder, RecordFile, folder_sources, validation_view
-from tools.records import make_small
+from data.folders import ImageFolder, folder_sources
+from data.images import MEAN, STD, ImageBatches, validation_view
+from data.recordio import RecordFile
+from tools.records import make_small, seal
 
 
 @pytest.fixture

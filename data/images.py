@@ -1,0 +1,141 @@
+"""ImageNet, or any labelled JPEGs, from RecordIO files or from class folders, through one and the same pipeline.
+
+Training: a random box of 8-100 % of the area, bilinear to size x size, mirrored half of the time, brightness, contrast
+and saturation jitter of 0.4 and PCA lighting of 0.1: the authors' recipe. Validation: the shorter side to
+ceil(size / crop ratio), the centre crop.
+
+Why not MXNet's ImageRecordIter: it rolls its last batch over into the next epoch, reports a stale pad, caps its threads
+at half of the processors, starts every run at the order of epoch 0, and with several threads gives each image whatever
+random numbers come next. Here an image's augmentation is a function of (seed, epoch, image) for any number of threads,
+and every image is read once an epoch. The validation arithmetic is the iterator's (a test compares the two).
+"""
+import os
+from functools import partial
+
+from runtime import UserError
+
+import numpy as np
+
+from data.augment import centre_box, colour_map, generator, random_resized_box
+from data.batches import AUGMENTATION, Batches
+from data.folders import ImageFolder
+from data.opencv import cv2
+from data.recordio import RecordFile
+
+# Per channel of RGB in 0..255, as the authors' RecordIO path has them.
+MEAN = np.array([123.68, 116.779, 103.939], dtype='float32')
+STD = np.array([58.393, 57.12, 57.375], dtype='float32')
+
+LABELS_CHECKED = 2000                # headers read before training starts, spread over the file
+LARGEST_ASPECT = 100                 # a thin strip becomes a huge image when its shorter side is enlarged
+
+
+def load(train, data_dir=None, use_rec=False, rec_train=None, rec_train_idx=None, rec_val=None, rec_val_idx=None):
+    """The training or the validation images: a RecordFile if use_rec, else the ImageFolder in data_dir."""
+    if use_rec:
+        return RecordFile(*((rec_train, rec_train_idx) if train else (rec_val, rec_val_idx)))
+    return ImageFolder(data_dir, train)
+
+
+def class_names():
+    """The 1000 names of ImageNet's classes, in the order of their synsets."""
+    from gluoncv.data import ImageNet1kAttr
+    return tuple(ImageNet1kAttr().classes)
+
+
+class ImageBatches(Batches):
+    """Batches of decoded, augmented and normalised images.   source: a RecordFile or an ImageFolder
+
+    size: of the square image. crop_ratio: of the validation crop to the shorter side. workers: threads, at most one a
+    processor. Raises UserError if a label is not in 0..classes - 1.
+    """
+
+    def __init__(self, source, classes, batch_size, train, seed=0, workers=0, size=224, crop_ratio=0.875):
+        if crop_ratio > 1:
+            raise UserError('the crop ratio %s must not be above 1' % crop_ratio)
+        super().__init__(len(source), classes, batch_size, train, seed, min(workers, len(os.sched_getaffinity(0))),
+                         source.class_names)
+        self.source, self.size = source, size
+        self.shorter_side = int(np.ceil(size / crop_ratio))
+        for row in np.linspace(0, len(source) - 1, min(len(source), LABELS_CHECKED)).astype(int):
+            self._check_label(source.label(row), row)
+
+    def load(self, rows, epoch, batch, mapped):
+        rows = rows[self.rows_of_worker(len(rows))]
+        data = np.empty((len(rows), 3, self.size, self.size), dtype='float32')
+        labels = np.empty(len(rows), dtype='int32')
+        for _ in mapped(partial(self._place, data, labels, epoch), range(len(rows)), rows):
+            pass
+        return data, labels
+
+    def _place(self, data, labels, epoch, position, row):
+        encoded, label = self.source.read(row)
+        self._check_label(label, row)
+        labels[position] = label
+        image = decoded(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        if image is None:
+            raise UserError('image %d of %s cannot be decoded' % (row, self.source.path))
+        if is_strip(image):
+            raise UserError('image %d of %s is too thin a strip: at most 1:%d is taken'
+                            % (row, self.source.path, LARGEST_ASPECT))
+        random = generator(self.seed, AUGMENTATION, epoch, row) if self.train else None
+        data[position] = training_view(image, self.size, random) if self.train else \
+            validation_view(image, self.size, self.shorter_side)
+
+    def _check_label(self, label, row):
+        if not 0 <= label < self.classes:
+            raise UserError('label %d of image %d in %s is out of range: there are %d classes'
+                            % (label, row, self.source.path, self.classes))
+
+
+def decoded(content, flags=cv2.IMREAD_COLOR):
+    """The BGR image (H, W, 3) uint8 of an encoded one, upright by its EXIF; None if it cannot be decoded."""
+    try:
+        return cv2.imdecode(np.frombuffer(content, 'uint8'), flags)
+    except cv2.error:  # nothing in it, or more pixels than OpenCV allows
+        return None
+
+
+def is_strip(image):
+    return max(image.shape[:2]) > LARGEST_ASPECT * min(image.shape[:2])
+
+
+def training_view(image, size, random):
+    """(3, size, size) float32, augmented and normalised, of a BGR image (H, W, 3) uint8."""
+    image = _resized(_box(image, random_resized_box(*image.shape[:2], random)), size, size)
+    mean = np.array(cv2.mean(image)[2::-1], dtype='float32')  # NumPy would take longer than decoding does
+    if random.random() < 0.5:
+        image = image[:, ::-1]
+    matrix, offset = colour_map(mean, random)
+    return _transformed(image, matrix, offset)
+
+
+def picture_view(picture, size, crop_ratio):
+    """The validation view of an RGB picture (H, W, 3) uint8."""
+    return validation_view(picture[..., ::-1], size, int(np.ceil(size / crop_ratio)))
+
+
+def validation_view(image, size, shorter_side):
+    """(3, size, size) float32, normalised, the centre of the image with its shorter side resized."""
+    height, width = image.shape[:2]
+    if height > width:
+        image = _resized(image, shorter_side, shorter_side * height // width)
+    else:
+        image = _resized(image, shorter_side * width // height, shorter_side)
+    return _transformed(_box(image, centre_box(*image.shape[:2], size)), np.eye(3, dtype='float32'), np.zeros(3))
+
+
+def _box(image, box):
+    top, left, height, width = box
+    return image[top:top + height, left:left + width]
+
+
+def _resized(image, width, height):
+    return image if image.shape[:2] == (height, width) else cv2.resize(image, (width, height),
+                                                                       interpolation=cv2.INTER_LINEAR)
+
+
+def _transformed(image, matrix, offset):
+    """A BGR image through a colour map for RGB and through normalisation, as planes."""
+    affine = np.column_stack([matrix[:, ::-1], offset - MEAN]) / STD[:, None]
+    return cv2.transform(np.ascontiguousarray(image, dtype='float32'), affine.astype('float32')).transpose(2, 0, 1)
