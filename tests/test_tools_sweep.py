@@ -292,8 +292,8 @@ def test_options_that_contradict_a_log_are_refused_before_anything_starts(stand_
 
 def test_the_sweep_of_the_readme_finds_the_logs_of_this_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
-    points = sweep.main('--dataset fashion-mnist --act-type relu swish ChaATAC --blocks 1 --seeds 0 1 2 --dry-run -- '
-                        '--useReLU --num-epochs 8 --lr-mode cosine --lr 0.2'.split())
+    points = sweep.main('--dataset fashion-mnist --act-type relu swish ChaATAC --blocks 1 --seeds 0 1 2 --dry-run '
+                        '--logs-dir logs/fashion-mnist -- --useReLU --num-epochs 8 --lr-mode cosine --lr 0.2'.split())
     assert [sweep.state_of(point) for point in points] == ['done'] * 9
 
 
