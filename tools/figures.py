@@ -49,12 +49,13 @@ def beside(axes):
     return axes.transData + ScaledTranslation(4 / 72, 0, axes.figure.dpi_scale_trans)
 
 
-def add_legend(figure, title=None):
+def add_legend(figure, title=None, first=()):
     """One legend below all panels, of every label once, in as many columns as its longest label leaves room for.
 
-    The figure grows by the height of the legend, so that the panels keep theirs.
+    first: the labels that come first. The figure grows by the height of the legend, so that the panels keep theirs.
     """
-    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels())}
+    found = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels())}
+    handles = {label: found[label] for label in (*first, *found) if label in found}
     longest = max(map(len, handles), default=0)
     letters = int(figure.get_figwidth() * LETTERS_PER_INCH)
     columns = max(1, min(len(handles), letters // (longest + 7)))
