@@ -7,6 +7,7 @@ from cli.exits import run_script
 from tests.sweeps import write_log
 from tools import ROOT, figures
 from tools.sweep import plot_run
+from tools.sweep.curves import Curves, labels_of, running_median, settled, window_of
 
 THEIRS = ['Namespace(num_epochs=2)'] + [line % {'epoch': epoch, 'at': 0.1 * epoch} for epoch in (0, 1) for line in (
     'Epoch[%(epoch)d] Batch [49]\tSpeed: 550.506479 samples/sec\taccuracy=0.001172\tlr=0.050000',
@@ -50,8 +51,67 @@ def test_runs_are_drawn_together_finished_or_not(tmp_path):
     assert [list(line.get_ydata()) for line in speed.lines] == [[500, 500]] * 2
 
 
+def run_of(label, errors):
+    return Curves(label, [{'epoch': epoch, 'val_top1_error': error} for epoch, error in enumerate(errors)])
+
+
+@pytest.mark.parametrize('first, second, ahead, epoch', [
+    ([0.5, 0.3, 0.2], [0.4, 0.4, 0.3], 0, 1), ([0.5, 0.3, 0.2], [0.4, 0.4, 0.1], 1, 2),
+    ([0.4, 0.3, 0.2], [0.5, 0.4, 0.3], 0, 0), ([0.3, 0.3, 0.2], [0.4, 0.3, 0.3], 0, 2),
+    ([0.5, 0.3, 0.2, 0.1], [0.4, 0.4, 0.3], 0, 1)])
+def test_where_the_order_of_two_runs_changes_for_good(first, second, ahead, epoch):
+    """Epochs of equal errors, and those that only one has, are not ahead."""
+    runs = run_of('first', first), run_of('second', second)
+    assert settled(*runs) == (runs[ahead], epoch)
+
+
+def test_no_run_is_ahead_that_ends_with_the_same_error():
+    assert settled(run_of('first', [0.5, 0.3]), run_of('second', [0.4, 0.3])) is None
+    assert settled(run_of('first', [0.5]), Curves('second', [{'epoch': 1, 'val_top1_error': 0.5}])) is None
+
+
+def test_a_running_median_forgets_single_epochs_and_keeps_steps():
+    assert running_median([5, 5, 9, 5, 5, 1, 1, 1], 3) == [5, 5, 5, 5, 5, 1, 1, 1]
+    noisy = run_of('noisy', [0.5, 0.5, 0.3, 0.3, 0.5, 0.3, 0.3, 0.3])
+    level = run_of('level', [0.4] * 8)
+    assert settled(noisy, level) == (noisy, 5) and settled(noisy, level, window=3) == (noisy, 2)
+
+
+def long_runs():
+    """Two runs of 120 epochs, the second of which is ahead from epoch 90 on, but for one epoch."""
+    before = [0.4, 0.3] * 45
+    return [run_of('relu', before + [0.2] * 30),
+            run_of('ChaATAC', [0.5 - error / 2 for error in before] + [0.1] * 20 + [0.3] + [0.1] * 9)]
+
+
+def test_long_runs_are_smoothed_and_their_end_and_difference_are_shown():
+    runs = long_runs()
+    assert window_of(runs) == 3 and window_of([run_of('short', [0.1] * 79)]) == 1
+    with figures.look():
+        error, end, difference = [axes for axes in plot_run.draw(runs).axes if axes.axison]
+    assert [len(line.get_xdata()) for line in error.lines] == [120] * 4
+    assert min(end.lines[0].get_xdata()) == 90
+    faint, median, zero, change = difference.lines
+    assert faint.get_ydata()[110] == pytest.approx(-10) and median.get_ydata()[110] == pytest.approx(10)
+    assert list(change.get_xdata()) == [90, 90]
+
+
+def test_it_is_said_who_is_ahead_and_since_when():
+    assert plot_run.order_of(*long_runs(), window=3) == (
+        'smaller validation error of relu and ChaATAC: ChaATAC from epoch 111 on; in the running median of 3 epochs: '
+        'ChaATAC from epoch 90 on')
+
+
+def test_a_rate_with_steps_has_plain_numbers_on_its_axis():
+    epochs = [{'epoch': epoch, 'lr': lr} for epoch, lr in enumerate((0.2, 0.02, 0.002))]
+    with figures.look():
+        figure = plot_run.draw([Curves('run', epochs)])
+        figure.draw_without_rendering()
+    assert '0.01' in [label.get_text() for label in figure.axes[0].get_yticklabels()]
+
+
 def test_runs_of_the_same_name_are_told_apart():
-    assert plot_run.labels_of(['a/run.log', 'b/run.log', 'c/other.log']) == ['a/run.log', 'b/run.log', 'other']
+    assert labels_of(['a/run.log', 'b/run.log', 'c/other.log']) == ['a/run.log', 'b/run.log', 'other']
 
 
 @pytest.mark.parametrize('name,content,says', [

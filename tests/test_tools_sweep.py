@@ -27,7 +27,8 @@ def stand_in(tmp_path, monkeypatch):
 
 
 def test_a_sweep_as_a_user_starts_it_resumes_what_was_cut_off_and_is_skipped_then(tiny_data, stand_in):
-    relu, atac = NAME % ('relu', 1, 0), NAME % ('ChaATAC', 1, 0)
+    relu = NAME % ('relu', 1, 0)
+    atac = NAME % ('ChaATAC', 1, 0)
     small = [*SMALL, '--data-dir', tiny_data]
     train_cifar.main(['--act-type', 'relu', '--blocks', '1', *small])
     with open('logs/%s.jsonl' % relu, 'a') as file:
@@ -65,8 +66,9 @@ def test_the_table_is_mean_and_deviation_over_the_seeds_that_are_done(stand_in, 
     assert leaving.value.code == 1  # the third run left with 0 and one epoch too few
     assert 'FAILED %s: exit code 0, but epochs are missing in its log' % (NAME % ('relu', 1, 2)) in said.err
     numbers = said.out.splitlines()[-1].split()
-    last, best = (30.0, 35.0), (20.0, 35.0)
-    assert numbers == ['relu', '1', '2'] + ['%.2f' % function(values) for values in (last, best)
+    last = (30.0, 35.0)
+    best = (20.0, 35.0)
+    assert numbers == ['relu', '1', '2'] + [f'{function(values):.2f}' for values in (last, best)
                                             for function in (statistics.mean, statistics.stdev)]
 
 

@@ -73,7 +73,8 @@ def test_options_that_contradict_a_log_are_refused_before_anything_starts(stand_
     cosine = [*SMALL, '--lr-mode', 'cosine', '--num-epochs', '2']
     stand_in({NAME % ('relu', 1, 1): {'errors': [0.5, 0.4]}}, flags=cosine)
     sweep.main(grid(seeds=(1,), small=cosine))
-    log, before = 'logs/%s.log' % (NAME % ('relu', 1, 1)), tree('.')
+    log = 'logs/%s.log' % (NAME % ('relu', 1, 1))
+    before = tree('.')
     for small, sentence in ((['--lr', '0.1'], 'lr was 0.05 and is 0.1'),
                             (['--num-epochs', '1'], 'num_epochs was 2 and is 1'),
                             (['--num-epochs', '3'], 'num_epochs was 2 and is 3, which changes the learning rate'),
@@ -105,7 +106,7 @@ def test_logs_that_are_damaged_or_without_their_checkpoint_are_refused(stand_in,
                 file.write(content)
         return said
 
-    # A longer run of steps could go on, but there is nothing to go on from.
+    # A longer run of steps could be resumed, but there is no checkpoint.
     assert '%s holds 1 epochs, but there is no checkpoint' % log in refused('--num-epochs', '2')
     unsound = ['{"epoch": 0, "val_top1_error": %s, "seconds": %s}\n' % pair for pair in (
         ('NaN', 1), ('null', 1), ('1e300', 1), (-3, 1), (0.5, 'Infinity'), (0.5, 'NaN'), (0.5, '9' * 400), (0.5, -5))]

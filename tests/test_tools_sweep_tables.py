@@ -16,7 +16,9 @@ def test_the_table_has_mean_std_and_the_paired_interval(tmp_path):
     write_sweep(tmp_path, {'relu': [0.10, 0.12, 0.11], 'ChaATAC': [0.09, 0.10, 0.08], 'swish': [0.05, 0.07, 0.055]})
     rows = compare(tmp_path)
     assert list(rows) == [('relu', 1), ('swish', 1), ('ChaATAC', 1)]
-    relu, atac, swish = rows['relu', 1], rows['ChaATAC', 1], rows['swish', 1]
+    relu = rows['relu', 1]
+    atac = rows['ChaATAC', 1]
+    swish = rows['swish', 1]
     assert relu['mean'] == pytest.approx(89) and relu['std'] == pytest.approx(1) and relu['difference'] is None
     assert atac['mean'] == pytest.approx(91) and atac['std'] == pytest.approx(np.std([91, 90, 92], ddof=1))
     # differences 1, 2, 3: mean 2, std 1
@@ -52,7 +54,8 @@ def test_differences_are_of_equal_seeds(tmp_path):
         write_log(tmp_path, [error] * 2, '--act-type', 'swish', '--seed', str(seed))
     write_log(tmp_path, [0.2] * 2, '--act-type', 'elu', '--seed', '9')
     rows = compare(tmp_path)
-    swish, elu = rows['swish', 1], rows['elu', 1]
+    swish = rows['swish', 1]
+    elu = rows['elu', 1]
     assert swish['n'] == 3 and swish['pairs'] == 2 and swish['difference'] == pytest.approx(3)
     assert elu['pairs'] == 0 and elu['difference'] is None and elu['low'] is None
 
@@ -70,7 +73,8 @@ def test_another_reference(tmp_path, capsys):
     write_log(tmp_path, [0.5, 0.06], '--act-type', 'ChaATAC', '--r', '4')
     assert compare(tmp_path, '--reference', 'swish')['relu', 1]['difference'] == pytest.approx(-2)
     assert compare(tmp_path, '--reference', 'ChaATAC, r 4')['relu', 1]['difference'] == pytest.approx(-4)
-    folder, out = str(tmp_path), str(tmp_path / 'other')
+    folder = str(tmp_path)
+    out = str(tmp_path / 'other')
     assert "any of 'ChaATAC, r 2', 'ChaATAC, r 4'" in refusal(capsys, folder, '--out', out, '--reference', 'ChaATAC')
     assert 'there are ChaATAC, r 2; ChaATAC, r 4' in refusal(capsys, folder, '--out', out, '--reference', 'rely')
     compare(tmp_path, '--reference', 'mish')
@@ -85,7 +89,8 @@ def test_published_parameters_are_those_of_our_networks():
         rows = list(csv.DictReader(file))
     assert len(rows) == len({tuple(row.values())[:4] for row in rows}) == 84
     for row in rows:
-        blocks, classes = int(row['blocks']), {'cifar10': 10, 'cifar100': 100}[row['dataset']]
+        blocks = int(row['blocks'])
+        classes = {'cifar10': 10, 'cifar100': 100}[row['dataset']]
         assert 0.7 < float(row['accuracy']) < 0.95 and row['reading_error'] in ('0.0003', '0.0005')
         if blocks <= 2:  # every further block of a stage adds the same
             model = 'ge_cifar_resnet' if row['network_or_unit'] == 'GENet-theta' else 'cifar_resnet'
