@@ -81,22 +81,33 @@ def main(argv=None):
     if args.dry_run:
         print_plan(points, paces, args.jobs)
         return points
+    sweep, stopped = carry_out(points, args.gpus, paces)
+    rows = results.table(points, sweep.epochs)
+    results.show(rows)
+    if stopped:
+        print(f'{stopped.name}: stopped; the same command continues', file=sys.stderr)
+        raise SystemExit(128 + stopped)
+    leave_if_failed(sweep)
+    return rows
+
+
+def carry_out(points, gpus, paces):
+    """(the Sweep of a plan after its end, the signal that has stopped it or None)."""
     work = sum(point.macs * epochs_left(point) for point in points)
     with watching() as watch, tqdm(total=work, disable=None, leave=False,
                                    bar_format='{percentage:3.0f}%|{bar}| {elapsed}{postfix}') as bar:
-        sweep = Sweep(points, args.gpus, paces, bar)
-        sweep.say(summary(points, paces, args.jobs))
+        sweep = Sweep(points, gpus, paces, bar)
+        sweep.say(summary(points, paces, len(gpus)))
         sweep.go(watch)
-    rows = results.table(points, sweep.epochs)
-    results.show(rows)
+    return sweep, watch.signal
+
+
+def leave_if_failed(sweep):
+    """SystemExit with 2 for a mistake of the user and 1 for any other failure of a run, which is named."""
     for name, why in sweep.failed.items():
         print(f'failed: {name}, {why}', file=sys.stderr)
-    if watch.signal:
-        print(f'{watch.signal.name}: stopped; the same command continues', file=sys.stderr)
-        raise SystemExit(128 + watch.signal)
     if sweep.failed:
         raise SystemExit(2 if sweep.mistake else 1)
-    return rows
 
 
 if __name__ == '__main__':
