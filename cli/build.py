@@ -2,13 +2,15 @@
 import json
 from collections import namedtuple
 
+import runtime
 from runtime import UserError
 
 import mxnet as mx
+import numpy as np
 from gluoncv import model_zoo
 
+import data
 from cli import flags
-from data import DATASETS, load_dataset
 from model import MODELS, complexity, get_model, network
 from training.devices import check_memory
 from training.distributed import join
@@ -16,9 +18,11 @@ from training.fit import Run
 from training.learner import Learner, compile_network, make_trainer
 from training.loss import Objective
 from training.precision import BYTES, use_dtype
+from training.runlog import commit
 from training.schedule import decay_epochs, learning_rate
 from training.seeds import INITIALISATION, seed_mxnet
-from training.weights import load_weights
+from training.weights.arrays import load_weights
+from training.weights.description import Description
 
 # Where a training computes. devices: of this worker. dtype: of the network's input and weights.
 Place = namedtuple('Place', 'devices dtype workers')
@@ -45,33 +49,32 @@ def network_of(args):
     return name, options
 
 
-def dataset_of(args):
-    """The name of the data set of the flags."""
+def dataset_name(args):
+    """The name of the data set of the flags: train_imagenet.py has no flag for it."""
     return getattr(args, 'dataset', 'imagenet')
+
+
+def dataset_of(args):
+    """The record of the data set of the flags. UserError if there is none of its name."""
+    return data.dataset_of(dataset_name(args))
 
 
 def outputs_of(args):
     """How many classes the network of the flags tells apart."""
-    dataset = DATASETS[dataset_of(args)]
+    dataset = dataset_of(args)
     return dataset.classes if dataset.small else args.num_classes
-
-
-def class_names(args):
-    """Of the outputs of the network of the flags; () if they are not known."""
-    dataset = DATASETS[dataset_of(args)]
-    return dataset.class_names(args.label_set if dataset.label_sets else None, outputs_of(args))
 
 
 def load_data(args, batch_size, training=True):
     """(training, validation) batches of the flags; the former None where nothing is to be trained."""
-    return load_dataset(dataset_of(args), batch_size, getattr(args, 'seed', 0), args.num_workers, training,
+    return data.load_dataset(dataset_name(args), batch_size, getattr(args, 'seed', 0), args.num_workers, training,
                         shape_of(args), **places_of(args))
 
 
 def places_of(args):
     """Where the images are, as `load` of their data set takes it."""
     places = dict(data_dir=args.data_dir)
-    if DATASETS[dataset_of(args)].label_sets:
+    if dataset_of(args).label_sets:
         places.update(label_set=args.label_set)
     if getattr(args, 'use_rec', False):
         names = ('use_rec', 'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx')
@@ -81,7 +84,7 @@ def places_of(args):
 
 def shape_of(args):
     """What the flags say of images that are not of a small data set, as ImageBatches takes it."""
-    if DATASETS[dataset_of(args)].small:
+    if dataset_of(args).small:
         return {}
     return dict(classes=args.num_classes, size=args.input_size, crop_ratio=args.crop_ratio)
 
@@ -151,6 +154,17 @@ def load_teacher(args, classes, place):
     return teacher
 
 
+def describe(args, class_names):
+    """The Description of the weights that a training with these flags makes.   class_names: of its images"""
+    name, options = network_of(args)
+    record, shape = dataset_of(args), shape_of(args)
+    return Description(
+        name, options, dataset_name(args), args.label_set if record.label_sets else None, list(class_names),
+        shape.get('size', record.input_size), shape.get('crop_ratio'), *(
+            [round(float(value), 6) for value in np.broadcast_to(values, 3)] for values in (record.mean, record.std)),
+        command=args.command, version=runtime.__version__, commit=commit())
+
+
 def schedule_of(args, images, batch_size):
     """The learning rate as a function of epoch and batch, see training.schedule."""
     return learning_rate(args.lr_mode, args.lr, args.num_epochs, images, batch_size, args.warmup_epochs, args.warmup_lr,
@@ -161,9 +175,9 @@ def run_named(args, name, title):
     """The Run of the flags, in the folder and with the log of its name unless they say otherwise."""
     return Run(args.save_dir or 'params/' + name, args.logging_file or 'logs/%s.log' % name, title, options_of(args),
                args.seed, args.num_epochs, args.log_interval, args.resume, args.save_every_steps, args.tensorboard,
-               flags.RULES)
+               flags.RULES, args.command)
 
 
 def options_of(args):
     """All flags by name, as JSON would give them back: what a checkpoint keeps and compares."""
-    return json.loads(json.dumps(vars(args)))
+    return json.loads(json.dumps({name: value for name, value in vars(args).items() if name in flags.BY_DEST}))

@@ -19,9 +19,10 @@ from training.saver import Saver
 from training.signals import watching
 
 # save_dir, logging_file: where to. title: `data set-network`, the middle of the best file's name. options: all flags
-# by name, which rules (of training.resume) tell apart. The others: as the flags.
+# by name, which rules (of training.resume) tell apart. command: that began it. description: of its weights, or None.
+# The others: as the flags.
 Run = namedtuple('Run', 'save_dir logging_file title options seed num_epochs log_interval resume save_every_steps '
-                        'tensorboard rules', defaults=(0, None, Rules()))
+                        'tensorboard rules command description', defaults=(0, None, Rules(), '', None))
 
 
 def fit(run, learner, train, validation, net_facts=''):
@@ -46,7 +47,7 @@ def fit(run, learner, train, validation, net_facts=''):
         saver = Saver(run, log, learner, watch, facts)
         numbers = facts['last']
         try:
-            log.header(run.options, learner.devices, net_facts)
+            log.header(run.command, run.options, learner.devices, net_facts)
             log.say('Batches: %d images a step in all; %s; learning rate %s'
                     % (train.batch_size, workers, run.options.get('lr')))
             for epoch in range(facts['epoch'] + 1, run.num_epochs):

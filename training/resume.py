@@ -8,7 +8,7 @@ from runtime import UserError
 
 from training import checkpoint
 from training.runlog import is_blank, logged_epochs, logged_options, numbers_path
-from training.weights import set_weights
+from training.weights.arrays import set_weights
 
 LOG = logging.getLogger(__name__)
 

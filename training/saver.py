@@ -65,7 +65,7 @@ class Saver(Hooks):
         run, best, epoch = self.run, self.facts['best'], numbers['epoch']
         if best is None or numbers['val_top1_error'] < best['val_top1_error']:
             best = dict(numbers, **self.workers.share(partial(
-                checkpoint.save_best, run.save_dir, run.title, numbers['val_top1_error'], epoch, self.learner.net)))
+                checkpoint.save_best, run.save_dir, run.title, numbers, self.learner.net, run.description)))
         self.log.epoch(numbers)
         self._save(epoch=epoch, within=None, best=best, last=numbers)
         self.workers.share(partial(checkpoint.remove_older_bests, run.save_dir, run.title, best['file']))
@@ -75,7 +75,8 @@ class Saver(Hooks):
         self.facts.update(facts)
         trainer = self.learner.trainer
         content = dict(self.facts, options=self.run.options, loss_scale=trainer.loss_scale.state())
-        self.workers.share(partial(checkpoint.save, self.run.save_dir, self.learner.net, trainer, content))
+        self.workers.share(partial(checkpoint.save, self.run.save_dir, self.learner.net, trainer, content,
+                                   self.run.description))
 
     def _stop_if_asked(self):
         if self.asked:

@@ -12,8 +12,8 @@ from runtime import UserError
 import numpy as np
 
 from cli.exits import run_script
-from training.params_file import read_params
-from training.weights import write_whole
+from training.weights.arrays import save_weights
+from training.weights.params_file import read_params
 
 BATCH_NORM = ('gamma', 'beta', 'running_mean', 'running_var')  # a variance of 1e-8 would become zero
 
@@ -41,7 +41,7 @@ def main(argv=None):
         raise UserError('%s exists: choose another name, or remove it' % args.out)
     with np.errstate(over='ignore'):
         small = halved(arrays)
-    written = write_whole(args.out, small)
+    written = save_weights(args.out, small)
     print('%(size)d bytes, SHA-256 %(sha256)s' % written)
     return written
 
