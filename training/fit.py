@@ -13,6 +13,7 @@ import mxnet as mx
 import numpy as np
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from native.compiled import describe_product, product_of
 from training import checkpoint
 from training.lock import locked
 from training.loop import evaluate, nothing_yet, renew_weights, train_epoch
@@ -47,9 +48,11 @@ def prepare(run, learner):
     if arrays:
         checkpoint.set_weights(learner.net, arrays['params'], os.path.join(run.save_dir, 'last.params'))
         checkpoint.set_trainer_arrays(learner.trainer, arrays['states'])
-    scale = facts.pop('loss_scale', None)
+    scale, before, now = facts.pop('loss_scale', None), facts.pop('product', None), product_of(learner.net)
     if scale:
         learner.trainer.loss_scale.restore(scale)
+    if before and before != now:
+        LOG.warning('%s multiplied in this run and %s does so now: numbers may be rounded otherwise', before, now)
     return facts
 
 
@@ -76,7 +79,8 @@ def find_checkpoint(run):
         raise ValueError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
     refuse_differences(facts['options'], run.options, run.save_dir)
     refuse_log_of_another(run, facts['epoch'] + 1)
-    return {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale')}, arrays
+    facts.setdefault('product', 'MXNet')  # which older checkpoints do not name
+    return {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale', 'product')}, arrays
 
 
 def refuse_foreign_log(run):
@@ -189,7 +193,7 @@ class Keeper:
     def _save(self, **facts):
         self.facts.update(facts)
         self.workers.share(partial(checkpoint.save, self.run.save_dir, self.net, self.trainer,
-                                   dict(self.facts, options=self.run.options,
+                                   dict(self.facts, options=self.run.options, product=product_of(self.net),
                                         loss_scale=self.trainer.loss_scale.state())))
 
     def _stop_if_asked(self):
@@ -224,6 +228,7 @@ def fit(run, learner, train, validation, net_facts=''):
         keeper = Keeper(run, log, learner, watch, facts)
         try:
             log.header(run.options, learner.devices, net_facts)
+            log.say('Product: %s' % describe_product(learner.net))
             log.say('Batches: %d images a step in all; %s; learning rate %s'
                     % (train.batch_size, workers, run.options.get('lr')))
             for epoch in range(begin, run.num_epochs):
