@@ -10,6 +10,7 @@ from functools import partial
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from native.compiled import describe_product
 from training import checkpoint
 from training.lock import locked
 from training.loop import evaluate, restore_plain_layouts, train_epoch
@@ -48,6 +49,7 @@ def fit(run, learner, train, validation, net_facts=''):
         numbers = facts['last']
         try:
             log.header(run.command, run.options, learner.devices, net_facts)
+            log.say('Product: %s' % describe_product(learner.net))
             log.say('Batches: %d images a step in all; %s; learning rate %s'
                     % (train.batch_size, workers, run.options.get('lr')))
             for epoch in range(facts['epoch'] + 1, run.num_epochs):

@@ -4,6 +4,7 @@ from collections import defaultdict
 import mxnet as mx
 import numpy as np
 
+from native import compiled
 from training.devices import split, zero_idle_gradients
 from training.distributed import ALONE
 from training.loss import loss_function, mix, mixing_weight, targets, teach
@@ -149,4 +150,7 @@ def compile_network(net, devices, small_images):
     With static shapes a CPU keeps every array that oneDNN lays out anew: ATAC on small images is up to a tenth
     faster for half as much memory again, on large ones no faster for a tenth more.
     """
-    net.hybridize(static_alloc=True, static_shape=small_images or devices[0].device_type == 'gpu')
+    on_gpu = devices[0].device_type == 'gpu'
+    net.hybridize(static_alloc=True, static_shape=small_images or on_gpu)
+    if not on_gpu:
+        compiled.for_cpu(net)

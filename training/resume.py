@@ -6,6 +6,7 @@ from functools import partial
 
 from runtime import UserError
 
+from native.compiled import product_of
 from training import checkpoint
 from training.runlog import is_blank, logged_epochs, logged_options, numbers_path
 from training.weights.arrays import set_weights
@@ -27,7 +28,9 @@ def restore(run, learner):
     if arrays:
         set_weights(learner.net, arrays['params'], os.path.join(run.save_dir, 'last.params'))
         checkpoint.set_trainer_arrays(learner.trainer, arrays['states'])
-    scale = facts.pop('loss_scale', None)
+    scale, before, now = facts.pop('loss_scale', None), facts.pop('product', None), product_of(learner.net)
+    if before and before != now:
+        LOG.warning('%s multiplied in this run and %s does so now: numbers may be rounded otherwise', before, now)
     if scale:
         learner.trainer.loss_scale.restore(scale)
     return facts
@@ -49,7 +52,8 @@ def find_checkpoint(run):
         raise UserError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
     check_options(facts['options'], run.options, run.save_dir, run.rules)
     check_log_of_resumed(run, facts['epoch'] + 1)
-    return {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale')}, arrays
+    facts.setdefault('product', 'MXNet')  # which older checkpoints do not name
+    return {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale', 'product')}, arrays
 
 
 def check_new(run):

@@ -4,6 +4,7 @@ from functools import partial
 import mxnet as mx
 from mxnet.gluon import nn
 
+from native.compiled import product_of
 from training import checkpoint
 from training.loop import Hooks, Progress
 from training.seeds import DROPOUT, seed_mxnet
@@ -74,7 +75,8 @@ class Saver(Hooks):
     def _save(self, **facts):
         self.facts.update(facts)
         trainer = self.learner.trainer
-        content = dict(self.facts, options=self.run.options, loss_scale=trainer.loss_scale.state())
+        content = dict(self.facts, options=self.run.options, product=product_of(self.learner.net),
+                       loss_scale=trainer.loss_scale.state())
         self.workers.share(partial(checkpoint.save, self.run.save_dir, self.learner.net, trainer, content,
                                    self.run.description))
 
