@@ -3,6 +3,7 @@ import logging
 import os
 from collections import namedtuple
 from functools import partial
+from itertools import zip_longest
 
 from runtime import UserError
 
@@ -51,9 +52,20 @@ def find_checkpoint(run):
     if lacking:
         raise UserError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
     check_options(facts['options'], run.options, run.save_dir, run.rules)
+    check_classes(facts.get('weights', {}).get('class_names'), run)
     check_log_of_resumed(run, facts['epoch'] + 1)
     facts.setdefault('product', 'MXNet')  # which older checkpoints do not name
     return {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale', 'product')}, arrays
+
+
+def check_classes(before, run):
+    """UserError if the images have other classes than before, or in another order.   before: names, None if unknown"""
+    now = run.description.class_names if run.description else None
+    if not before or not now or before == now:
+        return
+    changed = [f'{old or "none"} is {new or "none"}' for old, new in zip_longest(before, now) if old != new]
+    more = f' and {len(changed) - 3} more' if len(changed) > 3 else ''
+    raise UserError(f'the classes are not those of the run in {run.save_dir}: {", ".join(changed[:3])}{more}')
 
 
 def check_new(run):
