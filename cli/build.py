@@ -21,8 +21,10 @@ from training.precision import BYTES, use_dtype
 from training.runlog import commit
 from training.schedule import decay_epochs, learning_rate
 from training.seeds import INITIALISATION, seed_mxnet
+from training.start import freeze, start_from
 from training.weights.arrays import load_weights
-from training.weights.description import Description
+from training.weights.description import Description, read_description
+from training.weights.params_file import read_params
 
 # Where a training computes. devices: of this worker. dtype: of the network's input and weights.
 Place = namedtuple('Place', 'devices dtype workers')
@@ -66,7 +68,11 @@ def outputs_of(args):
 
 
 def load_data(args, batch_size, training=True):
-    """(training, validation) batches of the flags; the former None where nothing is to be trained."""
+    """(training, validation) batches of the flags; the former None where nothing is to be trained.
+
+    With --accumulate a batch is that of a step, of several times --batch-size images.
+    """
+    batch_size *= getattr(args, 'accumulate', 1)
     return data.load_dataset(dataset_name(args), batch_size, getattr(args, 'seed', 0), args.num_workers, training,
                         shape_of(args), **places_of(args))
 
@@ -108,21 +114,37 @@ def place_of(args, devices):
 
 
 def learner_of(args, net, place, train):
-    """The Learner of the flags: a network with random weights, cast and compiled, its trainer, schedule and objective.
+    """The Learner of the flags: its network has random or given weights, is cast and compiled, and has its trainer.
 
     train: the source of its batches. UserError if one of them cannot fit into memory.
     """
     elements = complexity.activation_elements(net, (1, 3, train.size, train.size))
-    check_memory(train.batch_size // place.workers.size, BYTES[args.dtype] * elements, place.devices)
+    check_memory(train.batch_size // place.workers.size // args.accumulate, BYTES[args.dtype] * elements,
+                 place.devices)
     objective = objective_of(args, train.classes, place)
     lr_at = schedule_of(args, train.images, train.batch_size)
     seed_mxnet(args.seed, INITIALISATION)
     net.initialize(mx.init.MSRAPrelu(), ctx=place.devices)
+    begun_from = init_from(args, net, train.class_names)
     net.cast(place.dtype)
     if args.mode == 'hybrid':
-        compile_network(net, place.devices, small_images=MODELS[network_of(args)[0]].host == 'cifar')
+        compile_network(net, place.devices, small_images=network(network_of(args)[0]).host == 'cifar')
     trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, place.workers, args.loss_scale)
-    return Learner(net, trainer, lr_at, objective, *place)
+    return Learner(net, trainer, lr_at, objective, *place, args.accumulate, args.clip_grad, begun_from)
+
+
+def init_from(args, net, class_names):
+    """Put the weights of --init-from into a network and freeze what --freeze says; what the log shall say of it."""
+    says = []
+    if args.init_from:
+        known = read_description(args.init_from)
+        same = not known or not class_names or known.class_names == list(class_names)
+        anew = start_from(net, read_params(args.init_from), args.init_from, network(network_of(args)[0]).classifier,
+                          same)
+        says += [args.init_from + (f', but for {", ".join(anew)}, which begin anew' if anew else ', all of it')]
+    if args.freeze:
+        says += [f'{len(freeze(net, args.freeze))} arrays stay as they are (--freeze {args.freeze})']
+    return '; '.join(says)
 
 
 def objective_of(args, classes, place):
@@ -133,25 +155,36 @@ def objective_of(args, classes, place):
 
 
 def load_teacher(args, classes, place):
-    """The compiled network of --teacher with the weights of --teacher-params, or None without them."""
-    name, params = args.teacher, args.teacher_params
-    if name is None:
+    """The compiled network with the weights of --teacher-params, or None without them."""
+    if args.teacher_params is None:
         return None
-    if params is None:
-        raise UserError('--teacher and --teacher-params go together')
-    if name in MODELS:
-        teacher = get_model(name, classes=classes, **MODELS[name].sized(getattr(args, 'input_size', 32)))
-    elif name in model_zoo.get_model_list():
-        try:
-            teacher = model_zoo.get_model(name, classes=classes, pretrained=False)
-        except (TypeError, ValueError) as error:
-            raise UserError('the teacher %s is no network for classification' % name) from error
-    else:
-        raise UserError('unknown teacher %r; there are %s, and those of gluoncv.model_zoo' % (name, ', '.join(MODELS)))
-    load_weights(teacher, params, place.devices)
+    teacher = teacher_network(args, classes, read_description(args.teacher_params))
+    load_weights(teacher, args.teacher_params, place.devices)
     teacher.cast(place.dtype)
     teacher.hybridize(static_alloc=True, static_shape=True)
     return teacher
+
+
+def teacher_network(args, classes, description):
+    """The network of the teacher: as its description says, else --teacher with its default options."""
+    name = args.teacher
+    if description:
+        known = description.options.get('classes')
+        if known != classes:
+            raise UserError(f'{args.teacher_params}: a teacher of {known} classes for a network of {classes}')
+        if name not in (None, description.network):
+            raise UserError(f'{args.teacher_params} holds {description.network}: --teacher {name} contradicts it')
+        return get_model(description.network, **description.options)
+    if name is None:
+        raise UserError(f'{args.teacher_params} has no description: say by --teacher which network it is')
+    if name in MODELS:
+        return get_model(name, classes=classes, **MODELS[name].sized(getattr(args, 'input_size', 32)))
+    if name not in model_zoo.get_model_list():
+        raise UserError('unknown teacher %r; there are %s, and those of gluoncv.model_zoo' % (name, ', '.join(MODELS)))
+    try:
+        return model_zoo.get_model(name, classes=classes, pretrained=False)
+    except (TypeError, ValueError) as error:
+        raise UserError('the teacher %s is no network for classification' % name) from error
 
 
 def describe(args, class_names):

@@ -160,13 +160,23 @@ FLAGS = [
          default=0.2),
     Flag('--mixup-off-epoch', 'objective', TRAIN, 'no mixup from here on (0: to the end)', needs='mixup',
          type=at_least(0), default=0),
-    Flag('--teacher', 'objective', TRAIN, 'distil from this network, of get_model with its default options or of '
-         'GluonCV', metavar='MODEL'),
-    Flag('--teacher-params', 'objective', TRAIN, 'its weights', needs='teacher', free=True, metavar='FILE'),
-    Flag('--temperature', 'objective', TRAIN, 'softening of its predictions', needs='teacher', type=positive,
+    Flag('--teacher', 'objective', TRAIN, 'network of --teacher-params, if they have no description: of get_model with '
+         'its default options, or of GluonCV', needs='teacher_params', metavar='MODEL'),
+    Flag('--teacher-params', 'objective', TRAIN, 'distil from the network with these weights', free=True,
+         metavar='FILE'),
+    Flag('--temperature', 'objective', TRAIN, 'softening of its predictions', needs='teacher_params', type=positive,
          default=20.0),
-    Flag('--hard-weight', 'objective', TRAIN, 'weight of the labels beside it', needs='teacher', type=between(0, 1),
-         default=0.5),
+    Flag('--hard-weight', 'objective', TRAIN, 'weight of the labels beside it', needs='teacher_params',
+         type=between(0, 1), default=0.5),
+
+    Flag('--init-from', 'start', TRAIN, 'begin with these trained weights; the classifier begins anew if the classes '
+         'are others', metavar='FILE'),
+    Flag('--freeze', 'start', TRAIN, 'parameters that are not trained: those whose names, as in a .params file, hold '
+         'this regular expression, running statistics too', metavar='REGEX'),
+    Flag('--accumulate', 'start', TRAIN, 'add up the gradients of N batches for a step, which is then that of a batch '
+         'N times as large, but for BatchNorm', before=1, type=at_least(1), default=1, metavar='N'),
+    Flag('--clip-grad', 'start', TRAIN, 'shorten the gradient of a step to this norm where it is longer', type=positive,
+         metavar='NORM'),
 
     Flag('--mode', 'run', TRAIN, 'compile the network, or run it operator by operator',
          choices=['hybrid', 'imperative'], default='hybrid'),

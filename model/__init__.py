@@ -18,6 +18,11 @@ class Network(namedtuple('Network', 'make host unit takes_unit', defaults=(True,
     """
 
     @property
+    def classifier(self):
+        """The name of the block that tells the classes apart."""
+        return 'output' if self.host == 'cifar' else 'fc'
+
+    @property
     def input_size(self):
         """The side of the images that it is made for."""
         return 32 if self.host == 'cifar' else 224

@@ -49,6 +49,8 @@ def fit(run, learner, train, validation, net_facts=''):
         numbers = facts['last']
         try:
             log.header(run.command, run.options, learner.devices, net_facts)
+            if learner.begun_from:
+                log.say('Begun from: %s' % learner.begun_from)
             log.say('Product: %s' % describe_product(learner.net))
             log.say('Batches: %d images a step in all; %s; learning rate %s'
                     % (train.batch_size, workers, run.options.get('lr')))

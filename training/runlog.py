@@ -83,6 +83,7 @@ class RunLog:
     def epoch(self, numbers):
         """A line for people and a line of JSON; the errors are fractions."""
         scale = ' loss-scale=%(loss_scale)g skipped=%(skipped_steps)d' if 'loss_scale' in numbers else ''
+        scale += ' clipped=%(clipped_steps)d' if 'clipped_steps' in numbers else ''
         self.say(('[Epoch %(epoch)d] lr=%(lr).6f loss=%(train_loss).4f err-train=%(train_error).4f '
                  'validation: err-top1=%(val_top1_error).4f err-top5=%(val_top5_error).4f '
                  '%(images_per_second).0f images/s %(seconds).1f s' + scale) % numbers)

@@ -31,7 +31,7 @@ class Saver(Hooks):
 
     def progress(self):
         """Of the epoch that was interrupted, or of a new one."""
-        return Progress(self.learner.trainer.loss_scale, self.facts['within'])
+        return Progress(self.learner, self.facts['within'])
 
     def before_step(self, epoch, batch):
         """Let dropout be a function of (seed, epoch, batch), so that a run may be interrupted after any batch."""
