@@ -17,7 +17,7 @@ def write_log(folder, errors, *flags, name=None, num_epochs=None, without=(), tr
     options = dict(run.options, num_epochs=num_epochs or len(errors), train_images=60000)
     path = os.path.join(str(folder), name or os.path.basename(run.logging_file))
     log = RunLog(path)
-    log.header({key: value for key, value in options.items() if key not in without}, [mx.cpu()],
+    log.header('', {key: value for key, value in options.items() if key not in without}, [mx.cpu()],
                'atac: 1 parameters, %d trainable' % (trainable or 1000 * args.blocks + len(args.act_type or '')))
     for epoch, error in enumerate(errors):
         log.epoch({'epoch': epoch, 'val_top1_error': error, 'val_top5_error': 0.01, 'train_loss': 2 * error,

@@ -1,9 +1,8 @@
 """Which runs plot_sweep averages, what it calls them, and which of them a line joins."""
-import json
-
 import pytest
 
 import train_cifar
+from cli.build import options_of
 from model import ACTIVATIONS
 from tests.sweeps import compare, groups_of, refusal, write_ablations, write_log, write_sweep
 from tools.sweep import selection, settings
@@ -48,7 +47,7 @@ def test_a_unit_has_one_name_whichever_flags_made_it(tmp_path):
     found, _ = groups_of(tmp_path)
     assert {group.settings['unit']: list(group.accuracies) for group in found.values()} == {
         'SE-activation': [0, 1], 'SE-ReLU': [2, 3], 'GENet-theta': [0]}
-    options = json.loads(json.dumps(vars(train_cifar.parse_args(['--act-type', 'ChaATAC']))))
+    options = options_of(train_cifar.parse_args(['--act-type', 'ChaATAC']))
     assert settings.settings_of(options) == settings.settings_of(dict(options, act_type='ChaATAC-linear', useReLU=True))
 
 
@@ -76,7 +75,8 @@ def test_an_ablation_has_its_place_on_the_axis_of_its_flag(option, accuracies, t
 
 
 def test_the_name_of_a_unit_is_that_of_what_replaces_it_too():
-    options = {**vars(train_cifar.parse_args(['--act-type', 'relu', '--act-layers', '2'])), 'replace_act': 'ChaATAC'}
+    options = dict(options_of(train_cifar.parse_args(['--act-type', 'relu', '--act-layers', '2'])),
+                   replace_act='ChaATAC')
     assert settings.key_of(options) == settings.key_of(dict(options, replace_act='ChaATAC-linear'))
     assert settings.key_of(dict(options, useReLU=True)) != settings.key_of(options)
 

@@ -54,7 +54,14 @@ def test_a_log_cut_in_the_middle_of_a_line_is_left_out_in_one_line(tmp_path, cap
     assert capsys.readouterr().err == 'left out: %s: unfinished: 1 of 2 epochs\n' % str(numbers).replace('jsonl', 'log')
 
 
+def test_a_flag_without_a_default_may_be_a_number(tmp_path):
+    write_log(tmp_path, [0.1], '--act-type', 'relu', '--clip-grad', '2')
+    assert len(compare(tmp_path)) == 1
+
+
 @pytest.mark.parametrize('before,after,reason', [
+    ('"act_type": "relu"', '"act_type": 5', 'damaged: its option act_type is 5'),
+    ('"act_layers": 4', '"act_layers": true', 'damaged: its option act_layers is True'),
     ('"blocks": 1', '"blocks": "x"', "damaged: its option blocks is 'x'"),
     ('"act_type": "relu"', '"act_type": "rel\\udcff"', 'damaged: its options are not text'),
     ('Options: {', 'Options: ', 'is not the log of a run')])

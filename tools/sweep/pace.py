@@ -10,7 +10,7 @@ import statistics
 from contextlib import suppress
 
 import train_cifar
-from cli import build
+from cli import build, flags
 from model import complexity
 from training.runlog import read_run
 
@@ -27,7 +27,7 @@ def logged_paces(folder, dataset):
         # What is no log of train_cifar.py, or damaged, says nothing of the time.
         with suppress(OSError, ValueError, TypeError, KeyError):
             record = read_run(path)
-            options = argparse.Namespace(**{**vars(train_cifar.parse_args([])), **record.options})
+            options = argparse.Namespace(**{**flags.defaults(flags.CIFAR), **record.options})
             if record.options.get('dataset') == dataset:
                 macs = macs_of(build.build_network(options))
                 unit = build.unit_of(options)

@@ -56,7 +56,7 @@ def check_twins(points):
     """UserError if two units of a sweep make the same network, as ChaATAC and ChaATAC-linear without --useReLU."""
     units = {}
     for point in points:
-        unit = units.setdefault(key_of(vars(train_cifar.parse_args(point.flags))), point.unit)
+        unit = units.setdefault(key_of(build.options_of(train_cifar.parse_args(point.flags))), point.unit)
         if unit != point.unit:
             raise UserError(f'{unit} and {point.unit} are the same network with these flags: leave one of them out')
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from runtime import UserError
 
+from cli import flags
 from tools.sweep.settings import DEFAULTS, text_of, values_read
 from training.runlog import read_run
 
@@ -65,10 +66,11 @@ def check_run(record, conditions):
 
 def check_kinds(options):
     """UserError if an option is not of the kind of its flag. Fractions may be: nothing computes with them."""
-    for name, default in DEFAULTS.items():
-        kinds = (str, type(None)) if default is None else (type(default),)
-        if not isinstance(default, float) and type(options.get(name, default)) not in kinds:
-            raise UserError(f'damaged: its option {name} is {options[name]!r}')
+    for flag in flags.FLAGS:
+        default = DEFAULTS.get(flag.dest)
+        kinds = [type(default)] if default is not None else [type(None), float if 'type' in flag.keywords else str]
+        if flag.dest in options and float not in kinds and type(options[flag.dest]) not in kinds:
+            raise UserError(f'damaged: its option {flag.dest} is {options[flag.dest]!r}')
     try:
         json.dumps(options, ensure_ascii=False).encode()
     except UnicodeEncodeError:
