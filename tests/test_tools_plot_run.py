@@ -7,7 +7,7 @@ from cli.exits import run_script
 from tests.sweeps import write_log
 from tools import ROOT, figures
 from tools.sweep import plot_run
-from tools.sweep.curves import Curves, labels_of, running_median, settled, window_of
+from tools.sweep.curves import Curves, names_of, running_median, settled, window_of
 
 THEIRS = ['Namespace(num_epochs=2)'] + [line % {'epoch': epoch, 'at': 0.1 * epoch} for epoch in (0, 1) for line in (
     'Epoch[%(epoch)d] Batch [49]\tSpeed: 550.506479 samples/sec\taccuracy=0.001172\tlr=0.050000',
@@ -111,7 +111,7 @@ def test_a_rate_with_steps_has_plain_numbers_on_its_axis():
 
 
 def test_runs_of_the_same_name_are_told_apart():
-    assert labels_of(['a/run.log', 'b/run.log', 'c/other.log']) == ['a/run.log', 'b/run.log', 'other']
+    assert names_of(['a/run.log', 'b/run.log', 'c/other.log']) == ['a/run.log', 'b/run.log', 'other']
 
 
 @pytest.mark.parametrize('name,content,says', [

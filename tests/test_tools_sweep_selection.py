@@ -38,6 +38,15 @@ def test_no_run_that_matches_says_which_logs_were_read_and_why_they_are_out(tmp_
         assert 'left out: %s.log: %s\n' % (tmp_path / name, reason) in error
 
 
+def test_without_a_log_those_in_logs_and_the_folders_in_it_count(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for seed, folder in enumerate(('logs', 'logs/cifar10', 'logs/cifar10/old')):
+        write_log(folder, [0.1], '--act-type', 'relu', '--dataset', 'cifar10', '--seed', str(seed))
+    rows = plot_sweep.main(['--dataset', 'cifar10'])
+    assert [row['seeds'] for row in rows] == [[0, 1]]
+    assert (tmp_path / 'logs' / 'figures' / 'cifar10-sweep.png').exists()
+
+
 def test_a_value_that_no_run_has_is_said(tmp_path, capsys):
     write_log(tmp_path, [0.1], '--act-type', 'relu')
     write_log(tmp_path, [0.1], '--act-type', 'ChaATAC')

@@ -75,7 +75,7 @@ def read_theirs(path):
             for epoch, numbers in sorted(epochs.items()) if 'val_top1_error' in numbers]
 
 
-def labels_of(paths):
+def names_of(paths):
     """The names of the files, or whole paths where two would have the same."""
     names = [os.path.splitext(os.path.basename(path))[0] for path in paths]
     return [path if names.count(name) > 1 else name for path, name in zip(paths, names)]
@@ -100,7 +100,7 @@ def running_median(values, window):
     return [float(np.median(values[max(0, at - half):at + half + 1])) for at in range(len(values))]
 
 
-def difference(first, second, window=1):
+def differences(first, second, window=1):
     """(epochs, validation error of the first run less that of the second) over the epochs that both have scored."""
     smooth = [dict(zip(epochs, running_median(errors, window)))
               for epochs, errors in (values_of(run, 'val_top1_error') for run in (first, second))]
@@ -113,8 +113,8 @@ def settled(first, second, window=1):
 
     Ahead is who has the smaller validation error, smoothed over a window. None if they are equal at the end.
     """
-    epochs, differences = difference(first, second, window)
-    signs = np.sign(differences)
+    epochs, gaps = differences(first, second, window)
+    signs = np.sign(gaps)
     if not len(signs) or not signs[-1]:
         return None
     others = np.flatnonzero(signs != signs[-1])

@@ -9,7 +9,7 @@ from runtime import UserError
 
 import numpy as np
 
-from tools.sweep.selection import read_runs
+from tools.sweep.selection import read_results
 from tools.sweep.settings import DEFAULTS, NETWORK, key_of, text_of
 
 # Words for a setting in a label, where its name and value would say less.
@@ -56,9 +56,9 @@ class Group:
 
 
 def read_groups(named, conditions, score):
-    """({key_of(options): Group} of the wanted runs, {path: why it was left out} of the other logs), as read_runs."""
-    runs, left_out = read_runs(named, conditions, score)
-    return grouped(runs, left_out), left_out
+    """({key_of(options): Group} of the wanted runs, {path: why it was left out} of the other logs), as read_results."""
+    results, left_out = read_results(named, conditions, score)
+    return grouped(results, left_out), left_out
 
 
 def grouped(runs, left_out):

@@ -21,8 +21,8 @@ from cli.exits import run_script
 from tools import figures
 from tools.sweep.curves import (
     NAMES,
-    difference,
-    labels_of,
+    differences,
+    names_of,
     read_curves,
     running_median,
     settled,
@@ -112,7 +112,7 @@ def draw_difference(axes, panel, runs, window):
     """The number of the first run less that of the second, and a mark where their order changes for good."""
     (_, factor, _), = panel.drawn
     for smoothing, look in ((1, {'linewidth': 0.5, 'alpha': 0.3}), (window, {})):
-        epochs, values = difference(*runs, smoothing)
+        epochs, values = differences(*runs, smoothing)
         axes.plot(epochs, [factor * value for value in values], color=GREY, **look)
     axes.axhline(0, color=GREY, linewidth=0.8)
     change = settled(*runs, window)
@@ -143,7 +143,7 @@ def main(argv=None):
     if os.path.splitext(out)[1] not in figures.ENDINGS:
         raise UserError(f'--out {out}: it must end in {" or ".join(figures.ENDINGS)}')
     figures.may_replace(out)
-    runs = [read_curves(path, label) for path, label in zip(args.logs, labels_of(args.logs))]
+    runs = [read_curves(path, label) for path, label in zip(args.logs, names_of(args.logs))]
     with figures.look():
         figures.save(draw(runs), out)
     for run in runs[1:]:

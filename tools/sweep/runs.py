@@ -22,7 +22,7 @@ POLL = 1.0  # seconds between two looks at the runs
 TAIL = 5    # lines of a failed run that are shown
 
 # A run under way. errors: the file of its standard error. begun: time.time() of its start.
-Job = namedtuple('Job', 'point gpus process errors begun')
+Started = namedtuple('Started', 'point gpus process errors begun')
 
 
 class Sweep:
@@ -52,10 +52,10 @@ class Sweep:
                 while self.waiting and self.free:
                     self.start(self.waiting.pop(0), self.free.pop(0))
                 time.sleep(POLL)
-                for job in list(self.running):
-                    self.look(job)
-                    if job.process.poll() is not None:
-                        self.end(job)
+                for run in list(self.running):
+                    self.look(run)
+                    if run.process.poll() is not None:
+                        self.end(run)
         finally:
             self.stop()
 
@@ -65,12 +65,12 @@ class Sweep:
         process = subprocess.Popen(
             [sys.executable, os.path.abspath(train_cifar.__file__), *point.flags, '--gpus', gpus],
             stdout=subprocess.DEVNULL, stderr=errors, env=environment(self.jobs), start_new_session=True)
-        self.running.append(Job(point, gpus, process, errors, time.time()))
+        self.running.append(Started(point, gpus, process, errors, time.time()))
         self.say(f'{self.place(point)} start {point.name} ({state_of(point)})')
 
-    def look(self, job):
+    def look(self, run):
         """Take in the epochs that a run has come to."""
-        point = job.point
+        point = run.point
         with suppress(OSError, ValueError):  # no log yet, or a new one that has not come to its header
             epochs = read_run(point.log).epochs
             fresh = epochs[len(self.epochs[point.name]):]
@@ -80,15 +80,15 @@ class Sweep:
         left = len(self.running) + len(self.waiting)
         self.bar.set_postfix_str(f'{left} of {len(self.points)} runs to go, {self.time_left()}')
 
-    def end(self, job):
+    def end(self, run):
         """Say how a run has ended."""
-        self.look(job)
-        self.running.remove(job)
-        self.free.append(job.gpus)
-        point = job.point
-        code = job.process.returncode
+        self.look(run)
+        self.running.remove(run)
+        self.free.append(run.gpus)
+        point = run.point
+        code = run.process.returncode
         epochs = self.epochs[point.name]
-        took = duration(time.time() - job.begun)
+        took = duration(time.time() - run.begun)
         if code == 0 and len(epochs) >= point.num_epochs:
             last, best = errors_of(epochs)
             self.say(f'{self.place(point)} done {point.name}: error last {last:.2f} %, best {best:.2f} %, {took}; '
@@ -97,25 +97,25 @@ class Sweep:
             self.failed[point.name] = why_of(code)
             self.mistake = self.mistake or code == 2
             self.say(f'{self.place(point)} FAILED {point.name}: {why_of(code)}, {took}')
-            for line in tail(job.errors):
+            for line in tail(run.errors):
                 self.say('    ' + line)
-        job.errors.close()
+        run.errors.close()
 
     def stop(self):
         """Ask the runs under way to save and leave, and wait for them."""
-        for job in self.running:
-            job.process.send_signal(signal.SIGTERM)
-        for job in self.running:
-            job.process.wait()
-            job.errors.close()
-            self.say(f'{self.place(job.point)} stopped {job.point.name}')
+        for run in self.running:
+            run.process.send_signal(signal.SIGTERM)
+        for run in self.running:
+            run.process.wait()
+            run.errors.close()
+            self.say(f'{self.place(run.point)} stopped {run.point.name}')
 
     def place(self, point):
         return f'[{self.points.index(point) + 1}/{len(self.points)}]'
 
     def time_left(self):
         left = [(point, epochs_left(point._replace(epochs=self.epochs[point.name])))
-                for point in self.waiting + [job.point for job in self.running]]
+                for point in self.waiting + [run.point for run in self.running]]
         seconds = seconds_left(left, self.paces or self.logged_paces, self.jobs)
         return 'time left unknown' if seconds is None else f'about {duration(seconds)} left'
 

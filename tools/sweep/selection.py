@@ -11,16 +11,16 @@ from cli import flags
 from tools.sweep.settings import DEFAULTS, text_of, values_read
 from training.runlog import read_run
 
-# A whole run: its options by name, trainable parameters, and accuracy in percent.
-Run = namedtuple('Run', 'path options parameters accuracy')
+# Of a whole run: its options by name, trainable parameters, and accuracy in percent.
+Result = namedtuple('Result', 'path options parameters accuracy')
 
 
-def read_runs(named, conditions, score):
-    """(the wanted Runs, {path: why it was left out} of the other logs).
+def read_results(named, conditions, score):
+    """(the Results of the wanted runs, {path: why it was left out} of the other logs).
 
     named: logs and folders of logs. conditions: [(option, values as text)]. score: 'last' or 'best' epoch.
     """
-    runs = []
+    results = []
     left_out = {}
     for path in log_paths(named):
         try:
@@ -30,9 +30,9 @@ def read_runs(named, conditions, score):
             left_out[path] = str(error).replace(path + ' ', '', 1)
             continue
         accuracies = [100 * (1 - epoch['val_top1_error']) for epoch in record.epochs]
-        runs.append(Run(path, record.options, record.trainable,
-                        max(accuracies) if score == 'best' else accuracies[-1]))
-    return runs, left_out
+        accuracy = max(accuracies) if score == 'best' else accuracies[-1]
+        results.append(Result(path, record.options, record.trainable, accuracy))
+    return results, left_out
 
 
 def log_paths(named):

@@ -22,8 +22,8 @@ PUBLISHED_NOTE = ('Published points: one run each of 400 epochs, the best epoch 
                   'Their differences are to each other.')
 INTERVAL_NOTE = ('Differences are paired over seeds, with the 95 % interval of Student\'s t; one that contains 0 does '
                  'not tell which is better. Corrected for the {intervals} intervals of this table: the interval by '
-                 'Bonferroni, p by Holm.')
-LINE_NOTE = ('At equal parameters: the difference to straight lines between and beyond the means of {reference}.')
+                 'Bonferroni, p by Holm, which is the sharper test.')
+LINE_NOTE = 'At equal parameters: the difference to straight lines between and beyond the means of {reference}.'
 
 
 def rows_of(references):
