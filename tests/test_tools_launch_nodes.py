@@ -112,7 +112,7 @@ def test_a_port_that_is_taken_is_refused():
 
 
 def test_the_slurm_script(launcher, capsys):
-    """Run with a stand-in for srun that starts the last task alone, a worker."""
+    """Run with a stand-in for srun that starts only the last task, a worker."""
     command = ['bash', '-c',
                'echo "$DMLC_ROLE  $DMLC_NUM_SERVER $DMLC_NUM_WORKER $DMLC_PS_ROOT_PORT ${DMLC_RANK-none}"']
     launch.main(['-n', '3', '-s', '2', '--launcher', 'slurm', '--root-uri', '10.0.0.1', '--', *command])

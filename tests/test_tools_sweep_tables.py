@@ -1,12 +1,16 @@
 """The numbers of plot_sweep, of our runs and of the paper, and the files that hold them."""
 import csv
+import glob
+import os
+import shlex
 
 import numpy as np
 import pytest
 
 from model import complexity, get_model
 from tests.sweeps import compare, plot, refusal, write_log, write_sweep
-from tools.sweep import tables
+from tools import ROOT
+from tools.sweep import plot_sweep, tables
 from tools.sweep.lines import PUBLISHED
 
 T_2 = 4.302652729911275  # 97.5 % quantile of Student's t with 2 degrees of freedom, from a table
@@ -124,3 +128,14 @@ def test_published_points_alone_are_not_said_to_be_of_seeds(tmp_path):
     (['--dataset', 'cifar10', '--x', 'r'], '--x parameters, depth or both')])
 def test_published_points_are_refused_where_they_do_not_compare(tmp_path, capsys, flags, says):
     assert says in refusal(capsys, str(tmp_path), '--published', *flags)
+
+
+@pytest.mark.parametrize('path', sorted(glob.glob(os.path.join(ROOT, 'logs', 'figures', '*.md'))), ids=os.path.basename)
+def test_the_tables_of_this_repository_are_what_their_commands_print(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    with open(path) as file:
+        text = file.read()
+    command = shlex.split(text.splitlines()[0][len(tables.MARKDOWN_BEGINS):-len('-->')])
+    args = plot_sweep.parse_args(command)
+    found = plot_sweep.compare(args)
+    assert tables.markdown(tables.rows_of(found.references), command, found.title, args.reference, args.score) == text

@@ -18,8 +18,7 @@ How the job ends:
 - a host, a process or its link to the scheduler is gone without a word, for which ps-lite would wait for ever: each
   node sends a heartbeat, and the scheduler leaves when one has not come for --heartbeat-timeout seconds;
 - no process writes a line for --idle-timeout seconds, if that is given. Nothing else ends a job whose worker hangs in
-  its own code or never finds the scheduler, or one whose worker and server both reach the scheduler, but not each
-  other.
+  its own code or never finds the scheduler, or whose worker and server reach the scheduler but not each other.
 
 Here are the flags and the attempts. nodes.py says who works where, job.py starts and ends the processes, guard.py
 guards each of them, server.py is what the servers run, printed.py what SLURM and Kubernetes get. Only server.py imports
