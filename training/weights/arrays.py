@@ -2,15 +2,14 @@
 import os
 from contextlib import suppress
 
-from runtime import UserError
-
 import mxnet as mx
 import numpy as np
 
-from training.weights.description import description_path, written
-from training.weights.disk import file_digest, flush_folder, saving_into, write_json
-from training.weights.params_file import read_params, write_params
-from training.weights.schemes import with_our_names
+from .description import description_path, written
+from .disk import file_digest, flush_folder, saving_into, write_json
+from .ground import UserError
+from .params_file import read_params, write_params
+from .schemes import with_our_names
 
 CHECKSUMS = 'SHA256SUMS'
 

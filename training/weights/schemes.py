@@ -7,9 +7,9 @@ the names differs too, order and shapes must fit, and leave one way only.
 import logging
 import re
 
-from runtime import UserError
-
 import mxnet as mx
+
+from .ground import UserError
 
 LOG = logging.getLogger(__name__)
 OUTERMOST = re.compile(r'^[a-z0-9]*?\d+_')
