@@ -120,7 +120,12 @@ def test_logs_that_are_damaged_or_without_their_checkpoint_are_refused(stand_in,
     for path in (log, numbers):
         os.remove(path)
         assert '%s is missing' % path in refused()
+    # A log that holds no epoch is nothing to protect; one of whose epochs only the .log tells is.
     open(numbers, 'w').close()
+    points = sweep.main(['--dry-run', *grid(small=[*SMALL, '--lr', '0.1'])])
+    assert [plan.state_of(point) for point in points] == ['new']
+    with open(log, 'a') as file:
+        file.write('2026-11-22 20:47:50,123 [Epoch 0] lr=0.050000\n')
     assert refused('--lr', '0.1').startswith('sweep.py: error: %s exists and is not of a run in' % log)
     os.remove(log)
     os.remove(numbers)
