@@ -8,7 +8,7 @@ from mxnet.gluon import nn
 
 from model import ACTIVATIONS, MODELS, get_model
 from model import complexity as counter
-from model.attention import LocalAttention
+from model.local_attention import LocalAttention
 from tools.share import complexity as table
 from tools.share.published import PUBLISHED
 

@@ -18,7 +18,7 @@ from tests.stand_in import NAME, SMALL, StandIn, grid, tree
 from tools import ROOT
 from tools.sweep import __main__ as sweep
 from tools.sweep import pace, plan
-from training.runlog import read_run
+from training.logs import read_run
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from tests.dist import launched
 from tests.dist.jobs import LIMIT, ROOT, Job
 from tests.faults import runs
 from tools.scaling.hosts import cut, hosts
-from training.distributed import STALLED
+from training.watchdog import STALLED
 
 HOROVODRUN = os.path.join(os.path.dirname(sys.executable), 'horovodrun')
 STALL_TIMEOUT = 15  # seconds; the load of a test machine must not look like a cut link

@@ -8,7 +8,7 @@ from runtime import UserError
 
 import numpy as np
 
-from training.runlog import LARGEST, read_run
+from training.logs import LARGEST, read_run
 
 # The lines of an authors' log, and the numbers in them.
 THEIR_LINES = [re.compile(r'Epoch\[(?P<epoch>\d+)\] Batch \[\d+\]\t.*\tlr=(?P<lr>\d+\.\d+)$'),

@@ -12,7 +12,7 @@ from contextlib import suppress
 import train_cifar
 from cli import build, flags
 from model import complexity
-from training.runlog import read_run
+from training.logs import read_run
 
 
 def macs_of(net):

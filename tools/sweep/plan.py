@@ -11,8 +11,8 @@ from tools.sweep.pace import duration, macs_of, seconds_left, seconds_of
 from tools.sweep.settings import key_of, not_read, unit_name
 from training import checkpoint
 from training.devices import devices_by_id
+from training.logs import is_blank, numbers_path, read_run
 from training.resume import check_log_of_new, check_options
-from training.runlog import is_blank, numbers_path, read_run
 
 HEAD = ('run', 'parameters', 'trainable', 'multiply-adds', 'state', 'time to go')
 FORM = '{:<{width}} {:>12} {:>12} {:>14}  {:<20} {}'

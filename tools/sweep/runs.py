@@ -16,7 +16,7 @@ import train_cifar
 from tools.sweep.pace import duration, seconds_left
 from tools.sweep.plan import epochs_left, state_of
 from tools.sweep.results import errors_of
-from training.runlog import read_run
+from training.logs import read_run
 
 POLL = 1.0  # seconds between two looks at the runs
 TAIL = 5    # lines of a failed run that are shown

@@ -9,7 +9,7 @@ from runtime import UserError
 
 from cli import flags
 from tools.sweep.settings import DEFAULTS, text_of, values_read
-from training.runlog import read_run
+from training.logs import read_run
 
 # Of a whole run: its options by name, trainable parameters, and accuracy in percent.
 Result = namedtuple('Result', 'path options parameters accuracy')
