@@ -10,16 +10,13 @@ Expected: top-1 / top-5 error 21.41 / 6.03 % at the best epoch and 21.47 / 6.10 
 (the authors' log; their validation counted rolled-over images, see README).
 """
 import argparse
-import os
 import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
 import mxnet as mx
 
-from data.folders import folder_sources
-from data.images import ImageBatches
-from data.recordio import RecordFile
+from data import load_dataset
 from model import MODELS, complexity
 from options import (
     IMAGENET_MODELS,
@@ -63,13 +60,10 @@ def parse_args(argv=None):
 
 def load_data(args, batch_size):
     """(training, validation) batches."""
-    if args.use_rec:
-        sources = (RecordFile(os.path.expanduser(args.rec_train), args.rec_train_idx),
-                   RecordFile(os.path.expanduser(args.rec_val), args.rec_val_idx))
-    else:
-        sources = folder_sources(args.data_dir)
-    return [ImageBatches(source, args.num_classes, batch_size, train, args.seed, args.num_workers, args.input_size,
-                         args.crop_ratio) for source, train in zip(sources, (True, False))]
+    return load_dataset('imagenet', batch_size, args.seed, args.num_workers, shape=dict(
+        classes=args.num_classes, size=args.input_size, crop_ratio=args.crop_ratio),
+        data_dir=args.data_dir, use_rec=args.use_rec, rec_train=args.rec_train, rec_train_idx=args.rec_train_idx,
+        rec_val=args.rec_val, rec_val_idx=args.rec_val_idx)
 
 
 def run_of(args):

@@ -16,9 +16,8 @@ from itertools import takewhile
 import numpy as np
 from tqdm import tqdm
 
-from data.recordio import HEADER, LABEL, MAGIC, checksum
+from data.recordio import HEADER, LABEL, MAGIC, RECORD_BYTES, checksum
 
-RECORD_BYTES = 1 << 29                  # more do not fit into a part of a record
 INDEX_LINE = re.compile(rb'(\d{1,12})\t(\d{1,18})\n')
 
 

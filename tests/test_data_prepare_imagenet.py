@@ -250,8 +250,8 @@ def test_an_image_that_cannot_be_decoded_is_left_out_and_named(archives, tmp_pat
     (folder / 'train' / SYNSETS[1] / 'z.jpg').write_bytes(b'')
     line = cv2.imencode('.png', np.zeros((1, 9000), 'uint8'))[1].tobytes()
     (folder / 'val' / SYNSETS[0] / 'long.png').write_bytes(line)
-    sentence = ('3 images could not be decoded and are not in the files: \'train/n02105855/a.jpg\', '
-                '\'train/n02105855/z.jpg\', \'val/n01440764/long.png\'')
+    sentence = ('3 images could not be used and are not in the files: train/n02105855/a.jpg, train/n02105855/z.jpg, '
+                'val/n01440764/long.png')
     arguments = ['--folder', folder, '--out', out, '--size', SIZE]
     for again in (arguments, arguments, ['--out', out, '--verify-only']):
         assert refused(capsys, monkeypatch, *again).endswith(sentence)
@@ -270,7 +270,7 @@ def test_verification_finds_what_is_wrong(made, tmp_path, capsys, monkeypatch):
 
     assert complaint(counts=[5, 6, 5]).endswith('val.rec holds 5 images of the class n02105855 instead of 6')
     assert 'has the label 2, and there are 2 classes' in complaint(class_names=SYNSETS[:2], counts=[5, 5])
-    assert 'cannot be decoded, or has another size' in complaint(size=41)
+    assert 'val.rec is 62x40: its shorter side is not 41' in complaint(size=41)
     assert 'val.json is not a file of data.prepare_imagenet, or is damaged' in complaint(made_by='me')
     for counts in ([5], [5, 5, '5']):
         assert 'does not say how many images of each class' in complaint(counts=counts)
@@ -330,5 +330,5 @@ def test_images_of_which_none_can_be_decoded_are_refused(tmp_path):
     for split in ('train', 'val'):
         (tmp_path / split / 'n01').mkdir(parents=True)
         (tmp_path / split / 'n01' / 'a.jpg').write_text('no JPEG')
-    with pytest.raises(ValueError, match='none of the 1 images for .*train.rec can be decoded'):
+    with pytest.raises(ValueError, match='none of the 1 images for .*train.rec can be used'):
         prepare.main(['--folder', str(tmp_path), '--out', str(tmp_path / 'out'), '-j', '1'])

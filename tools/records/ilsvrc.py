@@ -22,7 +22,10 @@ import numpy as np
 from scipy.io import loadmat
 from tqdm import tqdm
 
-from data.folders import folder_sources
+from data.decode import read_file
+from data.folders import ImageFolder, images_in
+from data.labels import places_of
+from data.places import contents
 
 # The public archives, as image-net.org, gluoncv and others name them.
 SHA1 = {
@@ -47,19 +50,31 @@ Split = namedtuple('Split', 'images class_names')
 
 def read_image(image):
     """The bytes of an Image. OSError if its file was cut after it had been looked through."""
-    with open(image.path, 'rb') as file:
-        file.seek(image.offset)
-        content = file.read(image.size)
+    content = read_file(image.path, image.offset, image.size)
     if len(content) != image.size:
         raise OSError('%s was cut short while it was being read' % image.path)
     return content
 
 
-def folder_splits(root):
-    """{'train': Split, 'val': Split} of class folders."""
-    return {name: Split([Image(label, '%s/%s' % (source.class_names[label], os.path.basename(path)), path, 0,
-                               os.path.getsize(path)) for path, label in source.items], source.class_names)
-            for name, source in zip(('train', 'val'), folder_sources(root))}
+def folder_splits(root, val_labels=None):
+    """{'train': Split, 'val': Split} of class folders.
+
+    val_labels: (synsets, class names) of the images of val/, where they lie flat as Kaggle has them.
+    """
+    train = ImageFolder(root, True)
+    if val_labels:
+        val = val_folder(os.path.join(root, 'val'), *val_labels)
+    else:
+        val = folder_split(ImageFolder(root, False), train.class_names)
+    return {'train': folder_split(train, train.class_names), 'val': val}
+
+
+def folder_split(folder, class_names):
+    """The Split of an ImageFolder, with the labels of these classes."""
+    labels = places_of(folder.class_names, class_names, folder.path)
+    images = [Image(labels[label], '%s/%s' % (folder.class_names[label], os.path.basename(path)), path, 0,
+                    os.path.getsize(path)) for path, label in folder.items]
+    return Split(sorted(images), list(class_names))
 
 
 def train_archive(path):
@@ -82,14 +97,28 @@ def val_archive(path, synsets, class_names):
     """The Split of ILSVRC2012_img_val.tar, a flat tar.   synsets: {file name without ending: synset}"""
     with open(path, 'rb') as file:
         members = plain_files(file, 0, os.path.getsize(path), path)
-    unknown = [name for name in members if os.path.splitext(name)[0] not in synsets]
+    found = labels_of(members, synsets, class_names, path)
+    return Split(sorted(image_in(path, *found[name], name, place) for name, place in members.items()), class_names)
+
+
+def val_folder(path, synsets, class_names):
+    """The same, of a folder."""
+    images = {os.path.basename(image): image for image in images_in(path)}
+    found = labels_of(images, synsets, class_names, path)
+    return Split(sorted(Image(label, '%s/%s' % (synset, name), images[name], 0, os.path.getsize(images[name]))
+                        for name, (label, synset) in found.items()), class_names)
+
+
+def labels_of(names, synsets, class_names, path):
+    """{file name: (label, synset)} of images. UserError if there is none, or one of them has no synset."""
+    stems = {name: os.path.splitext(name)[0] for name in names}
+    unknown = [name for name in names if stems[name] not in synsets]
     if unknown:
         raise UserError('there is no label for %r, one of %d such images in %s' % (unknown[0], len(unknown), path))
-    labels, images = {name: label for label, name in enumerate(class_names)}, []
-    for name, place in members.items():
-        synset = synsets[os.path.splitext(name)[0]]
-        images.append(image_in(path, labels[synset], synset, name, place))
-    return Split(sorted(images), class_names)
+    if not stems:
+        raise UserError('there is no image in %s: %s' % (path, contents(path)))
+    labels = {name: label for label, name in enumerate(class_names)}
+    return {name: (labels[synsets[stem]], synsets[stem]) for name, stem in stems.items()}
 
 
 def image_in(path, label, class_name, name, place):
