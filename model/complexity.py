@@ -86,7 +86,7 @@ def _neighbourhood(layer, shapes, nodes):
     return layer._replace(macs=prod(shapes[owner + '_query_fwd_output']) * k * k)
 
 
-def kept(net, input_shape):
+def activation_elements(net, input_shape):
     """Elements of the arrays that a training step must keep for its backward pass, at least: what convolutions and
     BatchNorms hand out, which what follows them reads again."""
     return sum(prod(layer.output_shape) for layer in layers(net, input_shape)

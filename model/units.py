@@ -63,13 +63,21 @@ ACTIVATIONS = {
 }
 
 
-def known_as(name, **options):
+def ablated(name):
+    """The options that make a unit the ablation of another one: {'use_relu': False} of ChaATAC-linear, {} of most."""
+    unit = ACTIVATIONS[name]
+    plain = any(other.block is unit.block and not other.fixed for other in ACTIVATIONS.values())
+    return unit.fixed if plain else {}
+
+
+def known_as(name, options):
     """The registered name of a unit with these options: ChaATAC with use_relu=False is ChaATAC-linear."""
     unit = ACTIVATIONS.get(name)
-    for other_name, ablation in ACTIVATIONS.items():
-        if unit and ablation.block is unit.block and ablation.fixed and not unit.fixed and \
-                all(options.get(option) == value for option, value in ablation.fixed.items()):
-            return other_name
+    for ablation in ACTIVATIONS if unit and not unit.fixed else ():
+        fixed = ablated(ablation)
+        if fixed and ACTIVATIONS[ablation].block is unit.block and \
+                all(options.get(option) == value for option, value in fixed.items()):
+            return ablation
     return name
 
 

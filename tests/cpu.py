@@ -1,7 +1,7 @@
 """What the processor of this machine has, as far as MXNet's oneDNN is allowed to use it (DNNL_MAX_CPU_ISA)."""
 import pytest
 
-import inference
+from training import scoring
 from training.precision import check_bfloat16
 
 
@@ -13,5 +13,5 @@ def has_bfloat16():
     return True
 
 
-DTYPES = tuple(dtype for dtype in inference.DTYPES if dtype != 'bfloat16' or has_bfloat16())
+DTYPES = tuple(dtype for dtype in scoring.DTYPES if dtype != 'bfloat16' or has_bfloat16())
 needs_bfloat16 = pytest.mark.skipif('bfloat16' not in DTYPES, reason='bfloat16 needs AVX-512')

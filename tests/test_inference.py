@@ -15,6 +15,7 @@ import pytest
 import evaluate
 import inference
 import train_cifar
+from cli.trained import load_calibration
 from data import DATASETS
 from data.pictures import batch_of
 from model import MODELS, get_model
@@ -22,8 +23,9 @@ from tests.cpu import DTYPES
 from tests.faults.runs import write_tiny
 from tests.test_scripts import ROOT, refusal
 from tools.look import classify
-from training.checkpoint import load_weights
+from training import scoring
 from training.params_file import write_params
+from training.weights import load_weights
 
 NETWORK = ['--model', 'atac', '--act-type', 'ChaATAC', '--useReLU', '--r', '4', '--blocks', '1']
 OPTIONS = dict(act_type='ChaATAC', r=4, blocks=1)
@@ -75,7 +77,7 @@ def cosine(a, b):
 def test_folded_float32_equals_the_plain_network(name, options):
     net, images = settled(name, (5, 3, 32, 32), **options)
     expected = logits_of(net, images)
-    folded = inference.compiled(net)
+    folded = scoring.compiled(net)
     for count in (5, 2, 5):
         assert abs(logits_of(folded, images[:count]) - expected[:count]).max() < 1e-4 * expected.std()
     operators = [node['op'] for node in json.loads(folded(mx.sym.var('data')).tojson())['nodes']]
@@ -86,7 +88,7 @@ def test_mxnets_own_folding_is_wrong_where_a_convolution_is_read_twice():
     """Why part_convolutions is there; once this fails it may go."""
     net, images = settled('cifar_resnet', (5, 3, 32, 32), act_type='relu')
     plain = net(mx.sym.var('data'))
-    folded = inference._block(plain.get_backend_symbol('MKLDNN'), net)
+    folded = scoring._block(plain.get_backend_symbol('MKLDNN'), net)
     assert abs(logits_of(folded, images) - logits_of(net, images)).max() > 0.1
 
 
@@ -94,7 +96,7 @@ def test_compiling_leaves_the_weights_alone():
     net, images = settled('cifar_resnet', (4, 3, 32, 32), act_type='ChaATAC')
     before = {name: array.data().asnumpy() for name, array in net.collect_params().items()}
     for dtype in DTYPES:
-        inference.compiled(net, dtype, np.repeat(images, 4, axis=0))(mx.nd.array(images)).wait_to_read()
+        scoring.compiled(net, dtype, np.repeat(images, 4, axis=0))(mx.nd.array(images)).wait_to_read()
     for name, array in net.collect_params().items():
         assert (array.data().asnumpy() == before[name]).all(), name
 
@@ -107,14 +109,14 @@ def test_bfloat16_and_int8_come_close_for_every_kind_of_unit(unit):
     for dtype, bound in {'float32': 1 - 1e-9, 'bfloat16': 0.999, 'int8': 0.99}.items():
         if dtype not in DTYPES:
             continue
-        ready = inference.compiled(net, dtype, images)
+        ready = scoring.compiled(net, dtype, images)
         assert cosine(logits_of(ready, images), expected) > bound
         assert abs(logits_of(ready, images[:5]) - logits_of(ready, images)[:5]).max() < 1e-5
 
 
 def test_int8_computes_in_int8():
     net, images = settled('cifar_resnet', (16, 3, 32, 32), act_type='ChaATAC')
-    nodes = json.loads(inference.compiled(net, 'int8', images)(mx.sym.var('data')).tojson())['nodes']
+    nodes = json.loads(scoring.compiled(net, 'int8', images)(mx.sym.var('data')).tojson())['nodes']
     quantised = [node['name'] for node in nodes if node['name'].startswith('quantized_sg_mkldnn_conv')]
     convolutions = [node['name'] for node in nodes if node['op'] == '_sg_mkldnn_conv']
     assert len(convolutions) - len(quantised) == 1 and len(quantised) > 20
@@ -123,7 +125,7 @@ def test_int8_computes_in_int8():
 
 def test_int8_keeps_the_direction_of_the_logits_of_the_whole_atac_resnet50():
     net, images = settled('atac_resnet50_v1b', (16, 3, 160, 160), stages=(3, 4, 6, 3))
-    assert cosine(logits_of(inference.compiled(net, 'int8', images), images), logits_of(net, images)) >= 0.98
+    assert cosine(logits_of(scoring.compiled(net, 'int8', images), images), logits_of(net, images)) >= 0.98
 
 
 def test_a_trained_network_keeps_its_guesses(trained):
@@ -138,7 +140,7 @@ def test_a_trained_network_keeps_its_guesses(trained):
     bounds = {'float32': (1, 1 - 1e-9), 'bfloat16': (0.97, 0.999), 'int8': (0.9, 0.98)}
     for dtype in DTYPES:
         agreeing, bound = bounds[dtype]
-        ready = inference.compiled(net, dtype, calibration)
+        ready = scoring.compiled(net, dtype, calibration)
         found = logits_of(ready, batch_of(pixels, 'fashion-mnist-mini'))
         assert (found.argmax(1) == plain.argmax(1)).mean() >= agreeing and cosine(found, plain) >= bound
 
@@ -147,12 +149,12 @@ def test_calibration_needs_images_and_a_known_mode():
     net, images = settled('cifar_resnet', (16, 3, 32, 32))
     for calibration in (None, images[:0], images[:15]):
         with pytest.raises(ValueError, match='at least 16, and (0|15) were given'):
-            inference.compiled(net, 'int8', calibration)
+            scoring.compiled(net, 'int8', calibration)
     for calibration in (images[:, 0], images * float('nan')):
         with pytest.raises(ValueError, match='calibrated on finite images'):
-            inference.compiled(net, 'int8', calibration)
+            scoring.compiled(net, 'int8', calibration)
     with pytest.raises(ValueError, match='unknown calibration mode'):
-        inference.compiled(net, 'int8', images, 'percentile')
+        scoring.compiled(net, 'int8', images, 'percentile')
 
 
 def test_every_calibration_image_counts_once(monkeypatch):
@@ -165,29 +167,29 @@ def test_every_calibration_image_counts_once(monkeypatch):
         sizes[sum(len(batch.data[0]) for batch in batches)] = {batch.pad for batch in batches}
         return block
 
-    monkeypatch.setattr(inference, 'quantize_net_v2', note)
+    monkeypatch.setattr(scoring, 'quantize_net_v2', note)
     for count in (16, 17, 48, 100):
-        inference.compiled(net, 'int8', np.zeros((count, 3, 32, 32), 'float32'))
+        scoring.compiled(net, 'int8', np.zeros((count, 3, 32, 32), 'float32'))
     assert sizes == {count: {0} for count in (16, 17, 48, 100)}
 
 
 def test_entropy_calibration_runs():
     net, images = settled('cifar_resnet', (16, 3, 8, 8), act_type='relu')
-    ready = inference.compiled(net, 'int8', images, 'entropy')
+    ready = scoring.compiled(net, 'int8', images, 'entropy')
     assert cosine(logits_of(ready, images), logits_of(net, images)) > 0.9
 
 
 def test_dtypes_that_the_cpu_lacks_are_refused(monkeypatch):
     with pytest.raises(ValueError, match='float16 is not for CPUs: there are float32, bfloat16, int8'):
-        inference.check_dtype('float16')
+        scoring.check_dtype('float16')
 
     def fails(*_, **__):
         raise mx.base.MXNetError('could not create a primitive descriptor iterator')
 
     monkeypatch.setattr(mx.nd, 'Convolution', fails)
     with pytest.raises(ValueError, match='bfloat16 needs a CPU with AVX-512, which this one has not: use float32'):
-        inference.check_dtype('bfloat16')
-    inference.check_dtype('int8')
+        scoring.check_dtype('bfloat16')
+    scoring.check_dtype('int8')
 
 
 def test_an_older_cpu_refuses_bfloat16_in_one_sentence(trained):
@@ -201,14 +203,14 @@ def test_an_older_cpu_refuses_bfloat16_in_one_sentence(trained):
 
 def test_a_batch_that_does_not_fit_says_which_would(monkeypatch):
     net, images = settled('cifar_resnet', (17, 3, 32, 32))
-    ready = inference.compiled(net)
-    inference.check_batch(ready, (10 ** 4, 3, 32, 32))
+    ready = scoring.compiled(net)
+    scoring.check_memory(ready, (10 ** 4, 3, 32, 32))
     monkeypatch.setattr(runtime, 'free_memory', lambda: 10 ** 9)
     with pytest.raises(ValueError, match=r'a batch of 1000000 images needs about .* GB .* 1.0 GB are free') as refused:
-        inference.check_batch(ready, (10 ** 6, 3, 32, 32))
+        scoring.check_memory(ready, (10 ** 6, 3, 32, 32))
     fitting = int(str(refused.value).split(': ')[1].split()[0])
     assert 10 ** 3 < fitting < 10 ** 5  # 10 KB to 1 MB an image; its input and the widest map alone have 78 KB
-    inference.check_batch(ready, (fitting // 2, 3, 32, 32))
+    scoring.check_memory(ready, (fitting // 2, 3, 32, 32))
     assert logits_of(ready, images).shape == (17, 10)
 
 
@@ -238,7 +240,7 @@ def test_the_classifier_names_pictures(trained, tmp_path):
 def test_classes_without_a_name_go_by_number():
     net, _ = settled('cifar_resnet', (2, 3, 32, 32), classes=100)
     picture = np.zeros((32, 32, 3), 'uint8')
-    coarse = inference.Classifier(inference.compiled(net), 'cifar100', 'coarse').top_k([picture], 100)[0]
+    coarse = inference.Classifier(scoring.compiled(net), 'cifar100', 'coarse').top_k([picture], 100)[0]
     names = {name for name, _ in coarse}
     assert len(names) == 100 and 'trees' in names and 'class 20' in names and 'class 19' not in names
 
@@ -246,7 +248,7 @@ def test_classes_without_a_name_go_by_number():
 def test_classes_of_somebodys_own_images_are_not_imagenets():
     net, _ = settled('atac_resnet50_v1b', (2, 3, 32, 32))
     picture = np.zeros((40, 40, 3), 'uint8')
-    found = inference.Classifier(inference.compiled(net), size=32, classes=10).top_k([picture], 10)[0]
+    found = inference.Classifier(scoring.compiled(net), size=32, classes=10).top_k([picture], 10)[0]
     assert {name for name, _ in found} == {'class %d' % number for number in range(10)}
 
 
@@ -275,7 +277,8 @@ def evaluation(trained, *flags):
 
 def test_evaluate_scores_every_image_in_every_dtype(trained, capsys):
     """201 images in batches of 64, the last one of 9."""
-    scores = {dtype: evaluate.main(evaluation(trained, '--dtype', dtype, '--batch-size', '64', '--calib-images', '100'))
+    scores = {dtype: evaluate.main(evaluation(trained, '--dtype', dtype, '--batch-size', '64',
+                                              *['--calib-images', '100'] * (dtype == 'int8')))
               for dtype in DTYPES}
     text = capsys.readouterr().out
     plain = scores['float32']
@@ -289,14 +292,14 @@ def test_evaluate_scores_every_image_in_every_dtype(trained, capsys):
 
 
 def test_calibration_images_are_spread_over_the_training_set_without_augmentation(trained, record_folder):
-    args = evaluate.parse_args(evaluation(trained, '--calib-images', '5'))
+    args = evaluate.parse_args(evaluation(trained, '--dtype', 'int8', '--calib-images', '5'))
     dataset = DATASETS['fashion-mnist-mini']
     source = dataset.batches(dataset.load(True, trained[1]), 5, train=False)
     rows = np.array([0, 99, 199, 299, 399])
-    assert (evaluate.load_calibration(args) == source.load(rows, 0, 0, map)[0]).all()
-    flags = ['--model', 'resnet50_v1b', '--params', 'x', '--num-classes', '10', '--input-size', '32', '--calib-images',
-             '7']
-    images = [evaluate.load_calibration(evaluate.parse_args(flags + source)) for source in (
+    assert (load_calibration(args) == source.load(rows, 0, 0, map)[0]).all()
+    flags = ['--model', 'resnet50_v1b', '--params', 'x', '--num-classes', '10', '--input-size', '32', '--dtype', 'int8',
+             '--calib-images', '7']
+    images = [load_calibration(evaluate.parse_args(flags + source)) for source in (
         ['--use-rec', '--rec-train', str(record_folder / 'train.rec')], ['--data-dir', str(record_folder)])]
     assert images[0].shape == (7, 3, 32, 32) and len({image.tobytes() for image in images[0]}) == 7
     assert images[0].dtype == images[1].dtype == np.float32
@@ -307,7 +310,7 @@ def test_calibration_images_are_spread_over_the_training_set_without_augmentatio
     (['--dtype', 'int8', '--calib-images', '3'], 'at least 16, and 3 were given'),
     (['--dtype', 'float16'], 'float16 needs a GPU'),
     (['--dtype', 'int8', '--num-gpus', '1'], '--dtype int8 is for CPUs'),
-    (['--blocks', '2'], 'is of another architecture')])
+    (['--blocks', '2'], 'blocks was 1 and is 2')])
 def test_evaluate_refuses_in_one_sentence(trained, flags, sentence, capsys, monkeypatch):
     assert sentence in refusal(partial(evaluate.main, evaluation(trained, *flags)), [], capsys, monkeypatch)
 

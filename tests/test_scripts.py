@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 import evaluate
-import options
 import train_cifar
 import train_imagenet
+from cli import build, exits, trained
+from cli.flags import BY_DEST, IMAGENET_MODELS
 from data import cifar
 from model import ACTIVATIONS, MODELS, get_model
 from tests.test_data_small import small, write_cifar
-from training import fit as fitting
+from training import checkpoint
 from training.params_file import read_params
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -45,7 +46,7 @@ def refusal(main, flags, capsys, monkeypatch):
     """The sentence with which a script leaves with exit code 2, without a traceback."""
     monkeypatch.setattr(sys, 'argv', ['script.py', *map(str, flags)])
     with pytest.raises(SystemExit) as leaving:
-        options.run_script(main)
+        exits.run_script(main)
     text = capsys.readouterr().err
     assert leaving.value.code == 2 and 'Traceback' not in text
     return text.strip().splitlines()[-1]
@@ -57,7 +58,7 @@ def refusal(main, flags, capsys, monkeypatch):
     (lambda: int('three'), 'invalid literal')])
 def test_only_a_user_error_is_a_mistake_of_the_user(defect, says, capsys, monkeypatch):
     with pytest.raises(ValueError, match=says):
-        options.run_script(defect)
+        exits.run_script(defect)
 
     def mistake():
         raise UserError('--r 3 does not divide 16')
@@ -75,7 +76,7 @@ def imagenet_flags(record_folder, tmp_path):
 @pytest.fixture
 def small_resnet(monkeypatch):
     """train_imagenet.py and evaluate.py on a ResNet of one block a stage under the name of the published one."""
-    for name in options.IMAGENET_MODELS:
+    for name in IMAGENET_MODELS:
         network = MODELS[name]
         monkeypatch.setitem(MODELS, name, network._replace(make=partial(network.make, layers=(1, 1, 1, 1))))
 
@@ -106,13 +107,13 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(cifar_flags, tmp
     train_cifar.main(cifar_flags)
     whole = read_params(str(tmp_path / 'run/last.params'))
     split = cifar_flags + ['--save-dir', str(tmp_path / 'split'), '--logging-file', str(tmp_path / 'split.log')]
-    save = fitting.checkpoint.save
+    save = checkpoint.save
 
     def killed_after_the_first(*arguments):
         save(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting.checkpoint, 'save', killed_after_the_first)
+    monkeypatch.setattr(checkpoint, 'save', killed_after_the_first)
     with pytest.raises(KeyboardInterrupt):
         train_cifar.main(split)
     monkeypatch.undo()
@@ -257,7 +258,7 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
             (['--model', 'se', '--act-type', 'relu'], '--act-type relu does not go with it'),
             (['--mixup-alpha', '1'], '--mixup-alpha does nothing without --mixup'),
             (['--hard-weight', '1'], '--hard-weight does nothing without --teacher'),
-            (['--label-set', 'fine'], '--label-set fine is of cifar100'),
+            (['--label-set', 'fine'], '--label-set does nothing without --dataset cifar100'),
             (['--dtype', 'float16'], 'float16 needs a GPU')):
         assert sentence in refused(train_cifar.main, *cifar, *flags), flags
         assert not os.path.exists(str(tmp_path / 'new.log'))
@@ -282,7 +283,7 @@ def test_the_log_of_a_whole_run_outlives_its_checkpoint(cifar_flags, tmp_path, c
     shutil.rmtree(str(tmp_path / 'run'))
     before = (tmp_path / 'run.log').read_bytes()
     sentence = refusal(train_cifar.main, flags, capsys, monkeypatch)
-    assert 'run.log holds 1 epochs, but there is no checkpoint to go on from' in sentence
+    assert 'run.log holds 1 epochs, but there is no checkpoint to continue from' in sentence
     assert (tmp_path / 'run.log').read_bytes() == before
 
 
@@ -290,7 +291,7 @@ def test_nothing_is_written_over(cifar_flags, tmp_path, capsys, monkeypatch):
     train_cifar.main(cifar_flags + ['--num-epochs', '1'])
     before = {name: (tmp_path / 'run' / name).read_bytes() for name in os.listdir(str(tmp_path / 'run'))}
     log = (tmp_path / 'run.log').read_bytes()
-    assert 'go on with it by --resume' in refusal(train_cifar.main, cifar_flags, capsys, monkeypatch)
+    assert 'continue it by --resume' in refusal(train_cifar.main, cifar_flags, capsys, monkeypatch)
     other = cifar_flags + ['--resume', '--lr', '0.1', '--seed', '3']
     assert 'lr was 0.05 and is 0.1; ' in refusal(train_cifar.main, other, capsys, monkeypatch)
     elsewhere = cifar_flags + ['--save-dir', str(tmp_path / 'other')]
@@ -347,7 +348,7 @@ def test_a_run_goes_on_in_no_log_but_its_own(cifar_flags, tmp_path, capsys, monk
 
 def test_an_exploding_run_stops_and_names_the_last_good_checkpoint(cifar_flags, tmp_path, capsys, monkeypatch):
     train_cifar.main(cifar_flags + ['--num-epochs', '1'])
-    monkeypatch.setattr(train_cifar, 'schedule_of', lambda *_: lambda *_: 1e30)
+    monkeypatch.setattr(build, 'schedule_of', lambda *_: lambda *_: 1e30)
     with pytest.raises(FloatingPointError, match=r'not finite in epoch 1, batch \d; the last good checkpoint is .*last'
                                                  r'.params of epoch 0'):
         train_cifar.main(cifar_flags + ['--num-epochs', '2', '--resume'])
@@ -355,12 +356,12 @@ def test_an_exploding_run_stops_and_names_the_last_good_checkpoint(cifar_flags, 
 
 @pytest.mark.parametrize('script', [train_cifar, train_imagenet, evaluate])
 def test_every_flag_is_read(script):
-    """Each flag's name stands in the code once more than where it is declared."""
-    code = ''.join(open(os.path.join(ROOT, name)).read() for name in (script.__name__ + '.py', 'options.py'))
     argv = ['--model', 'atac', '--params', 'x'] if script is evaluate else []
+    files = [script.__name__ + '.py', 'cli/build.py', 'cli/trained.py']
+    code = ''.join(open(os.path.join(ROOT, name)).read() for name in files)
     for name in vars(script.parse_args(argv)):
-        reads = len(re.findall(r"args\.%s\b|getattr\(args, name\)" % name, code))
-        assert reads - code.count('getattr(args, name)') > 0 or name in ('act_type', 'act_layers'), name
+        is_option = name in BY_DEST and BY_DEST[name].option  # which network_of reads
+        assert is_option or re.search(r"args\.%s\b|'%s'" % (name, name), code), name
 
 
 def test_evaluate_as_a_process_prints_one_json_object(tiny_data, tmp_path):
@@ -388,7 +389,7 @@ def test_weights_are_not_scored_with_a_unit_that_their_run_did_not_have(cifar_fl
         evaluate.main([*flags, '--act-type', 'swish'])
 
 
-@pytest.mark.parametrize('trained,scored,refused', [
+@pytest.mark.parametrize('training,scored,refused', [
     ('--act-type relu --act-layers 2 --replace-act swish', '--act-type relu --replace-act swish', 'act_layers was 2'),
     ('--model ge --act-type selu', '--model ge', 'act_type was selu and is None'),
     ('--model se', '--model atac --act-type SE-activation --useReLU', 'model was se and is atac'),
@@ -397,19 +398,19 @@ def test_weights_are_not_scored_with_a_unit_that_their_run_did_not_have(cifar_fl
     ('--act-type ChaATAC', '--act-type ChaATAC-linear', None), ('--model se', '--model atac --act-type SE-ReLU', None),
     ('--act-type ChaATAC --use-global --useReLU', '--act-type SE-activation --useReLU', None),
     ('--act-type relu --act-dilation 2 --r 4', '--act-type relu', None), ('', '--model cifar_resnet', None)])
-def test_what_scores_weights_is_the_network_of_their_training(trained, scored, refused, tmp_path):
-    run = train_cifar.run_of(train_cifar.parse_args(['--dataset', 'cifar100', '--blocks', '1', *trained.split()]))
+def test_what_scores_weights_is_the_network_of_their_training(training, scored, refused, tmp_path):
+    run = train_cifar.run_of(train_cifar.parse_args(['--dataset', 'cifar100', '--blocks', '1', *training.split()]))
     (tmp_path / 'last.json').write_text(json.dumps({'options': run.options}))
     args = evaluate.parse_args(['--model', 'atac', '--dataset', 'cifar100', '--blocks', '1', '--params',
                                 str(tmp_path / 'x.params'), *scored.split()])
     with pytest.raises(ValueError, match='other flags: .*' + refused) if refused else nullcontext():
-        evaluate.build_network(args)
+        trained.trained_network(args)
 
 
 @pytest.mark.parametrize('flags,sentence', [
-    (['--dataset', 'cifar10', '--use-rec'], '--use-rec is for RecordIO files, not for --dataset cifar10'),
+    (['--dataset', 'cifar10', '--use-rec'], '--use-rec does nothing without --dataset imagenet'),
     (['--use-rec', '--data-dir', 'x'], 'give one of them'),
-    (['--dataset', 'cifar10', '--label-set', 'fine'], '--label-set fine is of cifar100, not of cifar10')])
+    (['--dataset', 'cifar10', '--label-set', 'fine'], '--label-set does nothing without --dataset cifar100')])
 def test_evaluate_refuses_flags_that_would_do_nothing(flags, sentence, capsys, monkeypatch):
     assert sentence in refusal(evaluate.main, ['--model', 'atac', '--params', 'x', *flags], capsys, monkeypatch)
 
@@ -421,7 +422,7 @@ def test_strides_are_those_of_the_training(tmp_path):
         args = evaluate.parse_args(['--model', model, '--params', str(tmp_path / 'x.params')])
         other = pytest.raises(ValueError, match='model was resnet50 and is resnet50_v1b')
         with nullcontext() if model == 'resnet50' else other:
-            evaluate.build_network(args)
+            trained.trained_network(args)
 
 
 def test_runtime_alone_prepares_a_process():

@@ -6,7 +6,6 @@ from argparse import Namespace
 
 import pytest
 
-import inference
 from model import complexity, get_model
 from tests.cpu import DTYPES, needs_bfloat16
 from tools.benchmark import __main__ as benchmark
@@ -14,6 +13,7 @@ from tools.benchmark import authors, ours
 from tools.benchmark.rounds import Contestant
 from tools.benchmark.task import Workload
 from tools.machine import peak_memory
+from training import scoring
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SLEEPER = 'import time; from tools.benchmark.rounds import serve; serve(lambda: (30, 2.0))'
@@ -124,7 +124,7 @@ def test_what_was_measured_is_not_written_over(tmp_path):
 @pytest.mark.parametrize('module,name', [(module, name) for module in (ours, authors) for name in module.CONTESTANTS
                                          if name != 'step-bfloat16'])  # which cannot be taken back
 def test_every_contestant_counts_its_images(module, name):
-    if name in inference.DTYPES and name not in DTYPES:
+    if name in scoring.DTYPES and name not in DTYPES:
         pytest.skip('no AVX-512')
     host, batch = ('imagenet', 4) if name in ('input-records', 'input-decode', 'iterator') else ('cifar', 16)
     done = module.CONTESTANTS[name](Workload(Namespace(host=host, unit='ChaATAC', blocks=1, batch=batch, steps=2)))()
@@ -163,6 +163,6 @@ def test_the_profile_of_a_step_hears_onednn():
 def test_peak_memory_is_that_of_processes_of_their_own(capsys):
     (name, unit, batch, size, here, theirs), = peak_memory.main(['--model', 'se_cifar_resnet', '--batch', '64'])
     assert (name, unit, batch, size) == ('se_cifar_resnet', None, 64, 32)
-    kept = 4 * 64 * complexity.kept(get_model(name), (1, 3, 32, 32))
+    kept = 4 * 64 * complexity.activation_elements(get_model(name), (1, 3, 32, 32))
     assert all(kept < found < 3e9 for found in (here, theirs))
     assert capsys.readouterr().out.splitlines()[-1].startswith('| se_cifar_resnet | 64 of 32x32 | ')

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from mxnet.gluon import nn
 
+from cli.exits import run_script
 from data.fashion_mnist import load_mini
 from model import ACTIVATIONS, MODELS, get_model
-from options import run_script
 from tests.numpy_layers import randomise
 from tests.test_scripts import refusal
 from tools.share import export

@@ -10,8 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import train_cifar
+from cli.exits import run_script
 from model import ACTIVATIONS, complexity, get_model
-from options import run_script
 from tools import figures
 from tools.sweep import groups, plot_run, plot_sweep
 from training.runlog import RunLog

@@ -14,8 +14,9 @@ import runtime
 import pytest
 
 import train_cifar
+from cli.build import options_of
+from cli.exits import run_script
 from model import complexity, get_model
-from options import flags_of, run_script
 from tools.sweep import grid as sweep
 from training.runlog import read_run
 
@@ -68,7 +69,7 @@ def stand_in(tmp_path, monkeypatch):
     monkeypatch.setattr(train_cifar, '__file__', str(script))
 
     def order(runs=(), flags=SMALL):
-        options = flags_of(train_cifar.parse_args(flags + ['--dataset', 'fashion-mnist-mini']))
+        options = options_of(train_cifar.parse_args(flags + ['--dataset', 'fashion-mnist-mini']))
         (tmp_path / 'orders.json').write_text(json.dumps({'options': options, 'runs': dict(runs)}))
 
     def calls():

@@ -11,13 +11,15 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from cli.flags import RULES
 from data.batches import ArrayBatches
 from model import complexity, get_model
-from training import fit as fitting
-from training.devices import check_batch, devices_by_id, devices_by_number, split
+from training.devices import check_memory, devices_by_id, devices_by_number, split
 from training.distributed import ALONE
-from training.loop import Learner, evaluate, make_trainer, train_epoch
+from training.learner import Learner, make_trainer
+from training.loop import Hooks, evaluate, train_epoch
 from training.loss import Objective, loss_function, mix, mixing_weight, targets, teach
+from training.resume import check_options
 from training.runlog import RunLog, read_run
 from training.schedule import decay_epochs, learning_rate
 
@@ -183,8 +185,13 @@ def test_training_measures_loss_and_error():
         logits = net(mx.nd.array(data)).asnumpy()
     expected = -np.log(softmax(logits.astype('float64'))[np.arange(20), labels]).mean()
     seen = []
-    numbers = train_epoch(learner(net, lr=0.5), whole, 0, log_interval=1,
-                          report=lambda batch, numbers: seen.append((batch, numbers['train_loss'])))
+
+    class Report(Hooks):
+        def after_step(self, epoch, batch, progress, is_last):
+            progress.read()
+            seen.append((batch, progress.numbers()['train_loss']))
+
+    numbers = train_epoch(learner(net, lr=0.5), whole, 0, hooks=Report())
     assert numbers['train_loss'] == pytest.approx(expected, rel=1e-4) and seen == [(0, numbers['train_loss'])]
     assert numbers['train_error'] == pytest.approx((logits.argmax(1) != labels).mean())
     assert numbers['lr'] == 0.5
@@ -273,13 +280,13 @@ def test_float16_graphs_have_consistent_types(name):
 def test_a_batch_that_cannot_fit_is_refused_and_the_bound_holds(monkeypatch):
     """Of this network a step of 128 images takes 1.0 GB more than an idle process (logs/benchmark.json)."""
     net = get_model('cifar_resnet', blocks=3, act_type='ChaATAC')
-    kept = 4 * complexity.kept(net, (1, 3, 32, 32))
+    kept = 4 * complexity.activation_elements(net, (1, 3, 32, 32))
     assert 0.3e9 < 128 * kept < 1.0e9
     monkeypatch.setattr(runtime, 'free_memory', lambda: 10 ** 9)
-    check_batch(10 ** 9 // kept, kept, CPU)
-    check_batch(10 ** 6, kept, [mx.gpu(0)])
+    check_memory(10 ** 9 // kept, kept, CPU)
+    check_memory(10 ** 6, kept, [mx.gpu(0)])
     with pytest.raises(ValueError, match='needs at least .* and 1.0 GB are free: %d might fit' % (10 ** 9 // kept)):
-        check_batch(10 ** 9 // kept + 1, kept, CPU)
+        check_memory(10 ** 9 // kept + 1, kept, CPU)
 
 
 def numbers_of(epoch):
@@ -320,9 +327,9 @@ def test_a_log_names_its_command_as_a_shell_needs_it_and_no_folder_of_this_machi
 
 def test_options_that_change_the_result_may_not_differ_on_resume():
     before = {'lr': 0.1, 'num_epochs': 4, 'seed': 0, 'num_workers': 4}
-    fitting.refuse_differences(before, dict(before, num_epochs=8, num_workers=0), 'folder')
+    check_options(before, dict(before, num_epochs=8, num_workers=0), 'folder', RULES)
     with pytest.raises(ValueError, match='lr was 0.1 and is 0.2; seed was 0 and is 1; num_epochs was 4 and is 3'):
-        fitting.refuse_differences(before, dict(before, lr=0.2, seed=1, num_epochs=3), 'folder')
+        check_options(before, dict(before, lr=0.2, seed=1, num_epochs=3), 'folder', RULES)
 
 
 NUMBERS = {'lr': 0.1, 'train_loss': 1.0, 'train_error': 0.5, 'val_top1_error': 0.4, 'val_top5_error': 0.1,

@@ -10,8 +10,11 @@ import pytest
 from mxnet.gluon import nn
 
 from model import get_model
-from training import checkpoint
-from training.loop import make_trainer, renew_weights
+from tools.look import checkpoint as command
+from training import checkpoint, weights
+from training.disk import sealed
+from training.learner import make_trainer
+from training.loop import restore_plain_layouts
 from training.params_file import read_params, write_params
 
 
@@ -60,7 +63,7 @@ def test_a_restored_run_goes_on_bit_for_bit(saved):
     fresh = make_trainer(other, 0.9, 1e-4)
     facts, arrays = checkpoint.load(folder)
     assert facts['epoch'] == 1
-    checkpoint.set_weights(other, arrays['params'], folder)
+    weights.set_weights(other, arrays['params'], folder)
     checkpoint.set_trainer_arrays(fresh, arrays['states'])
     step(other, fresh, 2)
     assert_same(arrays_of(net), arrays_of(other))
@@ -92,7 +95,7 @@ def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_taken(saved, name
         with open(path, 'wb') as file:
             file.write(content[:len(content) // 2] if harm == 'cut' else content)
     facts, arrays = checkpoint.load(folder)
-    assert facts['epoch'] == 0 and 'going on from the previous checkpoint' in caplog.text
+    assert facts['epoch'] == 0 and 'continuing from the previous checkpoint' in caplog.text
     assert_same(arrays['params'], states[0])
 
 
@@ -155,20 +158,20 @@ def test_the_best_file_replaces_older_ones_of_its_run_alone(tmp_path):
 @pytest.mark.parametrize('number', [np.nan, np.inf, 1e300])
 def test_weights_that_are_not_finite_are_refused_and_the_net_is_untouched(number):
     net = network()
-    arrays = {name: array.asnumpy().astype('float64') for name, array in checkpoint.network_arrays(net).items()}
+    arrays = {name: array.asnumpy().astype('float64') for name, array in weights.network_arrays(net).items()}
     before = {name: array.copy() for name, array in arrays.items()}
     arrays['output.bias'][0] = number
     with pytest.raises(FloatingPointError, match='x.params holds numbers that are not finite: output.bias'):
-        checkpoint.set_weights(net, arrays, 'x.params')
-    assert all((array.asnumpy() == before[name]).all() for name, array in checkpoint.network_arrays(net).items())
+        weights.set_weights(net, arrays, 'x.params')
+    assert all((array.asnumpy() == before[name]).all() for name, array in weights.network_arrays(net).items())
 
 
 def test_weights_of_three_devices_are_saved_and_renewed_to_the_bit():
     net = nn.Dense(500, in_units=20)
     net.initialize(mx.init.Uniform(1), ctx=[mx.cpu(index) for index in range(3)])
     held = net.weight.list_data()[0].asnumpy()
-    assert (checkpoint.network_arrays(net)['weight'].asnumpy() == held).all()
-    renew_weights(net)
+    assert (weights.network_arrays(net)['weight'].asnumpy() == held).all()
+    restore_plain_layouts(net)
     assert all((data.asnumpy() == held).all() for data in net.weight.list_data())
 
 
@@ -178,11 +181,11 @@ def test_weights_of_another_architecture_are_refused_and_the_net_is_untouched(tm
     net = network()
     before = arrays_of(net)
     with pytest.raises(ValueError, match=re.escape('lacks features.1.0.act1.module.0.weight')):
-        checkpoint.load_weights(net, path)
+        weights.load_weights(net, path)
     other = network(r=4)
     with pytest.raises(ValueError, match=r'other shapes .*module.0.weight \(8, 16, 1, 1\) instead of \(4, 16, 1, 1\)'):
         net.save_parameters(path)
-        checkpoint.load_weights(other, path)
+        weights.load_weights(other, path)
     assert_same(arrays_of(net), before)
 
 
@@ -191,11 +194,11 @@ def test_float16_files_load_into_float32_nets_and_back(tmp_path):
     net.cast('float16')
     net.save_parameters(path)
     target = network(seed=1)
-    checkpoint.load_weights(target, path)
+    weights.load_weights(target, path)
     assert {array.dtype for array in arrays_of(target).values()} == {np.dtype('float32')}
     np.testing.assert_array_equal(target.output.weight.data().asnumpy(), net.output.weight.data().asnumpy())
     target.save_parameters(path)
-    checkpoint.load_weights(net, path)
+    weights.load_weights(net, path)
     assert net.output.weight.data().dtype == np.float16
 
 
@@ -204,7 +207,7 @@ def test_weights_go_into_a_net_that_was_not_initialised(tmp_path):
     net = network()
     net.save_parameters(path)
     other = get_model('cifar_resnet', blocks=1, classes=4)
-    checkpoint.load_weights(other, path, [mx.cpu(0), mx.cpu(1)])
+    weights.load_weights(other, path, [mx.cpu(0), mx.cpu(1)])
     assert_same({name: parameter.data(mx.cpu(1)).asnumpy() for name, parameter
                  in other._collect_params_with_prefix().items()}, arrays_of(net))
 
@@ -245,8 +248,8 @@ def test_a_best_file_elsewhere_is_not_read(saved, best, capsys):
     with open(path) as file:
         facts = json.load(file)
     with open(path, 'w') as file:
-        json.dump(checkpoint._sealed(dict(facts, best=best)), file)
-    assert checkpoint.main([path]) == 2
+        json.dump(sealed(dict(facts, best=best)), file)
+    assert command.main([path]) == 2
     assert 'last.json in %s: its best file is none' % saved[0] in capsys.readouterr().err
 
 
@@ -260,14 +263,14 @@ def test_states_of_another_optimiser_are_refused(saved):
 
 def test_the_command_says_what_is_inside(saved, capsys):
     folder, _, net, _ = saved
-    assert checkpoint.main([folder, os.path.join(folder, 'last.params')]) == 0
+    assert command.main([folder, os.path.join(folder, 'last.params')]) == 0
     text = capsys.readouterr().out
     assert 'last.json: epoch 1' in text and 'previous.json: epoch 0' in text and 'options: null' in text
     assert text.count(': verified') == 4 and text.count('output.bias (4,) float32') == 3
     os.truncate(os.path.join(folder, 'last.params'), 1000)
     os.truncate(os.path.join(folder, 'previous.json'), 100)
     for name in ('last.params', 'last.json', 'previous.json', 'absent.params', ''):
-        assert checkpoint.main([os.path.join(folder, name)]) == 2
+        assert command.main([os.path.join(folder, name)]) == 2
         out, error = capsys.readouterr()
         assert out == '' and len(error.splitlines()) == 1 and folder in error
 

@@ -15,7 +15,7 @@ from data.recordio import RecordFile
 from tests.dist import trials, worker
 from training import distributed
 from training.distributed import ANSWERS_AWAITED, WORDS_A_PIECE, Alone, Workers, join
-from training.loop import make_trainer
+from training.learner import make_trainer
 
 
 def arrays(count, batch_size, train):

@@ -19,8 +19,8 @@ from model import get_model
 from tests.faults import runs
 from training import checkpoint
 from training.fit import Run, fit
+from training.learner import Learner, make_trainer
 from training.lock import locked
-from training.loop import Learner, make_trainer
 from training.loss import Objective
 from training.signals import ASKING, watching
 

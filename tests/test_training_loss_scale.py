@@ -7,8 +7,9 @@ import pytest
 
 import train_cifar
 from tests.test_scripts import refusal
-from training import checkpoint, loop
-from training.loop import Learner, make_trainer, train_step
+from training import checkpoint
+from training import learner as learning
+from training.learner import Learner, make_trainer
 from training.loss import Objective
 from training.loss_scale import LossScale
 from training.params_file import read_params
@@ -55,8 +56,8 @@ def steps(setting, overflows=(), monkeypatch=None):
         trainer.set_learning_rate(0.1)
         data, labels = random.randn(6, 3, 3, 3).astype('float32'), random.randint(0, 4, 6).astype('int32')
         if batch in overflows:
-            monkeypatch.setattr(loop, 'all_finite', lambda *_: mx.nd.zeros(1))
-        train_step(learner, data, labels, 6, 0, batch)
+            monkeypatch.setattr(learning, 'all_finite', lambda *_: mx.nd.zeros(1))
+        learner.step(data, labels, 6, 0, batch)
         monkeypatch and monkeypatch.undo()
     return net.weight.data().asnumpy(), trainer
 
@@ -81,7 +82,7 @@ def overflowing(real, verdicts):
 def test_skipped_steps_are_logged_and_the_scale_is_resumed(cifar_flags, tmp_path, monkeypatch):
     """150 images are five batches an epoch; two of the first four verdicts are bad."""
     whole = [*cifar_flags, '--loss-scale', 'dynamic', '--num-epochs', '2', '--lr-mode', 'step', '--lr-decay-epoch', '9']
-    monkeypatch.setattr(loop, 'all_finite', overflowing(loop.all_finite, [1, 0, 1, 0]))
+    monkeypatch.setattr(learning, 'all_finite', overflowing(learning.all_finite, [1, 0, 1, 0]))
     train_cifar.main(whole)
     with open(str(tmp_path / 'run.jsonl')) as file:
         numbers = [json.loads(line) for line in file]
@@ -91,7 +92,7 @@ def test_skipped_steps_are_logged_and_the_scale_is_resumed(cifar_flags, tmp_path
     other = whole[:]
     other[other.index('--save-dir') + 1], other[other.index('--logging-file') + 1] = \
         str(tmp_path / 'split'), str(tmp_path / 'split.log')
-    monkeypatch.setattr(loop, 'all_finite', overflowing(loop.all_finite, [1, 0, 1, 0]))
+    monkeypatch.setattr(learning, 'all_finite', overflowing(learning.all_finite, [1, 0, 1, 0]))
     train_cifar.main([*other, '--num-epochs', '1'])
     train_cifar.main([*other, '--resume'])
     assert checkpoint.load(str(tmp_path / 'split'))[0]['loss_scale'] == {'value': 2.0 ** 14, 'steps': 6}
@@ -109,14 +110,14 @@ def test_gradients_of_float32_are_looked_at_by_the_fast_check(monkeypatch):
     monkeypatch.setattr(mx.nd, 'multi_all_finite', None)
     net = mx.gluon.nn.Dense(1, in_units=1)
     net.initialize()
-    assert loop.all_finite(make_trainer(net, 0.9, 0), mx.cpu()).asscalar() == 1
+    assert learning.all_finite(make_trainer(net, 0.9, 0), mx.cpu()).asscalar() == 1
 
 
 @pytest.mark.parametrize('value, finite', [(0, 1), (-65504, 1), (np.inf, 0), (-np.inf, 0), (np.nan, 0)])
 def test_one_number_that_is_not_finite_shows_in_any_gradient(value, finite):
     """Of either type, the last of many as well as the first."""
     net = mx.gluon.nn.HybridSequential()
-    for _ in range(loop.ARRAYS_PER_CHECK):
+    for _ in range(learning.ARRAYS_PER_CHECK):
         net.add(mx.gluon.nn.Dense(1, in_units=1))
     net.add(mx.gluon.nn.BatchNorm(in_channels=1))
     net.initialize()
@@ -126,5 +127,5 @@ def test_one_number_that_is_not_finite_shows_in_any_gradient(value, finite):
     assert {parameter.dtype for parameter in trained} == {'float16', 'float32'}
     for parameter in trained[0], trained[-1]:
         parameter.grad()[:] = value
-        assert loop.all_finite(trainer, mx.cpu()).asscalar() == finite
+        assert learning.all_finite(trainer, mx.cpu()).asscalar() == finite
         parameter.grad()[:] = 0

@@ -14,7 +14,8 @@ import runtime  # noqa: F401  (before mxnet)
 import matplotlib
 
 import train_cifar
-from options import at_least, run_script
+from cli.exits import run_script
+from cli.kinds import at_least
 from training.runlog import read_run
 
 UNITS = ('relu', 'ChaATAC')

@@ -1,99 +1,29 @@
-"""Weights and checkpoints: named arrays plus JSON, no pickle in or out.
+"""The checkpoint of a run: written so that at any moment a whole one can be found.
 
-A checkpoint is three files: `last.params` (the network, as any Gluon net loads it), `last.states` (momentum and float32
-master weights, same format) and `last.json` (everything else, and size and SHA-256 of the other two). It is written so
-that at any moment a whole one can be found: the new files are written beside the old, flushed to the disk, and renamed,
-the JSON last, while the old ones stay as `previous.*`.
+It is three files: `last.params` (the network, as any Gluon net loads it), `last.states` (momentum and float32 master
+weights, in the same format) and `last.json` (everything else, and size and SHA-256 of the other two). The new files are
+written beside the old ones, flushed to the disk and renamed, the JSON last. The old ones stay as `previous.*`.
 
-    python -m training.checkpoint FILE_OR_FOLDER...
-
-says what a .params file, the .json of a checkpoint or the folder of a run holds, and verifies it: exit code 0, or 2 and
-a sentence for what is damaged.
+`python -m tools.checkpoint` says what one holds and verifies it.
 """
-import argparse
-import hashlib
 import json
 import logging
 import os
 import re
 import shutil
-import sys
-from contextlib import contextmanager, suppress
 
 from runtime import UserError
 
 import mxnet as mx
-import numpy as np
 
+from training.disk import file_digest, flush_folder, saving_into, sealed, write_json
 from training.params_file import read_params, write_params
+from training.weights import finite, network_arrays, some, write_whole
 
 LOG = logging.getLogger(__name__)
 FORMAT = 2
 ARRAYS = ('params', 'states')
-CHECKSUMS = 'SHA256SUMS'
 DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError)  # what reading a damaged file may raise
-
-
-def network_arrays(net):
-    """{name: NDArray on the CPU} of a network, of which several devices hold the same."""
-    return {name: parameter.list_data()[0].as_in_context(mx.cpu())
-            for name, parameter in net._collect_params_with_prefix().items()}
-
-
-def load_weights(net, path, devices=None):
-    """Put a .params file into a network, cast to the types that the network has.
-
-    Raises OSError if there is no file, FloatingPointError if a number is not finite, and UserError if it is damaged,
-    if a file SHA256SUMS beside it has another checksum for it, or if it belongs to another architecture; the message
-    says which names or shapes differ, and the network is untouched.
-    """
-    arrays = read_params(path)
-    published = _published_checksum(path)
-    if published and _digest(path) != published:
-        raise UserError('%s is damaged, or another file than it was: its checksum is not that of SHA256SUMS beside it'
-                        % path)
-    set_weights(net, arrays, path, devices)
-
-
-def set_weights(net, arrays, path, devices=None):
-    """The same, of {name: NumPy array}; path: for messages."""
-    parameters = net._collect_params_with_prefix()
-    missing, extra = parameters.keys() - arrays.keys(), arrays.keys() - parameters.keys()
-    if missing or extra:
-        parts = ['it lacks ' + _some(missing)] * bool(missing) + ['it has besides ' + _some(extra)] * bool(extra)
-        raise UserError('%s is of another architecture: %s; is that the network, unit and depth of its training?'
-                        % (path, '; '.join(parts)))
-    differing = [name for name, parameter in parameters.items() if not _fits(parameter.shape, arrays[name].shape)]
-    if differing:
-        raise UserError('%s is of another architecture: other shapes than the network have %s'
-                        % (path, _some('%s %s instead of %s' % (name, arrays[name].shape, parameters[name].shape)
-                                       for name in differing)))
-    with np.errstate(over='ignore'):
-        arrays = {name: arrays[name].astype(parameter.dtype) for name, parameter in parameters.items()}
-    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
-    if broken:  # which the logits may hide, as ReLU makes 0 of NaN on a CPU
-        raise FloatingPointError('%s holds numbers that are not finite: %s' % (path, _some(broken)))
-    for name, parameter in parameters.items():
-        if parameter._data is None:
-            parameter.shape = arrays[name].shape
-            parameter.initialize(init=mx.init.Zero(), ctx=devices or [mx.cpu()], force_reinit=True)
-        parameter.set_data(mx.nd.array(arrays[name], dtype=parameter.dtype))
-
-
-def _published_checksum(path):
-    """What a file SHA256SUMS (as sha256sum writes it) beside a file says of it, or None."""
-    with suppress(FileNotFoundError), open(os.path.join(os.path.dirname(path), CHECKSUMS), errors='replace') as file:
-        return {line[66:].rstrip('\n'): line[:64] for line in file}.get(os.path.basename(path))
-
-
-def _fits(expected, shape):
-    """Whether a shape is the expected one, whose zeros stand for sizes that the network does not know yet."""
-    return len(expected) == len(shape) and all(wanted in (0, size) for wanted, size in zip(expected, shape))
-
-
-def _some(names):
-    names = sorted(names)
-    return (', '.join(names[:4]) + (' and %d more' % (len(names) - 4) if len(names) > 4 else '')) or 'nothing'
 
 
 def trainer_arrays(trainer):
@@ -127,7 +57,7 @@ def set_trainer_arrays(trainer, arrays):
             updater.states[index] = fresh
             updater.states_synced[index] = True
     if used != arrays.keys():
-        raise UserError('the checkpoint is of another optimiser: it has besides %s' % _some(arrays.keys() - used))
+        raise UserError('the checkpoint is of another optimiser: it has besides %s' % some(arrays.keys() - used))
 
 
 def save(folder, net, trainer, facts):
@@ -136,18 +66,15 @@ def save(folder, net, trainer, facts):
     Raises FloatingPointError, and leaves the files that are there, if an array is not finite; OSError if the disk
     refuses.
     """
-    arrays = {'params': _finite(network_arrays(net)), 'states': _finite(trainer_arrays(trainer))}
+    arrays = {'params': finite(network_arrays(net)), 'states': finite(trainer_arrays(trainer))}
     paths = {extension: os.path.join(folder, 'last.' + extension) for extension in ARRAYS + ('json',)}
-    with _sentence_for(folder, [path + '.new' for path in paths.values()]):
+    with saving_into(folder, [path + '.new' for path in paths.values()]):
         files = {kind: write_params(paths[kind] + '.new', arrays[kind]) for kind in ARRAYS}
-        with open(paths['json'] + '.new', 'w') as file:
-            json.dump(_sealed({'format': FORMAT, 'arrays': files, **facts}), file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
+        write_json(paths['json'] + '.new', sealed({'format': FORMAT, 'arrays': files, **facts}))
         _keep_previous(folder)
         for path in paths.values():
             os.replace(path + '.new', path)
-        _flush(folder)
+        flush_folder(folder)
 
 
 def save_best(folder, title, error, epoch, net):
@@ -156,22 +83,12 @@ def save_best(folder, title, error, epoch, net):
     Raises as save does.
     """
     name = '%.4f-%s-%d-best.params' % (error, title, epoch)
-    return dict(write_whole(os.path.join(folder, name), _finite(network_arrays(net))), file=name)
-
-
-def write_whole(path, arrays):
-    """Write a .params file whole or not at all. Returns {'size', 'sha256'}; OSError if the disk refuses."""
-    folder = os.path.dirname(path) or '.'
-    with _sentence_for(folder, [path + '.new']):
-        written = write_params(path + '.new', arrays)
-        os.replace(path + '.new', path)
-        _flush(folder)
-    return written
+    return dict(write_whole(os.path.join(folder, name), finite(network_arrays(net))), file=name)
 
 
 def remove_older_bests(folder, title, best):
     """Leave the best file of this name alone; those of other titles in the folder stay."""
-    with _sentence_for(folder):
+    with saving_into(folder):
         for name in bests(folder, title):
             if name != best:
                 os.remove(os.path.join(folder, name))
@@ -181,33 +98,6 @@ def bests(folder, title):
     """The names of the best files of this title in a folder."""
     pattern = re.compile(r'\d\.\d{4}-%s-\d+-best\.params' % re.escape(title))
     return list(filter(pattern.fullmatch, os.listdir(folder))) if os.path.isdir(folder) else []
-
-
-def _finite(arrays):
-    """{name: NumPy array} of {name: NDArray}; FloatingPointError if a number is not finite."""
-    arrays = {name: array.asnumpy() for name, array in arrays.items()}
-    for name, array in arrays.items():
-        if not np.isfinite(array).all():
-            raise FloatingPointError('%s is not finite' % name)
-    return arrays
-
-
-@contextmanager
-def _sentence_for(folder, unfinished=()):
-    """What the disk refuses becomes an OSError that names the folder, and unfinished files are removed."""
-    try:
-        yield
-    except OSError as error:
-        for path in unfinished:
-            with suppress(OSError):
-                os.remove(path)
-        raise OSError('cannot save into %s: %s' % (folder, error.strerror or error)) from error
-
-
-def _sealed(facts):
-    """Facts with a checksum of themselves, so that a damaged number in the JSON is noticed."""
-    content = {name: value for name, value in facts.items() if name != 'sha256'}
-    return dict(content, sha256=hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest())
 
 
 def exists(folder):
@@ -231,23 +121,23 @@ def load(folder):
             complaints.append('%s.json: %s' % (stem, error))
             continue
         if complaints:
-            LOG.warning('%s; going on from the previous checkpoint', '; '.join(complaints))
+            LOG.warning('%s; continuing from the previous checkpoint', '; '.join(complaints))
         return found
     raise UserError('no checkpoint in %s is whole: %s' % (folder, '; '.join(complaints)))
 
 
 def _load(folder, stem):
-    facts, paths = _files_of(folder, stem)
+    facts, paths = checkpoint_files(folder, stem)
     return facts, {kind: read_params(path) for kind, path in paths.items()}
 
 
-def _files_of(folder, stem):
+def checkpoint_files(folder, stem):
     """(what a JSON says, {kind: path of the file with the size and the sum that it names})."""
     with open(os.path.join(folder, stem + '.json')) as file:
         facts = json.load(file)
     if not isinstance(facts, dict) or facts.get('format', FORMAT) != FORMAT:
         raise UserError('it is not of format %d, which this program reads' % FORMAT)
-    if facts != _sealed(facts):
+    if facts != sealed(facts):
         raise UserError('it is damaged: its checksum is another')
     return facts, {kind: _whole(folder, kind, facts['arrays'][kind]) for kind in ARRAYS}
 
@@ -257,25 +147,9 @@ def _whole(folder, kind, expected):
     for stem in ('last', 'previous'):
         path = os.path.join(folder, '%s.%s' % (stem, kind))
         if os.path.isfile(path) and os.path.getsize(path) == expected['size'] and \
-                _digest(path) == expected['sha256']:
+                file_digest(path) == expected['sha256']:
             return path
     raise UserError('the .%s file that belongs to it is missing or damaged' % kind)
-
-
-def _digest(path):
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _flush(path):
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _keep_previous(folder):
@@ -284,7 +158,7 @@ def _keep_previous(folder):
     Where a crash has left new arrays beside an old last.json, that one's arrays are previous.* already and must stay.
     """
     try:
-        whole = all(path.endswith('last.' + kind) for kind, path in _files_of(folder, 'last')[1].items())
+        whole = all(path.endswith('last.' + kind) for kind, path in checkpoint_files(folder, 'last')[1].items())
     except DAMAGE:
         return
     for extension in ARRAYS + ('json',) if whole else ():
@@ -298,60 +172,7 @@ def _keep_previous(folder):
         os.replace(previous + '.new', previous)
 
 
-def describe(path):
-    """Lines that say what a .params or .states file, a checkpoint's JSON, or a folder with checkpoints holds.
-
-    Raises one of DAMAGE if any of it is missing or damaged.
-    """
-    if os.path.isdir(path):
-        if not exists(path):
-            raise OSError('there is no checkpoint in %s' % path)
-        stems = [stem for stem in ('last', 'previous') if stem == 'last' or os.path.exists(
-            os.path.join(path, 'previous.json'))]
-        return [line for stem in stems for line in describe(os.path.join(path, stem + '.json'))]
-    if path.endswith('.json'):
-        return _describe_checkpoint(os.path.dirname(path), os.path.basename(path)[:-len('.json')])
-    arrays = read_params(path)
-    return ['%s: %d arrays, %d numbers' % (path, len(arrays), sum(array.size for array in arrays.values()))] + [
-        '  %s %s %s' % (name, array.shape, array.dtype) for name, array in arrays.items()]
-
-
-def _describe_checkpoint(folder, stem):
-    """The lines of a JSON, of the arrays it belongs to, and of the best file, which a later best one may replace."""
-    try:
-        facts, paths = _files_of(folder, stem)
-        best, lines = facts.get('best') or {}, ['%s: %s' % (os.path.join(folder, stem + '.json'), place_of(facts))]
-        for kind, path in paths.items():
-            title, *names = describe(path)
-            lines += [title, '  %(size)d bytes, SHA-256 %(sha256)s: verified' % facts['arrays'][kind], *names]
-        if not isinstance(best, dict) or os.path.basename(best.get('file', '')) != best.get('file', ''):
-            raise UserError('its best file is none')
-        if 'file' in best and stem == 'last' and _digest(os.path.join(folder, best['file'])) != best['sha256']:
-            raise UserError('%s is damaged' % best['file'])
-    except DAMAGE as error:
-        raise UserError('%s.json in %s: %s' % (stem, folder or '.', error)) from error
-    return lines + ['%s: %s' % (name, json.dumps(facts.get(name))) for name in ('best', 'last', 'within', 'options')]
-
-
 def place_of(facts):
     """Where in a run a checkpoint was saved."""
     within = facts.get('within')
     return 'epoch %d, batch %d' % (within['epoch'], within['batches'] - 1) if within else 'epoch %s' % facts['epoch']
-
-
-def main(argv=None):
-    """Describe what is named; returns the exit code."""
-    parser = argparse.ArgumentParser(description='Say what checkpoints hold, and verify them.')
-    parser.add_argument('paths', nargs='+', metavar='FILE_OR_FOLDER', help='.params, .states, .json or the folder')
-    code = 0
-    for path in parser.parse_args(argv).paths:
-        try:
-            print('\n'.join(describe(path)))
-        except DAMAGE as error:
-            print('error: %s' % error, file=sys.stderr)
-            code = 2
-    return code
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -45,7 +45,7 @@ def devices_by_number(num_gpus, dtype='float32'):
     return [mx.gpu(gpu) for gpu in range(num_gpus)] or [mx.cpu()]
 
 
-def check_batch(images, bytes_an_image, devices):
+def check_memory(images, bytes_an_image, devices):
     """UserError if a batch of so many images, each of at least so many bytes in training, cannot fit into the memory;
     it says which might. GPUs, which say so themselves, are not asked."""
     needed, free = images * bytes_an_image, runtime.free_memory()
@@ -63,7 +63,7 @@ def split(array, devices):
     return [array[start:end].as_in_context(device) for start, end, device in zip(bounds, bounds[1:], used)]
 
 
-def settle_idle(trainer, devices):
+def zero_idle_gradients(trainer, devices):
     """Let devices that got no row take part in the next step with a gradient of zero."""
     for device in devices:
         for parameter in trainer._params:

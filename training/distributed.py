@@ -63,7 +63,7 @@ class Alone:
     def __str__(self):
         return '1 worker'
 
-    def own(self, devices):
+    def devices_of(self, devices):
         """Those of a machine's devices that this worker uses."""
         return devices
 
@@ -124,8 +124,8 @@ class Workers(Alone):
     def __str__(self):
         return '%d workers by %s' % (self.size, self.store.type)
 
-    def own(self, devices):
-        return self.store.own(devices) if isinstance(self.store, HorovodStore) else devices
+    def devices_of(self, devices):
+        return self.store.devices_of(devices) if isinstance(self.store, HorovodStore) else devices
 
     def begin(self, trainer):
         """In MXNet 1.9.1 the first step does this beside its own sums, and a worker may come out of it with the first

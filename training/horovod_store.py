@@ -19,7 +19,7 @@ class HorovodStore(mx.kvstore.KVStoreBase):
         self.horovod = horovod
         self.rank, self.num_workers = horovod.rank(), horovod.size()
 
-    def own(self, devices):
+    def devices_of(self, devices):
         """One of a machine's devices, by the number of this process there."""
         number = self.horovod.local_rank()
         if 1 < len(devices) != self.horovod.local_size():

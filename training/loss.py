@@ -1,6 +1,5 @@
 """What is minimised: cross-entropy in float32, of hard or smoothed labels, of mixed images, beside a teacher."""
 from collections import namedtuple
-from functools import lru_cache
 
 import mxnet as mx
 import numpy as np
@@ -14,11 +13,8 @@ Objective = namedtuple('Objective', 'classes label_smoothing mixup_alpha mixup_o
                                     'hard_weight seed', defaults=(0.0, 0.0, 0, None, 20.0, 0.5, 0))
 
 
-@lru_cache(maxsize=1)
 def loss_function(objective):
     """loss(logits, targets[, teacher's probabilities]) -> (n,), for the targets of `targets`.
-
-    The same one for the same objective, as every step asks for it.
     """
     if objective.teacher is None:
         return mx.gluon.loss.SoftmaxCrossEntropyLoss(sparse_label=not is_dense(objective))

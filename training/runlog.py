@@ -98,6 +98,13 @@ class RunLog:
             raise OSError('cannot write the log %s: %s' % (self.numbers_path, error)) from error
         self.scalars('epoch', numbers['epoch'], self.batches, numbers)
 
+    def batch(self, epoch, batch, numbers):
+        """A line in the form of the authors' log: what the epoch has come to so far."""
+        self.say('Epoch[%d] Batch [%d]\tSpeed: %.1f samples/sec\tloss=%.4f\taccuracy=%.6f\tlr=%.6f'
+                 % (epoch, batch, numbers['images_per_second'], numbers['train_loss'], 1 - numbers['train_error'],
+                    numbers['lr']))
+        self.scalars('batch', epoch, batch + 1, numbers)
+
     def scalars(self, group, epoch, batches, numbers):
         """What an epoch came to in so many batches, for TensorBoard, if it is wanted."""
         if self.events:
@@ -143,7 +150,7 @@ class Silence:
     def epoch(self, numbers):
         pass
 
-    def scalars(self, group, epoch, batches, numbers):
+    def batch(self, epoch, batch, numbers):
         pass
 
     def close(self):

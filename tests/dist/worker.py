@@ -16,7 +16,8 @@ from data.batches import ArrayBatches
 from data.fashion_mnist import load_mini
 from model import get_model
 from training.distributed import ALONE, join
-from training.loop import Learner, evaluate, make_trainer, train_epoch
+from training.learner import Learner, make_trainer
+from training.loop import evaluate, train_epoch
 from training.loss import Objective
 
 # Two workers share 52 images evenly; of the last batch, of two images, most of four workers get none.

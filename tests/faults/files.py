@@ -25,7 +25,8 @@ from model import get_model
 from tests.faults import runs
 from tools.records import make_small
 from training import checkpoint
-from training.loop import Learner, make_trainer, train_epoch
+from training.learner import Learner, make_trainer
+from training.loop import train_epoch
 from training.loss import Objective
 
 REFUSALS = (ValueError, OSError)

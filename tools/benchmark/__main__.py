@@ -22,7 +22,8 @@ from contextlib import ExitStack
 import runtime
 from runtime import UserError
 
-from options import at_least, run_script
+from cli.exits import run_script
+from cli.kinds import at_least
 from tools import ROOT
 from tools.benchmark.rounds import Contestant
 from tools.machine.doctor import processor

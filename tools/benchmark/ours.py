@@ -13,11 +13,12 @@ from data.batches import ArrayBatches
 from data.cifar import MEAN, STD
 from data.images import ImageBatches
 from data.recordio import RecordFile
-from inference import compiled
 from tools.benchmark.task import LR, inference_round, jpeg_records, main, reading_round
-from training.loop import Learner, compile_network, make_trainer, train_epoch, train_step
+from training.learner import Learner, compile_network, make_trainer
+from training.loop import train_epoch
 from training.loss import Objective
 from training.precision import use_dtype
+from training.scoring import compiled
 
 CPU = [mx.cpu()]
 
@@ -60,7 +61,7 @@ def learner_of(task):
 def stepper(task):
     learner = learner_of(task)
     learner.trainer.set_learning_rate(LR)
-    return lambda: train_step(learner, task.images, task.labels.astype('int32'), len(task.images), 0, 0)
+    return lambda: learner.step(task.images, task.labels.astype('int32'), len(task.images), 0, 0)
 
 
 def epoch(task):

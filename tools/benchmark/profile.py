@@ -19,7 +19,7 @@ import runtime  # noqa: E402, F401
 
 import mxnet as mx  # noqa: E402
 
-from options import run_script  # noqa: E402
+from cli.exits import run_script  # noqa: E402
 from tools.benchmark import ours  # noqa: E402
 from tools.benchmark.rounds import add_task_arguments  # noqa: E402
 from tools.benchmark.task import Workload  # noqa: E402

@@ -5,31 +5,29 @@
 The flags that describe the network are those of evaluate.py, and must be those of the training. Pictures of any size
 and of any format that OpenCV reads are brought to what the network was trained on (data/pictures.py).
 """
-import argparse
 import json
 import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
-import evaluate
 import inference
-from options import at_least, parsed, run_script
+from cli import flags, trained
+from cli.exits import run_script
+from cli.kinds import at_least
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Name what is on pictures.')
+    parser = flags.parser_of('classify', 'Name what is on pictures.')
     parser.add_argument('images', nargs='+', metavar='IMAGE')
-    evaluate.add_options(parser)
-    evaluate.add_dtype_options(parser)
     parser.add_argument('--top', type=at_least(1), default=5, help='how many classes to name')
     parser.add_argument('--json', action='store_true', help='print one JSON list and nothing else')
-    return parsed(parser, argv)
+    return flags.parse(parser, argv)
 
 
 def main(argv=None):
     """Classify and print; returns [{'image', 'top': [{'class', 'probability'}, ...]}, ...]."""
     args = parse_args(argv)
-    _, net = evaluate.load_network(args)
+    _, net = trained.load_network(args)
     classifier = inference.Classifier(net, args.dataset, args.label_set, args.input_size, args.crop_ratio,
                                       args.num_classes)
     found = [{'image': image, 'top': [{'class': name, 'probability': probability} for name, probability in top]}

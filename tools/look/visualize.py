@@ -14,7 +14,6 @@ Grad-CAM for class c, with A the K maps before the last global pooling and y the
 Paper: R. Selvaraju, M. Cogswell, A. Das, R. Vedantam, D. Parikh, D. Batra, "Grad-CAM: Visual explanations from deep
 networks via gradient-based localization", ICCV 2017.
 """
-import argparse
 import os
 import re
 import sys
@@ -30,15 +29,16 @@ import numpy as np
 from matplotlib.figure import Figure
 from mxnet.gluon import nn
 
-import evaluate
+from cli import build, flags, trained
+from cli.exits import run_script
+from cli.kinds import at_least
 from data import pictures
 from data.augment import LUMA
 from model.activation import ChaATAC, MSSeqATAC, SeqATAC, SEReLU, SpaATAC
 from model.comparison_units import xUnit
 from model.gate import GatherExcite, LocalGatherExcite, SqueezeExcitation
-from options import at_least, parsed, run_script
 from tools import figures
-from training.checkpoint import load_weights
+from training.weights import load_weights
 
 # The block inside of a unit whose output is its gate. That of LocalGatherExcite lacks the sigmoid and the enlargement.
 GATES = {ChaATAC: 'module', SEReLU: 'module', SpaATAC: 'module', SeqATAC: 'module', xUnit: 'module', MSSeqATAC: 'gate',
@@ -54,8 +54,7 @@ Findings = namedtuple('Findings', 'probabilities predicted target cam gates')
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Draw gate maps, Grad-CAM and gate histograms of images.')
-    evaluate.add_options(parser)
+    parser = flags.parser_of('visualize', 'Draw gate maps, Grad-CAM and gate histograms of images.')
     parser.add_argument('images', nargs='*', metavar='IMAGE', help='image files')
     parser.add_argument('--index', type=at_least(0), nargs='+', default=[], help='images of the validation set, from 0')
     parser.add_argument('--layer', metavar='NAME', help='the unit whose gate maps are drawn, as in the .params file, '
@@ -65,7 +64,7 @@ def parse_args(argv=None):
     parser.add_argument('--out', default='visualized', help='folder of the pages; earlier pages of the same images '
                                                             'are replaced')
     parser.set_defaults(num_workers=0)
-    return parsed(parser, argv)
+    return flags.parse(parser, argv)
 
 
 def blocks_of(block, prefix=''):
@@ -165,7 +164,7 @@ def gather(args):
 
 
 def _from_validation_set(args):
-    batches, found = evaluate.load_data(args, 1), []
+    batches, found = trained.load_validation(args, 1), []
     for index in args.index:
         if index >= batches.images:
             raise UserError('--index %d: the validation set has images 0 to %d' % (index, batches.images - 1))
@@ -300,7 +299,7 @@ def overlay(axes, image, values, **options):
 def main(argv=None):
     """Draw the pages; returns a dict for each: 'page', 'predicted', 'probability', 'target', 'label', 'layers'."""
     args = parse_args(argv)
-    net = evaluate.build_network(args)
+    net = trained.trained_network(args)
     units = gated_units(net)
     layers = choose_layers(units, args.layer)
     load_weights(net, args.params)
@@ -309,7 +308,7 @@ def main(argv=None):
     os.makedirs(args.out, exist_ok=True)
     if not units:
         print('no unit of this network has a gate: the pages show Grad-CAM alone')
-    names, pages = evaluate.class_names(args), []
+    names, pages = build.class_names(args), []
     for picture, path in zip(found, paths):
         findings = examine(net, picture.data, args.target_class)
         image = pictures.shown(picture.data[None], args.dataset)[0]

@@ -15,11 +15,12 @@ import runtime
 
 import mxnet as mx
 
+from cli.exits import run_script
+from cli.kinds import at_least
 from model import MODELS, complexity, get_model
-from options import at_least, run_script
 from tools import ROOT
-from training.devices import check_batch
-from training.loop import compile_network, make_trainer
+from training.devices import check_memory
+from training.learner import compile_network, make_trainer
 
 BATCHES = {'cifar': 128, 'imagenet': 16}  # images, by host
 PATIENCE = 600                    # seconds that two steps may take
@@ -79,7 +80,8 @@ def main(argv=None):
             continue
         batch = args.batch or BATCHES[MODELS[name].host]
         size = args.input_size or MODELS[name].input_size
-        check_batch(batch, 4 * complexity.kept(net_of(name, unit, size), (1, 3, size, size)), [mx.cpu()])
+        elements = complexity.activation_elements(net_of(name, unit, size), (1, 3, size, size))
+        check_memory(batch, 4 * elements, [mx.cpu()])
         here, theirs = (measured_apart(name, unit, authors_way, batch, size) for authors_way in (False, True))
         print('| %s | %d of %dx%d | %.2f | %.2f |' % (name + (' with ' + unit if unit else ''), batch, size, size,
                                                        here / 1e9, theirs / 1e9), flush=True)

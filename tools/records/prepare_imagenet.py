@@ -27,10 +27,11 @@ import sys
 import runtime  # noqa: F401  (before mxnet)
 from runtime import UserError
 
+from cli.exits import run_script
+from cli.kinds import at_least
 from data.places import listed
 from data.record_writer import one_run_in
 from data.recordio import MADE_BY
-from options import at_least, run_script
 from tools.records import ilsvrc
 from tools.records.facts import read_facts, report
 from tools.records.one_split import ENDINGS, LONGEST_SIDE, make_split, verify

@@ -11,7 +11,7 @@ import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
-from options import run_script
+from cli.exits import run_script
 from tools.scaling.draw import draw
 from tools.scaling.measure import measure
 

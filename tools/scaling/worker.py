@@ -15,7 +15,7 @@ import numpy as np
 
 from model import get_model
 from training.distributed import join
-from training.loop import Learner, make_trainer, train_step
+from training.learner import Learner, make_trainer
 from training.loss import Objective
 
 
@@ -26,7 +26,7 @@ def main(what, kvstore, size, batch, rounds):
     images, labels = np.ones((batch, 3, size, size), 'float32'), np.zeros(batch, 'int32')
     trainer = make_trainer(net, momentum=0.9, wd=1e-4, workers=workers)
     learner = Learner(net, trainer, None, Objective(1000), [mx.cpu()], workers=workers)
-    step = partial(train_step, learner, images, labels, batch * workers.size, 0, 0)
+    step = partial(learner.step, images, labels, batch * workers.size, 0, 0)
     act = {'sum': trainer.allreduce_grads, 'step': step}[what]
     seconds = []
     for _ in range(rounds + 1):

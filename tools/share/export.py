@@ -13,7 +13,6 @@ deviation (the exit code is 1 otherwise).
 --symbol writes PREFIX-symbol.json and PREFIX-0000.params, which `mx.gluon.SymbolBlock.imports` reads without this
 repository; with --dtype int8 as well, for CPUs, calibrated on --calib-images of the training set.
 """
-import argparse
 import ast
 import json
 import logging
@@ -31,13 +30,13 @@ import mxnet as mx
 import numpy as np
 from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 
-import evaluate
-import inference
+from cli import build, flags, trained
+from cli.exits import run_script
+from cli.kinds import at_least
 from data import DATASETS, pictures
 from data.fashion_mnist import load_mini
-from model import MODELS
-from options import CIFAR_MODELS, at_least, parsed, run_script
-from training.checkpoint import load_weights
+from training.scoring import check_memory, compiled, part_convolutions
+from training.weights import load_weights
 
 OPSET, IR_VERSION = 13, 7       # of the newest translations in MXNet 1.9.1; the version of the format with that opset
 TOLERANCE = 1e-4                # of a difference of logits, in units of their standard deviation
@@ -47,9 +46,7 @@ SYMBOL_FILES = ('-symbol.json', '-0000.params')
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description="Export a trained network as ONNX or as MXNet's symbol.")
-    evaluate.add_options(parser)
-    evaluate.add_dtype_options(parser)
+    parser = flags.parser_of('export', "Export a trained network as ONNX or as MXNet's symbol.")
     export = parser.add_argument_group('export')
     export.add_argument('images', nargs='*', metavar='IMAGE',
                         help='pictures that the result is checked on (default: %d of fashion-mnist-mini)' % CHECKED)
@@ -58,7 +55,7 @@ def parse_args(argv=None):
     export.add_argument('--batch-size', type=at_least(1), metavar='N',
                         help='fix the number of images a call in the ONNX file (default: any)')
     export.add_argument('--overwrite', action='store_true', help='replace files that are there')
-    return parsed(parser, argv)
+    return flags.parse(parser, argv)
 
 
 def check_places(args):
@@ -110,13 +107,12 @@ def images_of(args):
 
 def metadata_of(args, argv):
     """{key: text} of what a user of the file must know, lists as JSON."""
-    unit = args.act_type or MODELS[CIFAR_MODELS.get(args.model, args.model)].unit
     mean, std = ([round(float(value), 6) for value in np.broadcast_to(values, 3)]
                  for values in (DATASETS[args.dataset].mean, DATASETS[args.dataset].std))
-    return {'model': args.model, 'unit': unit, 'dataset': args.dataset,
+    return {'model': args.model, 'unit': build.unit_of(args), 'dataset': args.dataset,
             'input': 'float32 (N, 3, H, W), RGB, (pixel / 255 - mean) / std for every colour',
             'mean': json.dumps(mean), 'std': json.dumps(std), 'output': 'logits (N, classes), before the softmax',
-            'class_names': json.dumps(evaluate.class_names(args)),
+            'class_names': json.dumps(build.class_names(args)),
             'command': ' '.join(map(shlex.quote, ['python', '-m', 'tools.export', *map(str, argv)]))}
 
 
@@ -313,14 +309,14 @@ def export_onnx(net, args, images, metadata):
 def export_symbol(net, prefix, images):
     """Write a compiled network as PREFIX-symbol.json and PREFIX-0000.params, once what is read back equals it.
 
-    In the symbol no convolution is folded with what follows where that would go wrong (inference.part_convolutions):
+    In the symbol no convolution is folded with what follows where that would go wrong (part_convolutions):
     the executors of MXNet other than SymbolBlock (Module, bind, the C API) fold without being asked.
     """
     with tempfile.TemporaryDirectory(dir=os.path.dirname(prefix) or '.') as folder:
         path = os.path.join(folder, 'net')
         net(mx.nd.array(images['real'][:1]))  # compiles it
         net.export(path)
-        inference.part_convolutions(mx.sym.load(path + SYMBOL_FILES[0])).save(path + SYMBOL_FILES[0])
+        part_convolutions(mx.sym.load(path + SYMBOL_FILES[0])).save(path + SYMBOL_FILES[0])
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # that the type of the data is not known yet
             again = mx.gluon.SymbolBlock.imports(path + SYMBOL_FILES[0], ['data'], path + SYMBOL_FILES[1])
@@ -335,7 +331,7 @@ def export_symbol(net, prefix, images):
 
 def quantised(net, args, images):
     """The network in int8, calibrated as in evaluate.py; prints how near its logits are to those of float32."""
-    ready = inference.compiled(net, 'int8', evaluate.load_calibration(args), args.calib_mode)
+    ready = compiled(net, 'int8', trained.load_calibration(args), args.calib_mode)
     for kind, batch in images.items():
         exact, rounded = (block(mx.nd.array(batch)).asnumpy().astype('float64') for block in (net, ready))
         cosine = (exact * rounded).sum() / np.sqrt((exact ** 2).sum() * (rounded ** 2).sum())
@@ -351,13 +347,13 @@ def main(argv=None):
     check_dtype(args)
     if args.onnx:
         packages()
-    net = evaluate.build_network(args)
+    net = trained.trained_network(args)
     load_weights(net, args.params)
     net.hybridize()
     images, found = images_of(args), {}
     if args.onnx:
         if args.batch_size:
-            inference.check_batch(net, (args.batch_size, *images['real'].shape[1:]))
+            check_memory(net, (args.batch_size, *images['real'].shape[1:]))
         found['onnx'] = export_onnx(net, args, images, metadata_of(args, sys.argv[1:] if argv is None else argv))
     if args.symbol:
         ready = quantised(net, args, images) if args.dtype == 'int8' else net

@@ -11,9 +11,9 @@ from runtime import UserError
 
 import numpy as np
 
-from options import run_script
-from training.checkpoint import write_whole
+from cli.exits import run_script
 from training.params_file import read_params
+from training.weights import write_whole
 
 BATCH_NORM = ('gamma', 'beta', 'running_mean', 'running_var')  # a variance of 1e-8 would become zero
 

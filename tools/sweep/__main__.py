@@ -1,7 +1,7 @@
 """python -m tools.sweep: tools/sweep/grid.py."""
 import sys
 
-from options import run_script
+from cli.exits import run_script
 from tools.sweep.grid import main
 
 if __name__ == '__main__':

@@ -39,13 +39,14 @@ from runtime import UserError
 from tqdm import tqdm
 
 import train_cifar
-from data import DATASETS, SMALL_DATASETS
+from cli import build, flags
+from cli.kinds import at_least
+from data import SMALL_DATASETS
 from model import ACTIVATIONS, complexity
-from options import at_least, cifar_network
 from tools.sweep.groups import key_of, not_read, unit_of
 from training import checkpoint
 from training.devices import devices_by_id
-from training.fit import refuse_differences, refuse_foreign_log
+from training.resume import check_log_of_new, check_options
 from training.runlog import is_blank, numbers_path, read_run
 from training.signals import watching
 
@@ -96,7 +97,7 @@ def plan(args):
         devices_by_id(gpus, train_cifar.parse_args(args.flags).dtype)
     points = [point_of(args, unit, blocks, seed) for seed in args.seeds for blocks in args.blocks
               for unit in args.act_type]
-    refuse_twins(points)
+    check_twins(points)
     return sorted(points, key=lambda point: (args.seeds.index(point.seed), point.macs))
 
 
@@ -104,21 +105,22 @@ def point_of(args, unit, blocks, seed):
     grid = ['--dataset', args.dataset, '--blocks', str(blocks), '--seed', str(seed)]
     grid += ['--act-type', unit] if unit else []
     asked = train_cifar.parse_args(grid + args.flags)
-    own = dict(dataset=args.dataset, act_type=unit, blocks=blocks, seed=seed, gpus='', save_dir=None, logging_file=None,
-               resume=False, summary=False)
-    for option, value in own.items():
+    ours = dict(dataset=args.dataset, act_type=unit, blocks=blocks, seed=seed, gpus='', save_dir=None,
+                logging_file=None, resume=False, summary=False)
+    for option, value in ours.items():
         if getattr(asked, option) != value:
-            raise UserError('--%s is for the sweep to set, so it cannot stand behind --' % option.replace('_', '-'))
-    net = cifar_network(asked, DATASETS[args.dataset].classes)
+            raise UserError('--%s is for the sweep to set, so it cannot come after --' % option.replace('_', '-'))
+    net = build.build_network(asked)
     name = os.path.basename(train_cifar.run_of(asked).save_dir)
     log = os.path.join(args.logs_dir, name + '.log')
-    flags = args.flags + grid + ['--save-dir', os.path.join(args.params_dir, name), '--logging-file', log, '--resume']
-    run = train_cifar.run_of(train_cifar.parse_args(flags))
-    return Point(unit or train_cifar.UNITS[asked.model], blocks, seed, name, log, flags, asked.num_epochs,
+    places = ['--save-dir', os.path.join(args.params_dir, name), '--logging-file', log]
+    given = [*args.flags, *grid, *places, '--resume']
+    run = train_cifar.run_of(train_cifar.parse_args(given))
+    return Point(build.unit_of(asked), blocks, seed, name, log, given, asked.num_epochs,
                  *complexity.parameters(net), macs_of(net), epochs_there(run), checkpoint.exists(run.save_dir))
 
 
-def refuse_twins(points):
+def check_twins(points):
     """UserError if two units of a sweep make the same network, as ChaATAC and ChaATAC-linear without --useReLU."""
     units = {}
     for point in points:
@@ -148,14 +150,14 @@ def epochs_there(run):
     if not all({'val_top1_error', 'seconds'} <= numbers.keys() for numbers in record.epochs):
         raise UserError('%s is damaged: an epoch lacks its error or its time' % numbers_path(log))
     if record.epochs or saved:
-        refuse_contradiction(record, run)
+        check_log(record, run)
     if saved or len(record.epochs) >= run.num_epochs:
         return record.epochs
-    refuse_foreign_log(run)
+    check_log_of_new(run)
     return []
 
 
-def refuse_contradiction(record, run):
+def check_log(record, run):
     """UserError if an option that changes the result differs from that of a log.
 
     As for training.fit, num_epochs may grow; but not where the whole schedule hangs on it: the runs of a sweep are to
@@ -165,8 +167,8 @@ def refuse_contradiction(record, run):
     options = {**record.options, **run.options}
     unread = not_read(options, unit_of(options)) if len(record.epochs) >= now else ()
     try:
-        refuse_differences(*({name: value for name, value in either.items() if name not in unread}
-                             for either in (record.options, options)), record.path)
+        check_options(*({name: value for name, value in either.items() if name not in unread}
+                        for either in (record.options, options)), record.path, flags.RULES)
         if now > before and run.options['lr_mode'] != 'step':
             raise UserError('the run in %s had other options: num_epochs was %d and is %d, which changes the learning '
                             'rate of every epoch' % (record.path, before, now))
@@ -183,8 +185,8 @@ def logged_paces(args):
             record = read_run(path)
             options = argparse.Namespace(**{**vars(train_cifar.parse_args([])), **record.options})
             if record.options.get('dataset') == args.dataset:
-                macs = macs_of(cifar_network(options, DATASETS[args.dataset].classes))
-                unit = options.act_type or train_cifar.UNITS[options.model]
+                macs = macs_of(build.build_network(options))
+                unit = build.unit_of(options)
                 paces += [(unit, numbers['seconds'] / macs) for numbers in record.epochs]
     return paces
 

@@ -18,21 +18,19 @@ from runtime import UserError
 import numpy as np
 from scipy import stats
 
-from model import ACTIVATIONS
-from train_cifar import UNITS, parse_args
-from training.fit import FREE_OPTIONS
+from cli import flags
+from model import ACTIVATIONS, MODELS, units
 from training.runlog import read_run
 
-# Flags of train_cifar.py that a unit may read, and what its factory calls them.
-UNIT_FLAGS = {'r': 'r', 'useReLU': 'use_relu', 'use_global': 'use_global', 'skernel': 'kernel_size',
-              'act_dilation': 'dilation'}
-# A unit with one of its flags at this value is another one, and has its name.
-SAME_UNIT = [('ChaATAC', 'use_global', True, 'SE-activation'), ('ChaATAC', 'useReLU', False, 'ChaATAC-linear'),
-             ('SeqATAC', 'useReLU', False, 'SeqATAC-linear')]
+# Flags that a unit may read, and what its factory calls them.
+UNIT_FLAGS = {flag.dest: flag.option for flag in flags.FLAGS if flag.option in units.OPTIONS}
+# Those that make a unit another one, with a name of its own.
+ABLATING = {flag: option for flag, option in UNIT_FLAGS.items() if any(option in units.ablated(unit)
+                                                                       for unit in ACTIVATIONS)}
 PLACES = ('act_layers', 'act_order', 'replace_act')  # where a unit stands
 NETWORK = (*PLACES, *UNIT_FLAGS, 'unit', 'model')
 # What may differ within a group. A run may be resumed with more epochs, but runs of different length are not averaged.
-FREE = FREE_OPTIONS - {'num_epochs', 'teacher_params'} | {'seed'}
+FREE = flags.RULES.free - {'num_epochs', 'teacher_params'} | {'seed'}
 KINDS = {'dataset': str, 'act_type': (str, type(None)), 'seed': int, 'blocks': int, 'model': str,
          'act_layers': int, 'act_order': str, 'replace_act': str, 'label_set': (str, type(None))}
 SAY = {('act_order', 'bac'): 'from the back', ('act_order', 'pre'): 'from the front', ('replace_act', 'relu'): ''}
@@ -143,7 +141,8 @@ def values_read(options, name):
     """The value of an option that a network or its schedule reads, for act_type by all its names; [] if it does not."""
     settings, unit = settings_of(options), unit_of(options)
     read = {**{free: options[free] for free in FREE & options.keys()}, **settings, 'act_type': settings['unit'],
-            **{flag: value for _, flag, value, ablation in SAME_UNIT if ablation == unit}}
+            **{flag: units.ablated(unit)[option] for flag, option in ABLATING.items()
+               if unit in ACTIVATIONS and option in units.ablated(unit)}}
     if unit != options['replace_act']:  # settings name the layers only if some have another unit
         read['act_layers'] = options['act_layers']
     return ([read[name]] if name in read else []) + [unit, options['act_type']] * (name == 'act_type')
@@ -185,29 +184,27 @@ def settings_of(options):
 
 def unit_of(options):
     """The unit of a run by the name under which it is known, whichever flags made it."""
-    unit = options.get('act_type') or UNITS.get(options['model'], options['model'])
+    unit = options.get('act_type') or unit_of_model(options['model'])
     return known_as(options['replace_act'] if options['act_layers'] == 0 else unit, options)
+
+
+def unit_of_model(model):
+    """The unit of a network of train_cifar.py without --act-type; the name of a network that is not known here."""
+    name = flags.CIFAR_MODELS.get(model)
+    return MODELS[name].unit if name else model
 
 
 def known_as(unit, options):
     """The name of a unit with these flags: that of the ablation, if they make it one."""
-    for other, flag, value, name in SAME_UNIT:
-        unit = name if unit == other and options.get(flag) == value else unit
-    return unit
+    return units.known_as(unit, {option: options.get(flag) for flag, option in UNIT_FLAGS.items()})
 
 
 def not_read(options, unit):
     """The options that a network of this unit and its schedule do not read."""
-    get, replaced = options.get, known_as(options['replace_act'], options)
+    replaced = known_as(options['replace_act'], options)
     mixed = 0 < options['act_layers'] < 4 and unit != replaced
-    flags = flags_read_by(unit) | (flags_read_by(replaced) if mixed else set())
-    uses = [(mixed, PLACES), *((name in flags, [name]) for name in UNIT_FLAGS),
-            (options['dataset'] == 'cifar100', ['label_set']), (get('warmup_epochs'), ['warmup_lr']),
-            (get('mixup'), ['mixup_alpha', 'mixup_off_epoch']),
-            (get('teacher'), ['teacher_params', 'hard_weight', 'temperature']),
-            (get('lr_mode') == 'step', ['lr_decay', 'lr_decay_epoch', 'lr_decay_period']),
-            (get('lr_decay_period'), ['lr_decay_period']), (not get('lr_decay_period'), ['lr_decay_epoch'])]
-    return {name for used, names in uses if not used for name in names}
+    read = flags_read_by(unit) | (flags_read_by(replaced) | set(PLACES) if mixed else set())
+    return flags.unread(options) | {*UNIT_FLAGS, *PLACES} - read
 
 
 def flags_read_by(unit):
@@ -248,7 +245,7 @@ def complete(runs):
         for name, value in run.options.items():
             values.setdefault(name, []).append(value)
     common = {name: found[0] for name, found in values.items() if all(value == found[0] for value in found)}
-    filled = {**common, **vars(parse_args([]))}
+    filled = {**common, **flags.defaults(flags.CIFAR)}
     return [run._replace(options={**filled, **run.options}) for run in runs]
 
 

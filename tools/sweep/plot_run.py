@@ -15,7 +15,7 @@ from collections import namedtuple
 
 from runtime import UserError
 
-from options import run_script
+from cli.exits import run_script
 from tools import figures
 from training.runlog import LARGEST, read_run
 

@@ -22,13 +22,13 @@ from runtime import UserError
 
 from matplotlib.backend_bases import FigureCanvasBase
 
+from cli.exits import run_script
 from data import SMALL_DATASETS
 from data.cifar import LABEL_SETS
 from model import ACTIVATIONS
-from options import run_script
 from tools import ROOT, figures
 from tools.sweep.groups import (
-    SAME_UNIT,
+    ABLATING,
     Group,
     key_of,
     labels_of,
@@ -47,7 +47,7 @@ OUR_NAMES = {'ReLU': 'relu', 'SELU': 'selu', 'Swish': 'swish', 'ATAC': 'ChaATAC'
 STYLED = ('relu', 'ChaATAC', 'swish', 'xUnit', 'SE-ReLU', 'SeqATAC', 'SpaATAC')
 AXES = {'parameters': 'trainable parameters (thousand)', 'depth': 'depth (layers)'}
 # Values of an option that stand in no settings, as the network then has another name or none of its other flags.
-ALSO = {'act_layers': {0, 4}, **{flag: {False, True} for _, flag, _, _ in SAME_UNIT}}
+ALSO = {'act_layers': {0, 4}, **dict.fromkeys(ABLATING, {False, True})}
 FIELDS = ('group', 'blocks', 'depth', 'trainable_parameters', 'n', 'mean', 'std', 'difference', 'pairs', 'low', 'high',
           'contains_0', 'seeds', 'accuracies')
 # Columns of the Markdown table.

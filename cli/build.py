@@ -1,0 +1,169 @@
+"""From flags to what a training is made of: network, data, objective, schedule, learner, run."""
+import json
+from collections import namedtuple
+
+from runtime import UserError
+
+import mxnet as mx
+from gluoncv import model_zoo
+
+from cli import flags
+from data import DATASETS, load_dataset
+from model import MODELS, complexity, get_model, network
+from training.devices import check_memory
+from training.distributed import join
+from training.fit import Run
+from training.learner import Learner, compile_network, make_trainer
+from training.loss import Objective
+from training.precision import BYTES, use_dtype
+from training.schedule import decay_epochs, learning_rate
+from training.seeds import INITIALISATION, seed_mxnet
+from training.weights import load_weights
+
+# Where a training computes. devices: of this worker. dtype: of the network's input and weights.
+Place = namedtuple('Place', 'devices dtype workers')
+
+
+def network_of(args):
+    """(name, options) of the network of the flags, as get_model takes them. What the flags do not say is left to the
+    network. UserError if they contradict one another."""
+    name = flags.CIFAR_MODELS.get(args.model, args.model)
+    chosen, options = network(name), {}
+    for flag in flags.FLAGS:
+        if flag.option is None or flags.HOSTS[chosen.host] not in flag.of:
+            continue
+        value = getattr(args, flag.dest)
+        if chosen.takes_unit or flag.group != 'unit':
+            options.update({flag.option: value} if value is not None else {})
+        elif value != flag.default(flags.HOSTS[chosen.host]):
+            takers = [other for other in flags.IMAGENET_MODELS if MODELS[other].takes_unit]
+            raise UserError('%s takes no unit: %s is for %s' % (args.model, flag.names[-1], ', '.join(takers)))
+    if chosen.host == 'cifar':
+        options['classes'] = outputs_of(args)
+    if name == 'se_cifar_resnet' and 'act_type' in options:
+        raise UserError('the unit of --model se is SE-ReLU: --act-type %s does not go with it' % args.act_type)
+    return name, options
+
+
+def dataset_of(args):
+    """The name of the data set of the flags."""
+    return getattr(args, 'dataset', 'imagenet')
+
+
+def outputs_of(args):
+    """How many classes the network of the flags tells apart."""
+    dataset = DATASETS[dataset_of(args)]
+    return dataset.classes if dataset.small else args.num_classes
+
+
+def class_names(args):
+    """Of the outputs of the network of the flags; () if they are not known."""
+    dataset = DATASETS[dataset_of(args)]
+    return dataset.class_names(args.label_set if dataset.label_sets else None, outputs_of(args))
+
+
+def load_data(args, batch_size, training=True):
+    """(training, validation) batches of the flags; the former None where nothing is to be trained."""
+    return load_dataset(dataset_of(args), batch_size, getattr(args, 'seed', 0), args.num_workers, training,
+                        shape_of(args), **places_of(args))
+
+
+def places_of(args):
+    """Where the images are, as `load` of their data set takes it."""
+    places = dict(data_dir=args.data_dir)
+    if DATASETS[dataset_of(args)].label_sets:
+        places.update(label_set=args.label_set)
+    if getattr(args, 'use_rec', False):
+        names = ('use_rec', 'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx')
+        places.update((name, getattr(args, name)) for name in names if hasattr(args, name))
+    return places
+
+
+def shape_of(args):
+    """What the flags say of images that are not of a small data set, as ImageBatches takes it."""
+    if DATASETS[dataset_of(args)].small:
+        return {}
+    return dict(classes=args.num_classes, size=args.input_size, crop_ratio=args.crop_ratio)
+
+
+def build_network(args):
+    """The network of the flags, not initialised."""
+    name, options = network_of(args)
+    return get_model(name, **options)
+
+
+def unit_of(args):
+    """The name of the unit in the network of the flags."""
+    return args.act_type or network(flags.CIFAR_MODELS.get(args.model, args.model)).unit
+
+
+def place_of(args, devices):
+    """The Place, once all workers of the job are there.   devices: those that the flags name"""
+    workers = join(args.kvstore, args.stall_timeout)
+    devices = workers.devices_of(devices)
+    return Place(devices, use_dtype(args.dtype, devices), workers)
+
+
+def learner_of(args, net, place, train):
+    """The Learner of the flags: a network with random weights, cast and compiled, its trainer, schedule and objective.
+
+    train: the source of its batches. UserError if one of them cannot fit into memory.
+    """
+    elements = complexity.activation_elements(net, (1, 3, train.size, train.size))
+    check_memory(train.batch_size // place.workers.size, BYTES[args.dtype] * elements, place.devices)
+    objective = objective_of(args, train.classes, place)
+    lr_at = schedule_of(args, train.images, train.batch_size)
+    seed_mxnet(args.seed, INITIALISATION)
+    net.initialize(mx.init.MSRAPrelu(), ctx=place.devices)
+    net.cast(place.dtype)
+    if args.mode == 'hybrid':
+        compile_network(net, place.devices, small_images=MODELS[network_of(args)[0]].host == 'cifar')
+    trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, place.workers, args.loss_scale)
+    return Learner(net, trainer, lr_at, objective, *place)
+
+
+def objective_of(args, classes, place):
+    return Objective(classes, label_smoothing=0.1 if args.label_smoothing else 0.0,
+                     mixup_alpha=args.mixup_alpha if args.mixup else 0.0, mixup_off_epoch=args.mixup_off_epoch,
+                     teacher=load_teacher(args, classes, place), temperature=args.temperature,
+                     hard_weight=args.hard_weight, seed=args.seed)
+
+
+def load_teacher(args, classes, place):
+    """The compiled network of --teacher with the weights of --teacher-params, or None without them."""
+    name, params = args.teacher, args.teacher_params
+    if name is None:
+        return None
+    if params is None:
+        raise UserError('--teacher and --teacher-params go together')
+    if name in MODELS:
+        teacher = get_model(name, classes=classes, **MODELS[name].sized(getattr(args, 'input_size', 32)))
+    elif name in model_zoo.get_model_list():
+        try:
+            teacher = model_zoo.get_model(name, classes=classes, pretrained=False)
+        except (TypeError, ValueError) as error:
+            raise UserError('the teacher %s is no network for classification' % name) from error
+    else:
+        raise UserError('unknown teacher %r; there are %s, and those of gluoncv.model_zoo' % (name, ', '.join(MODELS)))
+    load_weights(teacher, params, place.devices)
+    teacher.cast(place.dtype)
+    teacher.hybridize(static_alloc=True, static_shape=True)
+    return teacher
+
+
+def schedule_of(args, images, batch_size):
+    """The learning rate as a function of epoch and batch, see training.schedule."""
+    return learning_rate(args.lr_mode, args.lr, args.num_epochs, images, batch_size, args.warmup_epochs, args.warmup_lr,
+                         decay_epochs(args.lr_decay_epoch, args.lr_decay_period, args.num_epochs), args.lr_decay)
+
+
+def run_named(args, name, title):
+    """The Run of the flags, in the folder and with the log of its name unless they say otherwise."""
+    return Run(args.save_dir or 'params/' + name, args.logging_file or 'logs/%s.log' % name, title, options_of(args),
+               args.seed, args.num_epochs, args.log_interval, args.resume, args.save_every_steps, args.tensorboard,
+               flags.RULES)
+
+
+def options_of(args):
+    """All flags by name, as JSON would give them back: what a checkpoint keeps and compares."""
+    return json.loads(json.dumps(vars(args)))

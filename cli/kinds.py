@@ -1,0 +1,48 @@
+"""Kinds of values of flags: argparse types that say in one sentence what is wrong."""
+import argparse
+
+
+def at_least(bound, kind=int, most=float('inf')):
+    """A finite number that is not below the bound, nor above `most`."""
+    def number(text):
+        value = kind(text)
+        if not bound <= value < float('inf'):
+            raise argparse.ArgumentTypeError(f'{text} must be at least {bound}')
+        if value > most:
+            raise argparse.ArgumentTypeError(f'{text} must be at most {most}')
+        return value
+    return number
+
+
+def between(low, high):
+    """A number from low to high."""
+    def number(text):
+        value = float(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f'{text} must lie between {low} and {high}')
+        return value
+    return number
+
+
+def positive(text):
+    """A finite number above 0."""
+    value = float(text)
+    if not 0 < value < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text} must be positive')
+    return value
+
+
+def loss_scale(text):
+    """A positive number, or 'dynamic'."""
+    return text if text == 'dynamic' else positive(text)
+
+
+def epoch_list(text):
+    """Epochs in ascending order, such as 300,350."""
+    try:
+        epochs = [int(epoch) for epoch in text.split(',')]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a list of epochs such as 300,350') from None
+    if epochs != sorted(set(epochs)) or epochs[0] < 0:
+        raise argparse.ArgumentTypeError(f'{text} is not in ascending order')
+    return epochs

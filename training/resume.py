@@ -1,0 +1,112 @@
+"""May a run begin, or continue? The rules that keep two runs apart, and what a run that continues has come to."""
+import logging
+import os
+from collections import namedtuple
+from functools import partial
+
+from runtime import UserError
+
+from training import checkpoint
+from training.runlog import is_blank, logged_epochs, logged_options, numbers_path
+from training.weights import set_weights
+
+LOG = logging.getLogger(__name__)
+
+# What the options of a run mean. free: the names of those that do not change what is computed, so that they may differ;
+# num_epochs may grow. before: {name: value} of what logs and checkpoints meant before they named it.
+Rules = namedtuple('Rules', 'free before', defaults=(frozenset(), {}))
+
+
+def restore(run, learner):
+    """Check, and put the checkpoint of a run that continues into its learner; returns how far it had come.
+
+    That is {'epoch': the last whole one or -1, 'within': None or what the next one has come to, 'best', 'last': numbers
+    of epochs or None}. Only the first worker reads the files. Raises as find_checkpoint does.
+    """
+    facts, arrays = learner.workers.share(partial(find_checkpoint, run))
+    if arrays:
+        set_weights(learner.net, arrays['params'], os.path.join(run.save_dir, 'last.params'))
+        checkpoint.set_trainer_arrays(learner.trainer, arrays['states'])
+    scale = facts.pop('loss_scale', None)
+    if scale:
+        learner.trainer.loss_scale.restore(scale)
+    return facts
+
+
+def find_checkpoint(run):
+    """(how far a run had come, its arrays), or (the beginning, {}).
+
+    Raises UserError if there is a checkpoint and the run is not to be resumed, or if its options differ.
+    """
+    if not checkpoint.exists(run.save_dir):
+        check_new(run)
+        return {'epoch': -1, 'within': None, 'best': None, 'last': None}, {}
+    if not run.resume:
+        raise UserError('%s holds a checkpoint: continue it by --resume, or choose another --save-dir' % run.save_dir)
+    facts, arrays = checkpoint.load(run.save_dir)
+    lacking = {'epoch', 'within', 'best', 'last', 'options'} - facts.keys()
+    if lacking:
+        raise UserError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
+    check_options(facts['options'], run.options, run.save_dir, run.rules)
+    check_log_of_resumed(run, facts['epoch'] + 1)
+    return {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale')}, arrays
+
+
+def check_new(run):
+    """UserError if a run that begins would write over what is there."""
+    check_log_of_new(run)
+    bests = checkpoint.bests(run.save_dir, run.title)
+    if bests and not run.resume:
+        raise UserError('%s holds %s of another run, which a better epoch would replace: choose another --save-dir'
+                        % (run.save_dir, bests[0]))
+    if run.resume:
+        LOG.warning('there is nothing to resume in %s: starting at epoch 0', run.save_dir)
+
+
+def check_log_of_new(run):
+    """UserError if a run that begins would write over a file, other than the log of its own first try, or over the
+    log of epochs whose checkpoint is gone."""
+    paths, logged = (run.logging_file, numbers_path(run.logging_file)), logged_options(run.logging_file)
+    # A folder by default is named None in the options, so the others must say whether it is the same.
+    same = run.resume and all(name in logged and logged[name] == value for name, value in run.options.items()
+                              if name == 'save_dir' or name not in run.rules.free)
+    for path in paths:
+        if not same and not is_blank(path):
+            raise UserError('%s exists and is not of a run in %s: choose another --logging-file, or remove it'
+                            % (path, run.save_dir))
+    epochs = logged_epochs(run.logging_file)
+    if epochs > 1 or epochs == logged.get('num_epochs'):  # one may be logged and not saved, where a run was killed
+        raise UserError('%s holds %d epochs, but there is no checkpoint to continue from in %s: put it back, choose '
+                        'another --logging-file, or remove the log' % (run.logging_file, epochs, run.save_dir))
+
+
+def check_log_of_resumed(run, epochs):
+    """UserError if a run that continues after so many epochs would do so in the log of another, or in one that lacks
+    some of them. One that is gone is begun anew."""
+    path, logged = run.logging_file, logged_options(run.logging_file)
+    if is_blank(path) and is_blank(numbers_path(path)):
+        return
+    if not isinstance(logged.get('num_epochs'), int):
+        raise UserError('%s exists and is not the log of the run in %s: choose another --logging-file, or remove it'
+                        % (path, run.save_dir))
+    check_options(logged, run.options, path, run.rules)
+    if logged_epochs(path) < epochs:
+        raise UserError('%s holds %d epochs, and the checkpoint in %s is after %d: put the whole log back, or remove '
+                        'what is left of it' % (numbers_path(path), logged_epochs(path), run.save_dir, epochs))
+
+
+def check_options(before, now, where, rules):
+    """UserError if an option that changes the result was another in an earlier start of a run.
+
+    before, now: options by name. where: the file or folder that names the former. Where batches are of another size, an
+    interrupted epoch cannot be continued; older checkpoints do not name it.
+    """
+    before = {'images_per_step': now.get('images_per_step'), **rules.before, **before}
+    now = {**rules.before, **now}
+    differing = ['%s was %s and is %s' % (name, before.get(name), now.get(name))
+                 for name in sorted(before.keys() | now.keys())
+                 if name not in rules.free and before.get(name) != now.get(name)]
+    if now['num_epochs'] < before['num_epochs']:
+        differing.append('num_epochs was %d and is %d' % (before['num_epochs'], now['num_epochs']))
+    if differing:
+        raise UserError('the run in %s had other options: %s' % (where, '; '.join(differing)))

@@ -1,0 +1,95 @@
+"""The weights of a network: out of it, into a .params file, and back. Named arrays, no pickle."""
+import os
+from contextlib import suppress
+
+from runtime import UserError
+
+import mxnet as mx
+import numpy as np
+
+from training.disk import file_digest, flush_folder, saving_into
+from training.params_file import read_params, write_params
+
+CHECKSUMS = 'SHA256SUMS'
+
+
+def network_arrays(net):
+    """{name: NDArray on the CPU} of a network, of which several devices hold the same."""
+    return {name: parameter.list_data()[0].as_in_context(mx.cpu())
+            for name, parameter in net._collect_params_with_prefix().items()}
+
+
+def load_weights(net, path, devices=None):
+    """Put a .params file into a network, cast to the types that the network has.
+
+    Raises OSError if there is no file, FloatingPointError if a number is not finite, and UserError if it is damaged,
+    if a file SHA256SUMS beside it has another checksum for it, or if it belongs to another architecture; the message
+    says which names or shapes differ, and the network is untouched.
+    """
+    arrays = read_params(path)
+    published = _published_checksum(path)
+    if published and file_digest(path) != published:
+        raise UserError('%s is damaged, or another file than it was: its checksum is not that of SHA256SUMS beside it'
+                        % path)
+    set_weights(net, arrays, path, devices)
+
+
+def set_weights(net, arrays, path, devices=None):
+    """The same, of {name: NumPy array}; path: for messages."""
+    parameters = net._collect_params_with_prefix()
+    missing, extra = parameters.keys() - arrays.keys(), arrays.keys() - parameters.keys()
+    if missing or extra:
+        parts = ['it lacks ' + some(missing)] * bool(missing) + ['it has besides ' + some(extra)] * bool(extra)
+        raise UserError('%s is of another architecture: %s; is that the network, unit and depth of its training?'
+                        % (path, '; '.join(parts)))
+    differing = [name for name, parameter in parameters.items() if not _fits(parameter.shape, arrays[name].shape)]
+    if differing:
+        raise UserError('%s is of another architecture: other shapes than the network have %s'
+                        % (path, some('%s %s instead of %s' % (name, arrays[name].shape, parameters[name].shape)
+                                       for name in differing)))
+    with np.errstate(over='ignore'):
+        arrays = {name: arrays[name].astype(parameter.dtype) for name, parameter in parameters.items()}
+    broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+    if broken:  # which the logits may hide, as ReLU makes 0 of NaN on a CPU
+        raise FloatingPointError('%s holds numbers that are not finite: %s' % (path, some(broken)))
+    for name, parameter in parameters.items():
+        if parameter._data is None:
+            parameter.shape = arrays[name].shape
+            parameter.initialize(init=mx.init.Zero(), ctx=devices or [mx.cpu()], force_reinit=True)
+        parameter.set_data(mx.nd.array(arrays[name], dtype=parameter.dtype))
+
+
+def _published_checksum(path):
+    """What a file SHA256SUMS (as sha256sum writes it) beside a file says of it, or None."""
+    with suppress(FileNotFoundError), open(os.path.join(os.path.dirname(path), CHECKSUMS), errors='replace') as file:
+        return {line[66:].rstrip('\n'): line[:64] for line in file}.get(os.path.basename(path))
+
+
+def _fits(expected, shape):
+    """Whether a shape is the expected one, whose zeros stand for sizes that the network does not know yet."""
+    return len(expected) == len(shape) and all(wanted in (0, size) for wanted, size in zip(expected, shape))
+
+
+def some(names):
+    """The first few of names, in words."""
+    names = sorted(names)
+    return (', '.join(names[:4]) + (' and %d more' % (len(names) - 4) if len(names) > 4 else '')) or 'nothing'
+
+
+def finite(arrays):
+    """{name: NumPy array} of {name: NDArray}; FloatingPointError if a number is not finite."""
+    arrays = {name: array.asnumpy() for name, array in arrays.items()}
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise FloatingPointError('%s is not finite' % name)
+    return arrays
+
+
+def write_whole(path, arrays):
+    """Write a .params file whole or not at all. Returns {'size', 'sha256'}; OSError if the disk refuses."""
+    folder = os.path.dirname(path) or '.'
+    with saving_into(folder, [path + '.new']):
+        written = write_params(path + '.new', arrays)
+        os.replace(path + '.new', path)
+        flush_folder(folder)
+    return written
