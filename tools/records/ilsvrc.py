@@ -7,13 +7,10 @@
 Labels count the sorted synsets. The archives are read where they lie: nothing is unpacked, and no name in one of them
 becomes a path.
 """
-import gzip
 import hashlib
 import io
 import os
 import re
-import tarfile
-import zlib
 from collections import namedtuple
 
 from runtime import UserError
@@ -22,6 +19,7 @@ import numpy as np
 from scipy.io import loadmat
 from tqdm import tqdm
 
+from data.archives import plain_files, unpacked
 from data.decode import read_file
 from data.folders import ImageFolder, images_in
 from data.labels import places_of
@@ -34,13 +32,11 @@ SHA1 = {
     'devkit': '092a94ed6a05454b8b72d1c4ecf336fa48d37fda',
 }
 IMAGE_ENDINGS = '.jpeg', '.jpg', '.png'
-# At most. The zeros that end a tar are 10 KB in those of ImageNet; more of them are a hole in a download.
-IMAGE_BYTES, KIT_FILE_BYTES, KIT_BYTES, TAR_HEADER_BYTES, TAR_END_BYTES = 1 << 26, 1 << 24, 1 << 28, 1 << 20, 1 << 16
+IMAGE_BYTES = 1 << 26     # at most, of an image in an archive
+KIT_FILE_BYTES = 1 << 24  # of a file in the development kit
+KIT_BYTES = 1 << 28       # of all of it, unpacked
 CLASS_TAR = re.compile(r'(n\d{8})\.tar')
 LABEL_LINE = re.compile(r'(ILSVRC2012_val_\d{8})(?:\.JPEG)?[,\s]\s*(n\d{8})\b')
-# What tarfile, gzip and zlib raise for damaged and for hostile archives.
-DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, IndexError, OverflowError,
-          RecursionError)
 
 # An image: `size` bytes at `offset` of the file `path`. name: <class>/<file>, for messages.
 Image = namedtuple('Image', 'label name path offset size')
@@ -137,11 +133,7 @@ def devkit_labels(path):
     Its ground truth is a line with a number for each image, and its meta.mat says which synset a number stands for.
     Synsets with children are groups of classes.
     """
-    try:
-        with gzip.open(path, 'rb') as file:
-            content = file.read(KIT_BYTES)  # to the end, where gzip's checksum stands
-    except DAMAGE as error:
-        raise damaged(path, error) from error
+    content = unpacked(path, KIT_BYTES)
     found, kit = plain_files(io.BytesIO(content), 0, len(content), path, parts=2), []
     for name in 'data/meta.mat', 'data/ILSVRC2012_validation_ground_truth.txt':
         offset, size = found.get(name, (0, 0))
@@ -182,62 +174,3 @@ def check_sha1(path, sha1):
     if digest.hexdigest() != sha1:
         raise UserError('%s is not the public archive: its SHA-1 is %s instead of %s; fetch it again, or take it as '
                         'it is with --no-checksum' % (path, digest.hexdigest(), sha1))
-
-
-def plain_files(file, start, size, path, parts=1):
-    """{name: (offset in file, size)} of the plain files in a tar of `size` bytes that begins at `start` of a file.
-
-    Folders, links, devices and sparse files are passed over. path: for messages. parts: how many parts of its path are
-    a file's name. Raises UserError if the archive is empty, damaged, cut short, or holds a name twice.
-    """
-    window, found = Window(file, start, size), {}
-    try:
-        with tarfile.open(fileobj=window, mode='r:') as tar:
-            for member in tar:
-                if member.size < 0:
-                    raise tarfile.ReadError('a negative size')
-                if member.isreg() and not member.issparse():
-                    name = '/'.join(member.name.split('/')[-parts:])
-                    if name in found:
-                        raise tarfile.ReadError('it holds %r twice' % name)
-                    found[name] = start + member.offset_data, member.size
-            # tarfile takes a damaged header, a hole and the end of the file for the end, which is a few KB of zeros.
-            window.seek(tar.offset)
-            end = window.read(TAR_END_BYTES)
-            if not end or end.strip(b'\0') or window.position < size:
-                raise tarfile.ReadError('the header at byte %d' % (start + tar.offset))
-    except DAMAGE as error:
-        raise damaged(path, error) from error
-    if not found:
-        raise UserError('%s holds no file' % path)
-    return found
-
-
-def damaged(path, error):
-    return UserError('%s is damaged, cut short, or no tar archive (%s)' % (path, error))
-
-
-class Window:
-    """A stretch of a file for tarfile to read headers from. A header that claims to be large or negative is refused,
-    where tarfile would read all of the archive into memory."""
-
-    def __init__(self, file, start, size):
-        self.file, self.start, self.size, self.position = file, start, size, 0
-
-    def tell(self):
-        return self.position
-
-    def seek(self, position):
-        if position < 0:
-            raise tarfile.ReadError('a negative size')
-        self.position = position
-
-    def read(self, count):
-        if not 0 <= count <= TAR_HEADER_BYTES:
-            raise tarfile.ReadError('a header of %d bytes' % count)
-        if self.position >= self.size:
-            return b''
-        self.file.seek(self.start + self.position)
-        content = self.file.read(min(count, self.size - self.position))
-        self.position += len(content)
-        return content
