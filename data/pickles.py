@@ -35,7 +35,8 @@ def read_pickle(content, most, path):
 
 
 class Array:
-    """An array of bytes. `value` is there once its shape and content were read."""
+    """An array of bytes. `value`: once its shape and content were read."""
+    value = np.empty(0, 'uint8')
 
     def build(self, state):
         _, shape, kind, is_fortran, content = state
