@@ -12,20 +12,24 @@ PIP = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check
 STAMP := $(VENV)/stamp-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')$(addprefix -,$(GPU))
 REQUIREMENTS = $(if $(GPU),requirements/$(GPU).txt,requirements.txt)
 
-.PHONY: setup setup-dev export-setup bench-setup demo test dist-test horovod faults lint matrix gpu-check clean
+.PHONY: setup setup-dev native export-setup bench-setup demo test dist-test horovod faults lint matrix gpu-check clean
 
-setup: $(STAMP)
+setup: $(STAMP) native
 
 $(STAMP): $(REQUIREMENTS)
 	$(PYTHON) -m venv --clear $(VENV)
 	$(PIP) -r $<
 	touch $@
 
-setup-dev: $(STAMP)-dev
+setup-dev: $(STAMP)-dev native
 
 $(STAMP)-dev: $(STAMP) requirements/dev.txt
 	$(PIP) -r requirements/dev.txt
 	touch $@
+
+# The operator of native/, where there is a compiler for it; everything works without.
+native: $(STAMP)
+	$(VENV)/bin/python -m native.build
 
 export-setup: setup
 	$(PIP) -r requirements/export.txt

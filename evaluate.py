@@ -19,11 +19,12 @@ from runtime import UserError
 import mxnet as mx
 
 from cli import flags, trained
+from cli.build import build_network
 from cli.exits import run_script
 from training.devices import devices_by_number
 from training.loop import evaluate
 from training.scoring import check_memory, compiled
-from training.weights import load_weights
+from training.weights.arrays import load_weights
 
 ERRORS = ('top1_error', 'top5_error')
 
@@ -31,7 +32,7 @@ ERRORS = ('top1_error', 'top5_error')
 def parse_args(argv=None):
     parser = flags.parser_of('evaluate', 'Score a .params file on a validation set.')
     parser.add_argument('--json', action='store_true', help='print one JSON object and nothing else')
-    return flags.parse(parser, argv)
+    return trained.parse(parser, argv)
 
 
 def score_on_cpu(args):
@@ -49,7 +50,7 @@ def score_on_cpu(args):
 
 def score_on_gpus(args):
     devices = devices_by_number(args.num_gpus, args.dtype)
-    net = trained.trained_network(args)
+    net = build_network(args)
     net.cast(args.dtype)
     load_weights(net, args.params, devices)
     net.hybridize(static_alloc=True, static_shape=True)

@@ -1,8 +1,12 @@
 """Name what is on pictures with a trained network.
 
     import inference
-    classifier = inference.load('cifar_resnet', 'FILE.params', dataset='fashion-mnist', act_type='ChaATAC', blocks=1)
+    classifier = inference.load('FILE.params')
     classifier.top_k(['a.png', array], k=3)               # [[('ankle boot', 0.93), ('sneaker', 0.06), ...], [...]]
+
+The description beside the file says what network it is. For a file without one, options say it:
+
+    inference.load('FILE.params', 'cifar_resnet', dataset='fashion-mnist', act_type='ChaATAC', blocks=1)
 """
 import os
 
@@ -11,46 +15,43 @@ from runtime import UserError
 import mxnet as mx
 import numpy as np
 
-from data import dataset_of
+from cli import build, trained
 from data.pictures import batch_of, class_name
-from model import get_model, network
 from training.scoring import compiled
-from training.weights import load_weights
+from training.weights.arrays import load_weights
 
 BATCH = 16           # pictures at once
 
 
-def load(model, params, dataset='imagenet', label_set='coarse', dtype='float32', calibration=None, calib_mode='naive',
-         size=224, crop_ratio=0.875, **options):
-    """A Classifier of a network of model.get_model with weights from a .params file.
+def load(params, model=None, dtype='float32', calibration=None, calib_mode='naive', **options):
+    """A Classifier with the network and the weights of a .params file.
 
-    dataset: what it was trained on, a name of data.DATASETS; label_set: of cifar100.
-    dtype, calibration, calib_mode: of `compiled`. size, crop_ratio: of data.pictures.batch_of.
-    options: those of get_model; `classes` is that of the data set unless it is given.
-    Raises OSError for a missing file, and UserError for weights of another network or a dtype that is not there.
+    model, options: the arguments of model.get_model, and dataset (what it was trained on, a name of data.DATASETS),
+    label_set, input_size and crop_ratio. They are needed where the file has no description, and checked where it has.
+    dtype, calibration, calib_mode: of training.scoring.compiled.
+    Raises OSError for a missing file, and UserError for weights of another network, for options that contradict the
+    description or are lacking without one, and for a dtype that is not there.
     """
-    options.setdefault('classes', dataset_of(dataset).classes)
-    _class_names(dataset, label_set, options['classes'])  # says which there are
-    net = get_model(model, **network(model).sized(size), **options)
+    args = trained.told(params, model=model, **options)
+    net = build.build_network(args)
     load_weights(net, params)
-    return Classifier(compiled(net, dtype, calibration, calib_mode), dataset, label_set, size, crop_ratio,
-                      options['classes'])
-
-
-def _class_names(dataset, label_set, classes):
-    record = dataset_of(dataset)
-    return record.class_names(label_set if record.label_sets else None, classes)
+    return Classifier(compiled(net, dtype, calibration, calib_mode), args.dataset, args.class_names, args.input_size,
+                      args.crop_ratio)
 
 
 class Classifier:
-    """Pictures in, class names and probabilities out.   net: as `compiled` makes it; the rest: as in `load`
+    """Pictures in, class names and probabilities out.
 
-    classes: how many the network tells apart; unless it is 1000, those of 'imagenet' are somebody's own.
+    net: as `compiled` makes it. dataset: what it was trained on. class_names: of its outputs, in order; outputs after
+    them have none. size, crop_ratio: of data.pictures.batch_of.
     """
 
-    def __init__(self, net, dataset='imagenet', label_set='coarse', size=224, crop_ratio=0.875, classes=1000):
-        self.net, self.dataset, self.size, self.crop_ratio = net, dataset, size, crop_ratio
-        self.names = _class_names(dataset, label_set, classes)
+    def __init__(self, net, dataset, class_names=(), size=224, crop_ratio=0.875):
+        self.net = net
+        self.dataset = dataset
+        self.names = class_names
+        self.size = size
+        self.crop_ratio = crop_ratio
 
     def probabilities(self, pictures):
         """(N, classes) float32 of N paths or arrays; what they may be, and what is raised: data.pictures.batch_of."""

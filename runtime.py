@@ -22,6 +22,8 @@ try:
 except Exception:  # a broken installation may raise anything
     numpy = None  # MXNet's import will fail; `python -m runtime` says why
 
+__version__ = '1.1.0'  # of this repository, and of the package that it makes
+
 REMOVED_FROM_NUMPY = {'bool': bool, 'int': int, 'float': float, 'object': object, 'complex': complex, 'str': str}
 
 # What the wheels nvidia-*-cu11 put below site-packages/nvidia and libmxnet.so of mxnet-cu11x needs, in the order in

@@ -59,7 +59,8 @@ def main(argv=None):
     place = build.place_of(args, devices_by_id(args.gpus, args.dtype))
     train, test = build.load_data(args, args.batch_size)
     learner = build.learner_of(args, net, place, train)
-    return fit(run_of(args), learner, train, test, facts_of(args, net))
+    run = run_of(args)._replace(description=build.describe(args, train.class_names))
+    return fit(run, learner, train, test, facts_of(args, net))
 
 
 if __name__ == '__main__':

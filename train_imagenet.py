@@ -49,7 +49,8 @@ def main(argv=None):
     place = build.place_of(args, devices_by_number(args.num_gpus, args.dtype))
     train, validation = build.load_data(args, args.batch_size * len(place.devices) * place.workers.size)
     learner = build.learner_of(args, net, place, train)
-    return fit(run_of(args), learner, train, validation, facts_of(args, net))
+    run = run_of(args)._replace(description=build.describe(args, train.class_names))
+    return fit(run, learner, train, validation, facts_of(args, net))
 
 
 if __name__ == '__main__':

@@ -2,13 +2,15 @@
 import json
 from collections import namedtuple
 
+import runtime
 from runtime import UserError
 
 import mxnet as mx
+import numpy as np
 from gluoncv import model_zoo
 
+import data
 from cli import flags
-from data import DATASETS, load_dataset
 from model import MODELS, complexity, get_model, network
 from training.devices import check_memory
 from training.distributed import join
@@ -16,9 +18,13 @@ from training.fit import Run
 from training.learner import Learner, compile_network, make_trainer
 from training.loss import Objective
 from training.precision import BYTES, use_dtype
+from training.runlog import commit
 from training.schedule import decay_epochs, learning_rate
 from training.seeds import INITIALISATION, seed_mxnet
-from training.weights import load_weights
+from training.start import freeze, start_from
+from training.weights.arrays import load_weights
+from training.weights.description import Description, read_description
+from training.weights.params_file import read_params
 
 # Where a training computes. devices: of this worker. dtype: of the network's input and weights.
 Place = namedtuple('Place', 'devices dtype workers')
@@ -45,33 +51,36 @@ def network_of(args):
     return name, options
 
 
-def dataset_of(args):
-    """The name of the data set of the flags."""
+def dataset_name(args):
+    """The name of the data set of the flags: train_imagenet.py has no flag for it."""
     return getattr(args, 'dataset', 'imagenet')
+
+
+def dataset_of(args):
+    """The record of the data set of the flags. UserError if there is none of its name."""
+    return data.dataset_of(dataset_name(args))
 
 
 def outputs_of(args):
     """How many classes the network of the flags tells apart."""
-    dataset = DATASETS[dataset_of(args)]
+    dataset = dataset_of(args)
     return dataset.classes if dataset.small else args.num_classes
 
 
-def class_names(args):
-    """Of the outputs of the network of the flags; () if they are not known."""
-    dataset = DATASETS[dataset_of(args)]
-    return dataset.class_names(args.label_set if dataset.label_sets else None, outputs_of(args))
-
-
 def load_data(args, batch_size, training=True):
-    """(training, validation) batches of the flags; the former None where nothing is to be trained."""
-    return load_dataset(dataset_of(args), batch_size, getattr(args, 'seed', 0), args.num_workers, training,
+    """(training, validation) batches of the flags; the former None where nothing is to be trained.
+
+    With --accumulate a batch is that of a step, of several times --batch-size images.
+    """
+    batch_size *= getattr(args, 'accumulate', 1)
+    return data.load_dataset(dataset_name(args), batch_size, getattr(args, 'seed', 0), args.num_workers, training,
                         shape_of(args), **places_of(args))
 
 
 def places_of(args):
     """Where the images are, as `load` of their data set takes it."""
     places = dict(data_dir=args.data_dir)
-    if DATASETS[dataset_of(args)].label_sets:
+    if dataset_of(args).label_sets:
         places.update(label_set=args.label_set)
     if getattr(args, 'use_rec', False):
         names = ('use_rec', 'rec_train', 'rec_train_idx', 'rec_val', 'rec_val_idx')
@@ -81,7 +90,7 @@ def places_of(args):
 
 def shape_of(args):
     """What the flags say of images that are not of a small data set, as ImageBatches takes it."""
-    if DATASETS[dataset_of(args)].small:
+    if dataset_of(args).small:
         return {}
     return dict(classes=args.num_classes, size=args.input_size, crop_ratio=args.crop_ratio)
 
@@ -105,21 +114,37 @@ def place_of(args, devices):
 
 
 def learner_of(args, net, place, train):
-    """The Learner of the flags: a network with random weights, cast and compiled, its trainer, schedule and objective.
+    """The Learner of the flags: its network has random or given weights, is cast and compiled, and has its trainer.
 
     train: the source of its batches. UserError if one of them cannot fit into memory.
     """
     elements = complexity.activation_elements(net, (1, 3, train.size, train.size))
-    check_memory(train.batch_size // place.workers.size, BYTES[args.dtype] * elements, place.devices)
+    check_memory(train.batch_size // place.workers.size // args.accumulate, BYTES[args.dtype] * elements,
+                 place.devices)
     objective = objective_of(args, train.classes, place)
     lr_at = schedule_of(args, train.images, train.batch_size)
     seed_mxnet(args.seed, INITIALISATION)
     net.initialize(mx.init.MSRAPrelu(), ctx=place.devices)
+    begun_from = init_from(args, net, train.class_names)
     net.cast(place.dtype)
     if args.mode == 'hybrid':
-        compile_network(net, place.devices, small_images=MODELS[network_of(args)[0]].host == 'cifar')
+        compile_network(net, place.devices, small_images=network(network_of(args)[0]).host == 'cifar')
     trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, place.workers, args.loss_scale)
-    return Learner(net, trainer, lr_at, objective, *place)
+    return Learner(net, trainer, lr_at, objective, *place, args.accumulate, args.clip_grad, begun_from)
+
+
+def init_from(args, net, class_names):
+    """Put the weights of --init-from into a network and freeze what --freeze says; what the log shall say of it."""
+    says = []
+    if args.init_from:
+        known = read_description(args.init_from)
+        same = not known or not class_names or known.class_names == list(class_names)
+        anew = start_from(net, read_params(args.init_from), args.init_from, network(network_of(args)[0]).classifier,
+                          same)
+        says += [args.init_from + (f', but for {", ".join(anew)}, which begin anew' if anew else ', all of it')]
+    if args.freeze:
+        says += [f'{len(freeze(net, args.freeze))} arrays stay as they are (--freeze {args.freeze})']
+    return '; '.join(says)
 
 
 def objective_of(args, classes, place):
@@ -130,25 +155,47 @@ def objective_of(args, classes, place):
 
 
 def load_teacher(args, classes, place):
-    """The compiled network of --teacher with the weights of --teacher-params, or None without them."""
-    name, params = args.teacher, args.teacher_params
-    if name is None:
+    """The compiled network with the weights of --teacher-params, or None without them."""
+    if args.teacher_params is None:
         return None
-    if params is None:
-        raise UserError('--teacher and --teacher-params go together')
-    if name in MODELS:
-        teacher = get_model(name, classes=classes, **MODELS[name].sized(getattr(args, 'input_size', 32)))
-    elif name in model_zoo.get_model_list():
-        try:
-            teacher = model_zoo.get_model(name, classes=classes, pretrained=False)
-        except (TypeError, ValueError) as error:
-            raise UserError('the teacher %s is no network for classification' % name) from error
-    else:
-        raise UserError('unknown teacher %r; there are %s, and those of gluoncv.model_zoo' % (name, ', '.join(MODELS)))
-    load_weights(teacher, params, place.devices)
+    teacher = teacher_network(args, classes, read_description(args.teacher_params))
+    load_weights(teacher, args.teacher_params, place.devices)
     teacher.cast(place.dtype)
     teacher.hybridize(static_alloc=True, static_shape=True)
     return teacher
+
+
+def teacher_network(args, classes, description):
+    """The network of the teacher: as its description says, else --teacher with its default options."""
+    name = args.teacher
+    if description:
+        known = description.options.get('classes')
+        if known != classes:
+            raise UserError(f'{args.teacher_params}: a teacher of {known} classes for a network of {classes}')
+        if name not in (None, description.network):
+            raise UserError(f'{args.teacher_params} holds {description.network}: --teacher {name} contradicts it')
+        return get_model(description.network, **description.options)
+    if name is None:
+        raise UserError(f'{args.teacher_params} has no description: say by --teacher which network it is')
+    if name in MODELS:
+        return get_model(name, classes=classes, **MODELS[name].sized(getattr(args, 'input_size', 32)))
+    if name not in model_zoo.get_model_list():
+        raise UserError('unknown teacher %r; there are %s, and those of gluoncv.model_zoo' % (name, ', '.join(MODELS)))
+    try:
+        return model_zoo.get_model(name, classes=classes, pretrained=False)
+    except (TypeError, ValueError) as error:
+        raise UserError('the teacher %s is no network for classification' % name) from error
+
+
+def describe(args, class_names):
+    """The Description of the weights that a training with these flags makes.   class_names: of its images"""
+    name, options = network_of(args)
+    record, shape = dataset_of(args), shape_of(args)
+    return Description(
+        name, options, dataset_name(args), args.label_set if record.label_sets else None, list(class_names),
+        shape.get('size', record.input_size), shape.get('crop_ratio'), *(
+            [round(float(value), 6) for value in np.broadcast_to(values, 3)] for values in (record.mean, record.std)),
+        command=args.command, version=runtime.__version__, commit=commit())
 
 
 def schedule_of(args, images, batch_size):
@@ -161,9 +208,9 @@ def run_named(args, name, title):
     """The Run of the flags, in the folder and with the log of its name unless they say otherwise."""
     return Run(args.save_dir or 'params/' + name, args.logging_file or 'logs/%s.log' % name, title, options_of(args),
                args.seed, args.num_epochs, args.log_interval, args.resume, args.save_every_steps, args.tensorboard,
-               flags.RULES)
+               flags.RULES, args.command)
 
 
 def options_of(args):
     """All flags by name, as JSON would give them back: what a checkpoint keeps and compares."""
-    return json.loads(json.dumps(vars(args)))
+    return json.loads(json.dumps({name: value for name, value in vars(args).items() if name in flags.BY_DEST}))

@@ -4,6 +4,8 @@ The parsers of the scripts are made from it, and so is docs/flags.md. Resuming r
 networks which are options of theirs, the sweep and its figures which flags a run reads.
 """
 import argparse
+import shlex
+import sys
 
 from cli.kinds import at_least, between, epoch_list, loss_scale, positive
 from data import DATASETS, SMALL_DATASETS
@@ -16,10 +18,14 @@ from training.scoring import CALIBRATION_MODES, DTYPES
 
 # The scripts that have flags of this table.
 CIFAR, IMAGENET = 'train_cifar', 'train_imagenet'
+SCRIPTS = (CIFAR, IMAGENET, 'evaluate')                    # the others are tools
 TRAIN = (CIFAR, IMAGENET)
 TRAINED = ('evaluate', 'classify', 'export', 'visualize')  # they take a network that is trained
-NUMBERS = ('evaluate', 'classify', 'export')               # and compute in any type of numbers
+NUMBERS = ('evaluate', 'classify', 'export')               # these compute in any type of numbers
+CALIBRATING = ('classify', 'export')                       # these read a data set only to calibrate int8
 HOSTS = {'cifar': CIFAR, 'imagenet': IMAGENET}             # of networks -> the script that trains them
+
+NOT_GIVEN = object()
 
 # --model of train_cifar.py -> the name in model.MODELS
 CIFAR_MODELS = {'atac': 'cifar_resnet', 'se': 'se_cifar_resnet', 'ge': 'ge_cifar_resnet'}
@@ -31,7 +37,8 @@ class Flag:
 
     names: as users write it. group: its heading. of: the scripts that have it. says: the help.
     option: what get_model calls it, if it describes the network.
-    needs: 'flag' or 'flag=value', without which it does nothing. unless: a flag beside which it does nothing.
+    needs: 'flag' or 'flag=value', or several of them, without which it does nothing; a dict is of scripts.
+    unless: a flag beside which it does nothing.
     free: it does not change what is computed, so it may differ when a run is resumed.
     before: what older logs and checkpoints, which do not name it, meant; None: its default.
     argparse: its other keywords; one that is a dict with names of scripts is of these.
@@ -50,6 +57,11 @@ class Flag:
         return {name: value[script] if isinstance(value, dict) else value for name, value in keywords.items()
                 if not isinstance(value, dict) or script in value}
 
+    def needs_of(self, script):
+        """What it needs in a script, as a list."""
+        needs = self.needs.get(script) if isinstance(self.needs, dict) else self.needs
+        return needs.split() if needs else []
+
     def default(self, script):
         keywords = self.keywords_of(script)
         return keywords.get('default', False if keywords.get('action') == 'store_true' else None)
@@ -61,42 +73,47 @@ def units_with(option):
 
 _ON_OFF = {'action': 'store_true'}
 _UNIT = {'choices': list(ACTIVATIONS), 'metavar': 'UNIT'}
-_CIFAR_NET, _IMAGE_NET, _EVERY = (CIFAR, *TRAINED), (IMAGENET, *TRAINED), (*TRAIN, *TRAINED)
+_CIFAR_NET = (CIFAR, *TRAINED)
+_IMAGE_NET = (IMAGENET, *TRAINED)
+_SCORED = (IMAGENET, 'evaluate', 'visualize')
+_EVERY = (*TRAIN, *TRAINED)
 _RECORDS = '~/.mxnet/datasets/imagenet/rec/'
 
 FLAGS = [
     Flag('--dataset', 'data', _CIFAR_NET, 'the data set; imagenet is any RecordIO file or class folders',
          choices={CIFAR: SMALL_DATASETS, **dict.fromkeys(TRAINED, list(DATASETS))},
-         default={CIFAR: 'fashion-mnist-mini', **dict.fromkeys(TRAINED, 'imagenet')}),
+         default={CIFAR: 'fashion-mnist-mini'}),
     Flag('--label-set', 'data', _CIFAR_NET, 'the 20 labels of the published figure, or the 100 fine ones',
          needs='dataset=cifar100', choices=LABEL_SETS, default='coarse'),
     Flag('--data-dir', 'data', _EVERY, 'folder of the data set: of its files, or of train/ and val/ with a folder for '
-         'each class (default: the places in docs/data.md)', unless='use_rec', free=True),
-    Flag('--use-rec', 'data', _IMAGE_NET, 'read RecordIO files instead of class folders', needs='dataset=imagenet',
-         **_ON_OFF),
+         'each class (default: the places in docs/data.md)', unless='use_rec', free=True,
+         needs=dict.fromkeys(CALIBRATING, 'dtype=int8')),
+    Flag('--use-rec', 'data', _IMAGE_NET, 'read RecordIO files instead of class folders',
+         needs={**dict.fromkeys(TRAINED, 'dataset=imagenet'),
+                **dict.fromkeys(CALIBRATING, 'dataset=imagenet dtype=int8')}, **_ON_OFF),
     Flag('--rec-train', 'data', (IMAGENET, *NUMBERS), 'training images; int8 is calibrated on them',
-         needs='use_rec', free=True, default=_RECORDS + 'train.rec'),
+         needs={IMAGENET: 'use_rec', **dict.fromkeys(NUMBERS, 'use_rec dtype=int8')}, free=True,
+         default=_RECORDS + 'train.rec'),
     Flag('--rec-train-idx', 'data', (IMAGENET,), 'their index (default: the .idx beside them)', needs='use_rec',
          free=True),
-    Flag('--rec-val', 'data', _IMAGE_NET, 'validation images', needs='use_rec', free=True,
+    Flag('--rec-val', 'data', _SCORED, 'validation images', needs='use_rec', free=True,
          default=_RECORDS + 'val.rec'),
-    Flag('--rec-val-idx', 'data', _IMAGE_NET, 'their index (default: the .idx beside them)', needs='use_rec',
+    Flag('--rec-val-idx', 'data', _SCORED, 'their index (default: the .idx beside them)', needs='use_rec',
          free=True),
     Flag('--input-size', 'data', _IMAGE_NET, 'side of the image that the network sees', option='input_size',
-         type=at_least(1, most=4096), default=224),
+         needs='dataset=imagenet', type=at_least(1, most=4096), default=224),
     Flag('--crop-ratio', 'data', _IMAGE_NET, 'of the validation crop to the shorter side of the image',
-         type=between(0.1, 1), default=0.875),
+         needs='dataset=imagenet', type=between(0.1, 1), default=0.875),
 
     Flag('--model', 'network', _EVERY, 'the network',
          choices={CIFAR: list(CIFAR_MODELS), IMAGENET: IMAGENET_MODELS,
                   **dict.fromkeys(TRAINED, [*CIFAR_MODELS, *CIFAR_MODELS.values(), *IMAGENET_MODELS])},
-         default={CIFAR: 'atac', IMAGENET: 'atac_resnet50_v1b'}, required=dict.fromkeys(TRAINED, True),
-         metavar='MODEL'),
+         default={CIFAR: 'atac', IMAGENET: 'atac_resnet50_v1b'}, metavar='MODEL'),
     Flag('--params', 'network', TRAINED, 'its weights', required=True, metavar='FILE'),
     Flag('--blocks', 'network', _CIFAR_NET, 'blocks per stage: the depth is 6 * blocks + 2', option='blocks',
          type=at_least(1, most=1000), default=3),
-    Flag('--num-classes', 'network', _IMAGE_NET, 'number of classes', option='classes', type=at_least(1),
-         default=1000),
+    Flag('--num-classes', 'network', _IMAGE_NET, 'number of classes', option='classes',
+         needs='dataset=imagenet', type=at_least(1), default=1000),
     Flag('--last-gamma', 'network', _IMAGE_NET, 'start the last BatchNorm of each block at gamma 0',
          option='last_gamma', **_ON_OFF),
 
@@ -143,13 +160,23 @@ FLAGS = [
          default=0.2),
     Flag('--mixup-off-epoch', 'objective', TRAIN, 'no mixup from here on (0: to the end)', needs='mixup',
          type=at_least(0), default=0),
-    Flag('--teacher', 'objective', TRAIN, 'distil from this network, of get_model with its default options or of '
-         'GluonCV', metavar='MODEL'),
-    Flag('--teacher-params', 'objective', TRAIN, 'its weights', needs='teacher', free=True, metavar='FILE'),
-    Flag('--temperature', 'objective', TRAIN, 'softening of its predictions', needs='teacher', type=positive,
+    Flag('--teacher', 'objective', TRAIN, 'network of --teacher-params, if they have no description: of get_model with '
+         'its default options, or of GluonCV', needs='teacher_params', metavar='MODEL'),
+    Flag('--teacher-params', 'objective', TRAIN, 'distil from the network with these weights', free=True,
+         metavar='FILE'),
+    Flag('--temperature', 'objective', TRAIN, 'softening of its predictions', needs='teacher_params', type=positive,
          default=20.0),
-    Flag('--hard-weight', 'objective', TRAIN, 'weight of the labels beside it', needs='teacher', type=between(0, 1),
-         default=0.5),
+    Flag('--hard-weight', 'objective', TRAIN, 'weight of the labels beside it', needs='teacher_params',
+         type=between(0, 1), default=0.5),
+
+    Flag('--init-from', 'start', TRAIN, 'begin with these trained weights; the classifier begins anew if the classes '
+         'are others', metavar='FILE'),
+    Flag('--freeze', 'start', TRAIN, 'parameters that are not trained: those whose names, as in a .params file, hold '
+         'this regular expression, running statistics too', metavar='REGEX'),
+    Flag('--accumulate', 'start', TRAIN, 'add up the gradients of N batches for a step, which is then that of a batch '
+         'N times as large, but for BatchNorm', before=1, type=at_least(1), default=1, metavar='N'),
+    Flag('--clip-grad', 'start', TRAIN, 'shorten the gradient of a step to this norm where it is longer', type=positive,
+         metavar='NORM'),
 
     Flag('--mode', 'run', TRAIN, 'compile the network, or run it operator by operator',
          choices=['hybrid', 'imperative'], default='hybrid'),
@@ -192,7 +219,9 @@ RULES = Rules(frozenset(flag.dest for flag in FLAGS if flag.free),
 
 def parser_of(script, description):
     """An ArgumentParser with the flags of a script, under their headings."""
-    parser, groups = argparse.ArgumentParser(description=description), {}
+    prog = f'{script}.py' if script in SCRIPTS else f'python -m tools.{script}'
+    parser, groups = argparse.ArgumentParser(prog=prog, description=description), {}
+    parser.script = script
     for flag in FLAGS:
         if script in flag.of:
             if flag.group not in groups:
@@ -202,28 +231,46 @@ def parser_of(script, description):
 
 
 def parse(parser, argv):
-    """The flags; leaves with 2 if one was given that does nothing without another flag, or beside another one."""
-    args = parser.parse_args(argv)
-    for flag in FLAGS:
-        if getattr(args, flag.dest, None) != parser.get_default(flag.dest):
-            if not meets(vars(args), flag.needs):
-                parser.error('%s does nothing without %s' % (flag.names[-1], written(flag.needs)))
-            if flag.unless and getattr(args, flag.unless, None):
-                parser.error('%s does nothing beside %s: give one of them' % (flag.names[-1], written(flag.unless)))
+    """The flags as read() reads them; leaves with 2 if one does nothing without another flag, or beside another one."""
+    args = read(parser, argv)
+    check_needs(parser, args)
     return args
 
 
-def meets(options, needs):
+def read(parser, argv):
+    """The flags, and beside them .command, as a shell would take it, and .given, the names of those that were given."""
+    argv = sys.argv[1:] if argv is None else [str(word) for word in argv]
+    names = [action.dest for action in parser._actions if action.dest != 'help']
+    args = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(names, NOT_GIVEN)))
+    given = {name for name in names if getattr(args, name, None) is not NOT_GIVEN}
+    for name in names:
+        if name not in given:
+            setattr(args, name, parser.get_default(name))
+    args.given = given
+    args.command = ('python ' * parser.prog.endswith('.py')) + shlex.join([*parser.prog.split(), *argv])
+    return args
+
+
+def check_needs(parser, args):
+    """Leave with 2 if a flag was given that does nothing without another one, or beside another one."""
+    for flag in FLAGS:
+        if flag.dest in args.given and getattr(args, flag.dest) != parser.get_default(flag.dest):
+            for need in flag.needs_of(parser.script):
+                if not meets(vars(args), need):
+                    parser.error('%s does nothing without %s' % (flag.names[-1], written(need)))
+            if flag.unless and getattr(args, flag.unless, None):
+                parser.error('%s does nothing beside %s: give one of them' % (flag.names[-1], written(flag.unless)))
+
+
+def meets(options, need):
     """Whether options have what a flag needs; what is no option of a script cannot be lacking."""
-    if not needs:
-        return True
-    name, _, wanted = needs.partition('=')
+    name, _, wanted = need.partition('=')
     return name not in options or (options[name] == wanted if wanted else bool(options[name]))
 
 
-def written(needs):
+def written(need):
     """What a flag needs, as a user writes it: 'lr_mode=step' is --lr-mode step."""
-    name, _, wanted = needs.partition('=')
+    name, _, wanted = need.partition('=')
     return ' '.join(filter(None, [BY_DEST[name].names[-1], wanted]))
 
 
@@ -235,5 +282,5 @@ def defaults(script):
 
 def unread(options):
     """The flags that do nothing with these options, as another one that they need is not there."""
-    return {flag.dest for flag in FLAGS
-            if not meets(options, flag.needs) or flag.unless and options.get(flag.unless)}
+    return {flag.dest for flag in FLAGS if flag.unless and options.get(flag.unless)
+            or not all(meets(options, need) for need in flag.needs_of(CIFAR))}

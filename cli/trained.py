@@ -1,8 +1,11 @@
-"""From flags to a network that is trained, and the images that it is scored on or calibrated with."""
+"""A network that is trained, from its file of weights: what it is, its images, and the network itself.
+
+Flags are checked against the description of the weights, and what is not given is taken from it. A file without one
+needs the flags of its training. A checkpoint of an earlier version has none: its last.json holds these flags.
+"""
 import argparse
 import json
 import os
-from contextlib import suppress
 
 from runtime import UserError
 
@@ -10,42 +13,162 @@ import mxnet as mx
 import numpy as np
 
 from cli import flags
-from cli.build import build_network, load_data, places_of, shape_of
+from cli.build import build_network, dataset_of, describe, load_data, places_of, shape_of
 from data import DATASETS
+from model import get_model, network
 from training.scoring import check_dtype, compiled
-from training.weights import load_weights
+from training.weights.arrays import load_weights
+from training.weights.description import description_path, read_description, read_facts
+from training.weights.disk import file_digest
 
-# Flags of a training that say which network its weights are of, and with which labels it was trained.
-SEEN = [flag.dest for flag in flags.FLAGS if flag.option and flags.CIFAR in flag.of] + ['model', 'label_set']
-
-
-def trained_network(args):
-    """The network of the flags, without weights. UserError if they contradict one another, or the run that left the
-    weights."""
-    args.model = {name: flag for flag, name in flags.CIFAR_MODELS.items()}.get(args.model, args.model)
-    net = build_network(args)
-    check_run_beside(args, net)
-    return net
+FLAG_MODELS = {name: flag for flag, name in flags.CIFAR_MODELS.items()}
 
 
-def check_run_beside(args, net):
-    """UserError if the last.json beside the weights tells of a training of another network than that of the flags, or
-    with other labels. Flags that make the same network may differ."""
-    path, trained, graph = os.path.join(os.path.dirname(args.params), 'last.json'), args, None
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError, mx.MXNetError), open(path) as file:
-        options = json.load(file)['options']
-        trained = argparse.Namespace(**{**vars(args), **{name: options[name] for name in SEEN if name in options}})
-        graph = _graph(build_network(trained))
-    if graph is not None and (graph != _graph(net) or trained.label_set != args.label_set):
-        differing = ['%s was %.40s and is %s' % (name, getattr(trained, name), getattr(args, name)) for name in SEEN
-                     if getattr(trained, name) != getattr(args, name)]
-        raise UserError('%s says that %s was trained with other flags: %s' % (path, args.params, '; '.join(differing)))
+def parse(parser, argv):
+    """The flags of a script that takes a trained network; .description: of the weights, or None.
+
+    What was not given is that of the description. Raises UserError for a flag that contradicts it, and for one that is
+    lacking where there is none.
+    """
+    args = completed(flags.read(parser, argv))
+    flags.check_needs(parser, args)
+    return args
 
 
-def _graph(net):
+def told(params, **given):
+    """The same from Python: given by the names of flags or of get_model's options; None is not given.
+
+    As in get_model, units have their inner ReLU unless use_relu=False says otherwise.
+    """
+    dests = {flag.option: flag.dest for flag in flags.FLAGS if flag.option}
+    given = {dests.get(name, name): value for name, value in given.items() if value is not None}
+    unknown = given.keys() - flags.defaults('classify').keys()
+    if unknown:
+        raise TypeError('unknown options: ' + ', '.join(sorted(unknown)))
+    values = {**flags.defaults('classify'), 'useReLU': True, **given, 'params': params}
+    return completed(argparse.Namespace(**values, given=set(given)))
+
+
+def completed(args):
+    """Flags that are checked against the description of their weights, and completed by it."""
+    if args.model is not None:
+        network(flags.CIFAR_MODELS.get(args.model, args.model))  # says which there are
+        args.model = FLAG_MODELS.get(args.model, args.model)
+    args.description = description_of(args.params)
+    if args.description:
+        complete(args, args.description)
+        check_data(args, args.description)
+        check_network(args, args.description)
+    else:
+        check_enough(args)
+    args.class_names = args.description.class_names if args.description else class_names_of(args)
+    return args
+
+
+def description_of(params):
+    """The Description of a file of weights, or None. Raises OSError without the file, UserError for a damaged one."""
+    digest = file_digest(params)
+    return read_description(params, digest) or description_of_run(params, digest)
+
+
+def description_of_run(params, digest):
+    """What the last.json of an earlier version, beside a .params file, says of it; None if it is of other weights."""
+    path = os.path.join(os.path.dirname(params), 'last.json')
+    try:
+        facts = read_facts(path) or {}
+        mine = [facts['arrays']['params']['sha256'], (facts.get('best') or {}).get('sha256')]
+        if 'weights' in facts or digest not in mine:
+            return None
+        numbers = facts['best'] if digest == mine[1] else facts['last']
+        script = flags.CIFAR if 'dataset' in facts['options'] else flags.IMAGENET
+        args = argparse.Namespace(**{**flags.defaults(script), **facts['options'], 'command': ''})
+        return describe(args, class_names_of(args))._replace(version='', commit='').of(digest, numbers)
+    except (UserError, KeyError, TypeError, AttributeError):
+        return None  # it is damaged, or not of a run
+
+
+def class_names_of(args):
+    """The names of the classes of a data set whose flags these are; () if they are not known."""
+    record = dataset_of(args)
+    return record.class_names(args.label_set if record.label_sets else None,
+                              None if record.small else args.num_classes)
+
+
+def check_enough(args):
+    """UserError if flags are lacking that only a description could replace."""
+    said = f'{args.params} has no description ({os.path.basename(description_path(args.params))}): say by'
+    if args.model is None:
+        raise UserError(f'{said} --model, and the other flags of its training, which network it is')
+    if args.dataset is None and args.model in flags.CIFAR_MODELS:
+        raise UserError(f'{said} --dataset what it was trained on')
+    args.dataset = args.dataset or 'imagenet'  # the only one of the other networks
+
+
+def complete(args, description):
+    """Let the flags that were not given say what the description says."""
+    for name, value in said_by(description).items():
+        if name not in args.given and hasattr(args, name) and value is not None:
+            setattr(args, name, value)
+
+
+def said_by(description):
+    """{flag: what a description says of it, or None}."""
+    said = {flag.dest: description.options.get(flag.option) for flag in flags.FLAGS if flag.option}
+    said.update(model=FLAG_MODELS.get(description.network, description.network), dataset=description.dataset,
+                label_set=description.label_set, input_size=description.input_size, crop_ratio=description.crop_ratio)
+    return said
+
+
+def check_network(args, description):
+    """UserError if the network of the flags is another one than that of the description, or if that one cannot be
+    built. Other flags that make the same network may be given."""
+    try:
+        trained = get_model(description.network, **description.options)
+    except (UserError, TypeError, ValueError) as error:
+        raise UserError(f'{description_path(args.params)} describes a network that cannot be: {error}') from error
+    if not makes(args, trained):
+        options = ', '.join(f'{name} {value}' for name, value in description.options.items())
+        raise contradiction(args, description, ('network', 'unit'), f'holds {description.network} ({options})')
+
+
+def makes(args, net):
+    """Whether the flags make this network."""
+    try:
+        return graph_of(build_network(args)) == graph_of(net)
+    except UserError:
+        return False
+
+
+def contradiction(args, description, groups, truth):
+    """The UserError that names the flags of these groups that a description contradicts, and says what is true."""
+    said = said_by(description)
+    given = [flag for flag in flags.FLAGS if flag.group in groups and flag.dest in args.given & said.keys()
+             and getattr(args, flag.dest) != said[flag.dest]]
+    words = [flag.names[-1] + ('' if value is True else f' {value}')
+             for flag, value in ((flag, getattr(args, flag.dest)) for flag in given)]
+    return UserError(f'{args.params} {truth}: {" ".join(words)} contradicts it')
+
+
+def graph_of(net):
     """What a network computes, without the names of its layers."""
     nodes = json.loads(net(mx.sym.var('data')).tojson())['nodes']
     return [(node['op'], node.get('attrs'), node['inputs']) for node in nodes]
+
+
+def check_data(args, description):
+    """UserError if images of the flags are not brought to what the network was trained on, or have other classes."""
+    if description.dataset not in DATASETS:
+        raise UserError(f'{description_path(args.params)} names the unknown data set {description.dataset}')
+    asked, trained = dataset_of(args), DATASETS[description.dataset]
+    if asked.small:
+        same = list(class_names_of(args)) == description.class_names
+    else:
+        same = (args.input_size, args.crop_ratio) == (description.input_size, description.crop_ratio)
+    if asked.view != trained.view or not same:
+        what = [description.dataset, description.label_set and f'{description.label_set} labels',
+                f'images of {description.input_size}',
+                description.crop_ratio and f'crop ratio {description.crop_ratio}']
+        raise contradiction(args, description, ('data',), f'was trained on {", ".join(filter(None, what))}')
 
 
 def load_validation(args, batch_size):
@@ -66,7 +189,7 @@ def load_calibration(args):
 def load_network(args):
     """(the network of the flags on the CPU with its weights, the same made for scoring in --dtype)."""
     check_dtype(args.dtype)
-    net = trained_network(args)
+    net = build_network(args)
     load_weights(net, args.params)
     calibration = load_calibration(args) if args.dtype == 'int8' else None
     return net, compiled(net, args.dtype, calibration, args.calib_mode)

@@ -1,5 +1,5 @@
 """Networks and units: `get_model(name, **options)` builds any network, ACTIVATIONS holds every unit."""
-from .ground import UserError  # isort: skip  (before mxnet)
+from .ground import UserError, __version__  # isort: skip  (before mxnet)
 from collections import namedtuple
 from functools import partial
 
@@ -7,7 +7,7 @@ from .cifar_resnet import cifar_resnet, ge_cifar_resnet
 from .resnet_v1b import DEPTHS, aa_resnet, fa_resnet, ge_theta_plus_resnet, resnet_v1b, se_resnet
 from .units import ACTIVATIONS
 
-__all__ = ['ACTIVATIONS', 'MODELS', 'Network', 'get_model', 'network']
+__all__ = ['ACTIVATIONS', 'MODELS', 'Network', '__version__', 'get_model', 'network']
 
 
 class Network(namedtuple('Network', 'make host unit takes_unit', defaults=(True,))):
@@ -16,6 +16,11 @@ class Network(namedtuple('Network', 'make host unit takes_unit', defaults=(True,
     make(**options): builds it. host: 'cifar' or 'imagenet'. unit: the name of what is in its activations unless
     act_type says otherwise. takes_unit: whether act_type and the other options of a unit are options of this network.
     """
+
+    @property
+    def classifier(self):
+        """The name of the block that tells the classes apart."""
+        return 'output' if self.host == 'cifar' else 'fc'
 
     @property
     def input_size(self):

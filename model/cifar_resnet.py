@@ -13,7 +13,9 @@ from .gate import LocalGatherExcite
 from .ground import UserError
 from .units import act_factory, stage_plan
 
-STEM_CHANNELS, STAGE_CHANNELS = 16, (16, 32, 64)
+STEM_CHANNELS = 16
+STAGE_CHANNELS = (16, 32, 64)
+MOST_BLOCKS = 1000
 
 
 class PreActivationBlock(HybridBlock):
@@ -82,6 +84,8 @@ class CifarResNet(HybridBlock):
         super().__init__(**kwargs)
         if blocks < 1:
             raise UserError('blocks=%s must be at least 1' % (blocks,))
+        if blocks > MOST_BLOCKS:
+            raise UserError('blocks=%s must be at most %d' % (blocks, MOST_BLOCKS))
         with self.name_scope():
             self.features = nn.HybridSequential()
             self.features.add(Stem(STEM_CHANNELS))

@@ -3,8 +3,8 @@
 Beside the scripts it is the file of that name; the installed package `atac` holds a copy of its own (setup.py).
 """
 try:
-    from .runtime import UserError
+    from .runtime import UserError, __version__
 except ImportError:
-    from runtime import UserError
+    from runtime import UserError, __version__
 
-__all__ = ['UserError']
+__all__ = ['UserError', '__version__']

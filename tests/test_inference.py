@@ -24,8 +24,8 @@ from tests.faults.runs import write_tiny
 from tests.test_scripts import ROOT, refusal
 from tools.look import classify
 from training import scoring
-from training.params_file import write_params
-from training.weights import load_weights
+from training.weights.arrays import load_weights
+from training.weights.params_file import write_params
 
 NETWORK = ['--model', 'atac', '--act-type', 'ChaATAC', '--useReLU', '--r', '4', '--blocks', '1']
 OPTIONS = dict(act_type='ChaATAC', r=4, blocks=1)
@@ -222,7 +222,7 @@ def test_free_memory_is_what_the_kernel_says():
 
 def test_the_classifier_names_pictures(trained, tmp_path):
     params, _, pixels, labels = trained
-    classifier = inference.load('cifar_resnet', params, dataset='fashion-mnist-mini', **OPTIONS)
+    classifier = inference.load(params)
     path = str(tmp_path / 'a.png')
     cv2.imwrite(path, pixels[0][..., ::-1])
     found = classifier.top_k([path, *pixels[:20]], k=3)
@@ -240,7 +240,8 @@ def test_the_classifier_names_pictures(trained, tmp_path):
 def test_classes_without_a_name_go_by_number():
     net, _ = settled('cifar_resnet', (2, 3, 32, 32), classes=100)
     picture = np.zeros((32, 32, 3), 'uint8')
-    coarse = inference.Classifier(scoring.compiled(net), 'cifar100', 'coarse').top_k([picture], 100)[0]
+    names = DATASETS['cifar100'].class_names('coarse')
+    coarse = inference.Classifier(scoring.compiled(net), 'cifar100', names).top_k([picture], 100)[0]
     names = {name for name, _ in coarse}
     assert len(names) == 100 and 'trees' in names and 'class 20' in names and 'class 19' not in names
 
@@ -248,17 +249,17 @@ def test_classes_without_a_name_go_by_number():
 def test_classes_of_somebodys_own_images_are_not_imagenets():
     net, _ = settled('atac_resnet50_v1b', (2, 3, 32, 32))
     picture = np.zeros((40, 40, 3), 'uint8')
-    found = inference.Classifier(scoring.compiled(net), size=32, classes=10).top_k([picture], 10)[0]
+    found = inference.Classifier(scoring.compiled(net), 'imagenet', size=32).top_k([picture], 10)[0]
     assert {name for name, _ in found} == {'class %d' % number for number in range(10)}
 
 
 def test_weights_of_another_network_and_no_pictures_are_refused(trained):
-    with pytest.raises(ValueError, match='another architecture'):
-        inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', act_type='ChaATAC', r=2, blocks=1)
+    with pytest.raises(ValueError, match='holds cifar_resnet .*: --r 2 contradicts it'):
+        inference.load(trained[0], 'cifar_resnet', dataset='fashion-mnist', act_type='ChaATAC', r=2, blocks=1)
     for wrong in ({'dataset': 'mnist'}, {'dataset': 'cifar100', 'label_set': 'all'}, {'model': 'resnet'}):
         with pytest.raises(ValueError, match='unknown (data set|label set|model) .*; there are '):
             inference.load(**{'model': 'cifar_resnet', 'params': trained[0], **wrong})
-    classifier = inference.load('cifar_resnet', trained[0], dataset='fashion-mnist', **OPTIONS)
+    classifier = inference.load(trained[0], 'cifar_resnet', dataset='fashion-mnist', **OPTIONS)
     with pytest.raises(ValueError, match='there is no picture'):
         classifier.top_k([])
     with pytest.raises(ValueError, match='k=0 must be at least 1'):
@@ -297,8 +298,8 @@ def test_calibration_images_are_spread_over_the_training_set_without_augmentatio
     source = dataset.batches(dataset.load(True, trained[1]), 5, train=False)
     rows = np.array([0, 99, 199, 299, 399])
     assert (load_calibration(args) == source.load(rows, 0, 0, map)[0]).all()
-    flags = ['--model', 'resnet50_v1b', '--params', 'x', '--num-classes', '10', '--input-size', '32', '--dtype', 'int8',
-             '--calib-images', '7']
+    flags = ['--model', 'resnet50_v1b', '--params', os.devnull, '--num-classes', '10', '--input-size', '32',
+             '--dtype', 'int8', '--calib-images', '7']
     images = [load_calibration(evaluate.parse_args(flags + source)) for source in (
         ['--use-rec', '--rec-train', str(record_folder / 'train.rec')], ['--data-dir', str(record_folder)])]
     assert images[0].shape == (7, 3, 32, 32) and len({image.tobytes() for image in images[0]}) == 7
@@ -310,7 +311,7 @@ def test_calibration_images_are_spread_over_the_training_set_without_augmentatio
     (['--dtype', 'int8', '--calib-images', '3'], 'at least 16, and 3 were given'),
     (['--dtype', 'float16'], 'float16 needs a GPU'),
     (['--dtype', 'int8', '--num-gpus', '1'], '--dtype int8 is for CPUs'),
-    (['--blocks', '2'], 'blocks was 1 and is 2')])
+    (['--blocks', '2'], '--blocks 2 contradicts it')])
 def test_evaluate_refuses_in_one_sentence(trained, flags, sentence, capsys, monkeypatch):
     assert sentence in refusal(partial(evaluate.main, evaluation(trained, *flags)), [], capsys, monkeypatch)
 
@@ -326,10 +327,10 @@ def test_weights_that_are_not_finite_are_an_error(tmp_path):
     weights['output.bias'][0] = np.nan
     write_params(str(tmp_path / 'nan.params'), weights)
     with pytest.raises(FloatingPointError, match='not finite'):
-        inference.load('cifar_resnet', str(tmp_path / 'nan.params'), dataset='cifar10', blocks=1)
+        inference.load(str(tmp_path / 'nan.params'), 'cifar_resnet', dataset='cifar10', blocks=1)
     weights['output.bias'][0], weights['output.weight'][:] = 3e38, 3e38
     write_params(str(tmp_path / 'huge.params'), weights)
-    classifier = inference.load('cifar_resnet', str(tmp_path / 'huge.params'), dataset='cifar10', blocks=1)
+    classifier = inference.load(str(tmp_path / 'huge.params'), 'cifar_resnet', dataset='cifar10', blocks=1)
     with pytest.raises(FloatingPointError, match='not finite'):
         classifier.top_k([np.zeros((32, 32, 3), 'uint8')])
 
@@ -345,11 +346,11 @@ def test_classify_as_a_process(trained, tmp_path, capsys, monkeypatch):
     images = [str(tmp_path / ('%d.png' % row)) for row in range(2)]
     for row, image in enumerate(images):
         cv2.imwrite(image, pixels[row][..., ::-1])
-    flags = [*NETWORK, '--dataset', 'fashion-mnist-mini', '--data-dir', data, '--params', params, '--top', 2]
+    flags = ['--params', params, '--top', 2]
     code, out, error = classified(*images, *flags, '--json')
     assert code == 0, error
     found = json.loads(out)
-    expected = inference.load('cifar_resnet', params, dataset='fashion-mnist-mini', **OPTIONS).top_k(images, 2)
+    expected = inference.load(params).top_k(images, 2)
     assert [entry['image'] for entry in found] == images
     for entry, top in zip(found, expected):
         assert [guess['class'] for guess in entry['top']] == [name for name, _ in top]

@@ -13,12 +13,13 @@ import pytest
 from mxnet.gluon import nn
 
 from cli.exits import run_script
+from cli.flags import CIFAR_MODELS
 from data.fashion_mnist import load_mini
 from model import ACTIVATIONS, MODELS, get_model
 from tests.numpy_layers import randomise
 from tests.test_scripts import refusal
 from tools.share import export
-from training.params_file import read_params
+from training.weights.params_file import read_params
 
 FLAGS = ['--model', 'atac', '--blocks', '1', '--useReLU', '--act-type', 'ChaATAC', '--dataset', 'fashion-mnist-mini']
 REASON = 'requirements/export.txt is not installed'
@@ -267,8 +268,11 @@ def test_the_int8_symbol_is_near_to_the_network(flags, weights, tmp_path, capsys
 @pytest.mark.parametrize('model,unit,expected', [
     ('atac', None, 'ChaATAC'), ('atac', 'xUnit', 'xUnit'), ('se', None, 'SE-ReLU'), ('ge', None, 'relu'),
     ('atac_resnet50_v1b', None, 'ChaATAC'), ('resnet50_v1b', None, 'relu'), ('aa_resnet50', None, 'relu')])
-def test_the_unit_is_named_also_where_no_flag_names_it(model, unit, expected):
-    args = export.parse_args(['--model', model, '--params', 'x'] + ['--act-type', unit] * bool(unit))
+def test_the_unit_is_named_also_where_no_flag_names_it(model, unit, expected, tmp_path):
+    (tmp_path / 'x.params').write_bytes(b'')
+    data = ['--dataset', 'cifar10'] if model in CIFAR_MODELS else []
+    flags = ['--model', model, '--params', str(tmp_path / 'x.params'), *data]
+    args = export.parse_args(flags + ['--act-type', unit] * bool(unit))
     assert export.metadata_of(args, [])['unit'] == expected
 
 

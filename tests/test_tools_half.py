@@ -9,8 +9,8 @@ import pytest
 from model import get_model
 from tests.test_scripts import ROOT, refusal
 from tools.share import half
-from training.params_file import read_params
-from training.weights import load_weights
+from training.weights.arrays import load_weights
+from training.weights.params_file import read_params
 
 
 def test_halved_weights_give_the_same_network(tmp_path):

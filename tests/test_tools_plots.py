@@ -1,6 +1,5 @@
 """Figures and tables from logs: tools.plot_sweep, tools.plot_run."""
 import csv
-import json
 import os
 
 import matplotlib.text
@@ -10,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 import train_cifar
+from cli.build import options_of
 from cli.exits import run_script
 from model import ACTIVATIONS, complexity, get_model
 from tools import figures
@@ -27,7 +27,7 @@ def write_log(folder, errors, *flags, name=None, num_epochs=None, without=(), tr
     options = dict(run.options, num_epochs=num_epochs or len(errors), train_images=60000)
     path = os.path.join(str(folder), name or os.path.basename(run.logging_file))
     log = RunLog(path)
-    log.header({key: value for key, value in options.items() if key not in without}, [mx.cpu()],
+    log.header('', {key: value for key, value in options.items() if key not in without}, [mx.cpu()],
                'atac: 1 parameters, %d trainable' % (trainable or 1000 * args.blocks + len(args.act_type or '')))
     for epoch, error in enumerate(errors):
         log.epoch({'epoch': epoch, 'val_top1_error': error, 'val_top5_error': 0.01, 'train_loss': 2 * error,
@@ -174,7 +174,7 @@ def test_a_unit_has_one_name_whichever_flags_made_it(tmp_path):
     found, _ = groups_of(tmp_path)
     assert {group.settings['unit']: list(group.accuracies) for group in found.values()} == {
         'SE-activation': [0, 1], 'SE-ReLU': [2, 3], 'GENet-theta': [0]}
-    options = json.loads(json.dumps(vars(train_cifar.parse_args(['--act-type', 'ChaATAC']))))
+    options = options_of(train_cifar.parse_args(['--act-type', 'ChaATAC']))
     assert groups.settings_of(options) == groups.settings_of(dict(options, act_type='ChaATAC-linear', useReLU=True))
 
 
@@ -224,7 +224,8 @@ def test_flags_of_genet_select_it_by_its_unit(tmp_path):
 
 
 def test_the_name_of_a_unit_is_that_of_what_replaces_it_too():
-    options = {**vars(train_cifar.parse_args(['--act-type', 'relu', '--act-layers', '2'])), 'replace_act': 'ChaATAC'}
+    options = dict(options_of(train_cifar.parse_args(['--act-type', 'relu', '--act-layers', '2'])),
+                   replace_act='ChaATAC')
     assert groups.key_of(options) == groups.key_of(dict(options, replace_act='ChaATAC-linear'))
     assert groups.key_of(dict(options, useReLU=True)) != groups.key_of(options)
 

@@ -15,7 +15,7 @@ from tests.numpy_layers import batch_norm, convolution, part, randomise
 from tests.test_model_activation import C, gate_of
 from tests.test_scripts import refusal
 from tools.look import visualize
-from training.params_file import read_params
+from training.weights.params_file import read_params
 
 GATED = ['xUnit', 'SpaATAC', 'ChaATAC', 'SeqATAC', 'MSSeqATAC', 'SE-activation', 'SE-ReLU', 'ChaATAC-linear',
          'SeqATAC-linear']

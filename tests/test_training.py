@@ -11,6 +11,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+import train_cifar
 from cli.flags import RULES
 from data.batches import ArrayBatches
 from model import complexity, get_model
@@ -297,7 +298,7 @@ def numbers_of(epoch):
 def test_the_log_holds_each_epoch_once_after_a_resume(tmp_path):
     path = str(tmp_path / 'folder' / 'run.log')
     log = RunLog(path)
-    log.header({'lr': 0.1}, CPU, 'tiny')
+    log.header('python train_cifar.py', {'lr': 0.1}, CPU, 'tiny')
     for epoch in range(3):
         log.say('Epoch[%d] Batch [49]\tSpeed: 1.0 samples/sec' % epoch)
         log.epoch(numbers_of(epoch))
@@ -318,11 +319,14 @@ def test_the_log_holds_each_epoch_once_after_a_resume(tmp_path):
     assert not any(line.startswith('Best') for line in lines) and lines[0].startswith('Command: ')
 
 
-def test_a_log_names_its_command_as_a_shell_needs_it_and_no_folder_of_this_machine(tmp_path, monkeypatch):
-    monkeypatch.setattr('sys.argv', ['/somewhere/train_cifar.py', '--save-dir', 'my runs', '--gpus', ''])
-    with open(write_log(tmp_path, 0)) as file:
-        command = file.readline().split('Command: ')[1]
-    assert command.split(' ', 1)[1] == "train_cifar.py --save-dir 'my runs' --gpus ''\n"
+def test_the_command_of_a_run_is_quoted_and_that_of_main(monkeypatch):
+    """Not that of the process, which may be a notebook or a sweep."""
+    monkeypatch.setattr('sys.argv', ['/somewhere/ipykernel.py', '-f', 'x.json'])
+    flags = ['--save-dir', 'my runs', '--gpus', '']
+    run = train_cifar.run_of(train_cifar.parse_args(flags))
+    assert run.command == "python train_cifar.py --save-dir 'my runs' --gpus ''"
+    monkeypatch.setattr('sys.argv', ['/somewhere/train_cifar.py', *flags])
+    assert train_cifar.parse_args().command == run.command
 
 
 def test_options_that_change_the_result_may_not_differ_on_resume():
@@ -339,7 +343,8 @@ NUMBERS = {'lr': 0.1, 'train_loss': 1.0, 'train_error': 0.5, 'val_top1_error': 0
 def write_log(folder, epochs, num_epochs=3):
     path = str(folder / 'run.log')
     log = RunLog(path)
-    log.header({'num_epochs': num_epochs, 'seed': 5}, [mx.cpu()], 'atac, 1 blocks: 1234 parameters, 99 trainable')
+    log.header('python train_cifar.py', {'num_epochs': num_epochs, 'seed': 5}, [mx.cpu()],
+               'atac, 1 blocks: 1234 parameters, 99 trainable')
     for epoch in range(epochs):
         log.epoch(dict(NUMBERS, epoch=epoch))
     log.close()

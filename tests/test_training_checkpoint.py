@@ -11,11 +11,12 @@ from mxnet.gluon import nn
 
 from model import get_model
 from tools.look import checkpoint as command
-from training import checkpoint, weights
-from training.disk import sealed
+from training import checkpoint
 from training.learner import make_trainer
 from training.loop import restore_plain_layouts
-from training.params_file import read_params, write_params
+from training.weights import arrays as weights
+from training.weights.disk import sealed
+from training.weights.params_file import read_params, write_params
 
 
 def network(seed=0, **options):
@@ -150,7 +151,8 @@ def test_the_best_file_replaces_older_ones_of_its_run_alone(tmp_path):
     for other in others:
         open(os.path.join(folder, other), 'w').close()
     for error, epoch in ((0.5, 1), (0.21409, 155)):
-        best = checkpoint.save_best(folder, 'imagenet-ResNet50_v1b_ChaATAC', error, epoch, net)
+        numbers = {'val_top1_error': error, 'val_top5_error': error, 'epoch': epoch}
+        best = checkpoint.save_best(folder, 'imagenet-ResNet50_v1b_ChaATAC', numbers, net)
         checkpoint.remove_older_bests(folder, 'imagenet-ResNet50_v1b_ChaATAC', best['file'])
     assert sorted(os.listdir(folder)) == [*others, '0.2141-imagenet-ResNet50_v1b_ChaATAC-155-best.params']
 

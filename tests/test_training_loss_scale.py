@@ -12,7 +12,7 @@ from training import learner as learning
 from training.learner import Learner, make_trainer
 from training.loss import Objective
 from training.loss_scale import LossScale
-from training.params_file import read_params
+from training.weights.params_file import read_params
 
 CPU = [mx.cpu()]
 

@@ -7,8 +7,8 @@ import mxnet as mx
 import pytest
 
 from tests.cpu import needs_bfloat16
-from training.params_file import read_params
 from training.precision import use_dtype
+from training.weights.params_file import read_params
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 

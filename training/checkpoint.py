@@ -11,14 +11,16 @@ import logging
 import os
 import re
 import shutil
+from contextlib import suppress
 
 from runtime import UserError
 
 import mxnet as mx
 
-from training.disk import file_digest, flush_folder, saving_into, sealed, write_json
-from training.params_file import read_params, write_params
-from training.weights import finite, network_arrays, some, write_whole
+from training.weights.arrays import finite, network_arrays, save_weights, some
+from training.weights.description import description_path
+from training.weights.disk import file_digest, flush_folder, saving_into, sealed, write_json
+from training.weights.params_file import read_params, write_params
 
 LOG = logging.getLogger(__name__)
 FORMAT = 2
@@ -60,8 +62,8 @@ def set_trainer_arrays(trainer, arrays):
         raise UserError('the checkpoint is of another optimiser: it has besides %s' % some(arrays.keys() - used))
 
 
-def save(folder, net, trainer, facts):
-    """Write `last.*`. facts: what the JSON shall hold (epoch, best, options...).
+def save(folder, net, trainer, facts, description=None):
+    """Write `last.*`. facts: what the JSON shall hold (epoch, best, options...). description: of the weights, or None.
 
     Raises FloatingPointError, and leaves the files that are there, if an array is not finite; OSError if the disk
     refuses.
@@ -70,6 +72,9 @@ def save(folder, net, trainer, facts):
     paths = {extension: os.path.join(folder, 'last.' + extension) for extension in ARRAYS + ('json',)}
     with saving_into(folder, [path + '.new' for path in paths.values()]):
         files = {kind: write_params(paths[kind] + '.new', arrays[kind]) for kind in ARRAYS}
+        if description:  # within an epoch, its errors are not known
+            numbers = None if facts['within'] else facts['last']
+            facts = dict(facts, weights=description.of(files['params']['sha256'], numbers).content())
         write_json(paths['json'] + '.new', sealed({'format': FORMAT, 'arrays': files, **facts}))
         _keep_previous(folder)
         for path in paths.values():
@@ -77,21 +82,24 @@ def save(folder, net, trainer, facts):
         flush_folder(folder)
 
 
-def save_best(folder, title, error, epoch, net):
+def save_best(folder, title, numbers, net, description=None):
     """Write `<error>-<title>-<epoch>-best.params`, the authors' naming. Returns {'file', 'size', 'sha256'}.
 
-    Raises as save does.
+    numbers: of its epoch. description: of the weights, or None. Raises as save does.
     """
-    name = '%.4f-%s-%d-best.params' % (error, title, epoch)
-    return dict(write_whole(os.path.join(folder, name), finite(network_arrays(net))), file=name)
+    name = '%.4f-%s-%d-best.params' % (numbers['val_top1_error'], title, numbers['epoch'])
+    saved = save_weights(os.path.join(folder, name), finite(network_arrays(net)), description, numbers)
+    return dict(saved, file=name)
 
 
 def remove_older_bests(folder, title, best):
-    """Leave the best file of this name alone; those of other titles in the folder stay."""
+    """Keep only this best file of a title, with its description; those of other titles in the folder stay."""
     with saving_into(folder):
         for name in bests(folder, title):
             if name != best:
                 os.remove(os.path.join(folder, name))
+                with suppress(FileNotFoundError):
+                    os.remove(description_path(os.path.join(folder, name)))
 
 
 def bests(folder, title):

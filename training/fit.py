@@ -10,6 +10,7 @@ from functools import partial
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from native.compiled import describe_product
 from training import checkpoint
 from training.lock import locked
 from training.loop import evaluate, restore_plain_layouts, train_epoch
@@ -19,9 +20,10 @@ from training.saver import Saver
 from training.signals import watching
 
 # save_dir, logging_file: where to. title: `data set-network`, the middle of the best file's name. options: all flags
-# by name, which rules (of training.resume) tell apart. The others: as the flags.
+# by name, which rules (of training.resume) tell apart. command: that began it. description: of its weights, or None.
+# The others: as the flags.
 Run = namedtuple('Run', 'save_dir logging_file title options seed num_epochs log_interval resume save_every_steps '
-                        'tensorboard rules', defaults=(0, None, Rules()))
+                        'tensorboard rules command description', defaults=(0, None, Rules(), '', None))
 
 
 def fit(run, learner, train, validation, net_facts=''):
@@ -46,7 +48,10 @@ def fit(run, learner, train, validation, net_facts=''):
         saver = Saver(run, log, learner, watch, facts)
         numbers = facts['last']
         try:
-            log.header(run.options, learner.devices, net_facts)
+            log.header(run.command, run.options, learner.devices, net_facts)
+            if learner.begun_from:
+                log.say('Begun from: %s' % learner.begun_from)
+            log.say('Product: %s' % describe_product(learner.net))
             log.say('Batches: %d images a step in all; %s; learning rate %s'
                     % (train.batch_size, workers, run.options.get('lr')))
             for epoch in range(facts['epoch'] + 1, run.num_epochs):

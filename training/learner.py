@@ -4,6 +4,7 @@ from collections import defaultdict
 import mxnet as mx
 import numpy as np
 
+from native import compiled
 from training.devices import split, zero_idle_gradients
 from training.distributed import ALONE
 from training.loss import loss_function, mix, mixing_weight, targets, teach
@@ -17,10 +18,12 @@ class Learner:
 
     trainer: of make_trainer, with the same workers. lr_at(epoch, batch): the learning rate. objective: of
     training.loss. devices: of this worker. dtype: of the network's input. workers: this process and those that train
-    with it.
+    with it. accumulate: in how many parts a batch is computed, whose gradients are added up. clip_norm: of the whole
+    gradient, which is shortened to it where it is longer, or None. begun_from: what the log says of its first weights.
     """
 
-    def __init__(self, net, trainer, lr_at, objective, devices, dtype='float32', workers=ALONE):
+    def __init__(self, net, trainer, lr_at, objective, devices, dtype='float32', workers=ALONE, accumulate=1,
+                 clip_norm=None, begun_from=''):
         self.net = net
         self.trainer = trainer
         self.lr_at = lr_at
@@ -29,50 +32,89 @@ class Learner:
         self.devices = devices
         self.dtype = dtype
         self.workers = workers
+        self.accumulate = accumulate
+        self.clip_norm = clip_norm
+        self.begun_from = begun_from
+        for parameter in net.collect_params().values() if accumulate > 1 else ():
+            parameter.grad_req = 'add' if parameter.grad_req == 'write' else parameter.grad_req
 
     def step(self, data, labels, images, epoch, batch):
         """One step on this worker's rows of a batch of so many images in all; queued, not awaited.
 
         data: (n, 3, H, W) float32 NumPy. labels: (n,). n may be 0.
-        Returns (4,) float32 of each device: summed loss, wrong guesses, 1 if the gradient is not finite, rows.
+        Returns arrays (5,) float32, whose sum is what it measures: loss, wrong guesses, rows, devices whose gradient is
+        not finite, and whether the gradient was clipped.
         """
         weight = mixing_weight(self.objective, epoch, batch)
-        losses, wrong, rows = [], [], []
+        measures, used = [], 0
+        if self.accumulate > 1:
+            self.net.collect_params().zero_grad()
 
-        # Shards and forward, on each device: images (m, 3, H, W) -> logits (m, classes) -> loss (m,).
-        for image, target, label, partner in self.shards(data, labels, weight):
-            softened = teach(self.objective, image)
-            with mx.autograd.record():
-                logits = self.net(image).astype('float32')
-                loss = self.loss(logits, target, *softened)
-            losses.append(loss)
-            wrong.append(wrong_guesses(logits, label, partner, weight))
-            rows.append(len(label))
-        sums = [loss.sum() for loss in losses]
+        for shards in self.parts(data, labels, weight):
+            losses = []
+            # Forward, on each device: images (m, 3, H, W) -> logits (m, classes) -> loss (m,).
+            for image, target, label, partner in shards:
+                softened = teach(self.objective, image)
+                with mx.autograd.record():
+                    logits = self.net(image).astype('float32')
+                    loss = self.loss(logits, target, *softened)
+                losses.append(loss)
+                measures.append(measure(loss, wrong_guesses(logits, label, partner, weight), len(label)))
 
-        # Backward: a gradient is the sum over the rows of its device, times the loss scale.
-        scale = self.trainer.loss_scale.value
-        if losses:
+            used = max(used, len(losses))
+
+            # Backward: a gradient is the sum over the rows of its device, times the loss scale.
+            scale = self.trainer.loss_scale.value
             mx.autograd.backward(losses, None if scale == 1 else [mx.nd.full(loss.shape, scale, ctx=loss.context)
                                                                   for loss in losses])
-        zero_idle_gradients(self.trainer, self.devices[len(losses):])
+        zero_idle_gradients(self.trainer, self.devices[used:])
 
         # Update: by the sum over devices and workers, divided by the images of the batch.
-        finite = update(self.trainer, images, self.devices, f' in epoch {epoch}, batch {batch}')
+        return measures + self.update(images, f' in epoch {epoch}, batch {batch}')
 
-        measures = zip(sums, wrong, finite, rows)
-        return [mx.nd.concat(loss, errors, 1 - verdict, mx.nd.full(1, count, ctx=verdict.context), dim=0)
-                for loss, errors, verdict, count in measures] or [mx.nd.zeros(4)]
-
-    def shards(self, data, labels, weight):
-        """(images, targets of the loss, labels, labels of the partners in mixup) for each device that gets a row."""
+    def parts(self, data, labels, weight):
+        """The batch in `accumulate` parts: lists of (images, targets of the loss, labels, labels of the partners in
+        mixup), one for each device that gets a row."""
         if not len(labels):
             return
         data = mx.nd.array(data)
         target = targets(mx.nd.array(labels, dtype='int32'), self.objective, weight)
-        parts = [split(array, self.devices) for array in (mix(data, weight), target, labels, labels[::-1])]
-        for image, *rest in zip(*parts):
-            yield (image.astype(self.dtype, copy=False), *rest)
+        whole = (mix(data, weight), target, labels, labels[::-1])
+        bounds = [len(labels) * part // self.accumulate for part in range(self.accumulate + 1)]
+        for begin, end in zip(bounds, bounds[1:]):
+            if end > begin:
+                shards = zip(*[split(array[begin:end], self.devices) for array in whole])
+                yield [(image.astype(self.dtype, copy=False), *rest) for image, *rest in shards]
+
+    def update(self, images, place):
+        """Update the weights by the gradient of so many images. Returns for each device what step() returns.
+
+        With a dynamic loss scale this waits for the gradient of all workers, and leaves the step out if it is not
+        finite. place: where in the run, for messages.
+        """
+        trainer, scale, clipped = self.trainer, self.trainer.loss_scale, [0] * len(self.devices)
+        if not scale.dynamic and self.clip_norm is None:
+            verdicts = [all_finite(trainer, device) for device in self.devices]
+            trainer.step(images * scale.value)
+        else:
+            trainer.allreduce_grads()
+            verdicts = [all_finite(trainer, device) for device in self.devices]
+            finite = not scale.dynamic or all(verdict.asscalar() for verdict in verdicts)
+            if finite and self.clip_norm is not None:
+                clipped = [clip(trainer, device, self.clip_norm * images * scale.value) for device in self.devices]
+            if finite:
+                trainer.update(images * scale.value)
+            if scale.dynamic:
+                scale.after(finite, place)
+        # All devices and workers clip alike: the first one counts.
+        counted = [clipped[0] if self.workers.rank == 0 else 0] + [0] * (len(self.devices) - 1)
+        return [mx.nd.concat(mx.nd.zeros(3, ctx=verdict.context), 1 - verdict, was_clipped + 0 * verdict, dim=0)
+                for verdict, was_clipped in zip(verdicts, counted)]
+
+
+def measure(loss, wrong, rows):
+    """What a shard adds to the measures of a step."""
+    return mx.nd.concat(loss.sum(), wrong, mx.nd.array([rows, 0, 0], ctx=loss.context), dim=0)
 
 
 def wrong_guesses(logits, label, partner, weight):
@@ -84,24 +126,17 @@ def wrong_guesses(logits, label, partner, weight):
     return wrong
 
 
-def update(trainer, images, devices, place):
-    """Update the weights by the gradient of so many images. Returns for each device 1 if its gradient is finite, or 0.
-
-    With a dynamic loss scale this waits for the gradient of all workers, and leaves the step out if it is not finite.
-    place: where in the run, for messages.
-    """
-    scale = trainer.loss_scale
-    if not scale.dynamic:
-        verdicts = [all_finite(trainer, device) for device in devices]
-        trainer.step(images * scale.value)
-        return verdicts
-    trainer.allreduce_grads()
-    verdicts = [all_finite(trainer, device) for device in devices]
-    finite = all(verdict.asscalar() for verdict in verdicts)
-    if finite:
-        trainer.update(images * scale.value)
-    scale.after(finite, place)
-    return verdicts
+def clip(trainer, device, largest):
+    """Shorten the gradient on a device, as one vector, to a norm of `largest`; 1 if it was longer, else 0, queued."""
+    gradients = [parameter.grad(device) for parameter in trainer._params if parameter.grad_req != 'null']
+    squares = [mx.nd.multi_sum_sq(*gradients[start:start + ARRAYS_PER_CHECK],
+                                  num_arrays=len(gradients[start:start + ARRAYS_PER_CHECK])).sum()
+               for start in range(0, len(gradients), ARRAYS_PER_CHECK)]
+    norm = mx.nd.add_n(*squares).sqrt()
+    factor = mx.nd.minimum(1, largest / mx.nd.maximum(norm, 1e-30))
+    for gradient in gradients:
+        gradient[:] = mx.nd.broadcast_mul(gradient, factor.astype(gradient.dtype).reshape((1,) * gradient.ndim))
+    return norm > largest
 
 
 def all_finite(trainer, device):
@@ -149,4 +184,7 @@ def compile_network(net, devices, small_images):
     With static shapes a CPU keeps every array that oneDNN lays out anew: ATAC on small images is up to a tenth
     faster for half as much memory again, on large ones no faster for a tenth more.
     """
-    net.hybridize(static_alloc=True, static_shape=small_images or devices[0].device_type == 'gpu')
+    on_gpu = devices[0].device_type == 'gpu'
+    net.hybridize(static_alloc=True, static_shape=small_images or on_gpu)
+    if not on_gpu:
+        compiled.for_cpu(net)

@@ -15,16 +15,19 @@ STEPS_IN_FLIGHT = 2
 class Progress:
     """What an epoch has come to: add() notes what a step measured, read() takes it from the devices, numbers() says it.
 
-    batches, images: that it has trained on. loss, wrong: sums over these images. skipped: steps that were left out.
-    lr: of the last step. seconds: of training. state: what .state() of an interrupted epoch was, or None.
+    batches, images: that it has trained on. loss, wrong: sums over these images. skipped, clipped: steps that were left
+    out, or whose gradient was shortened. lr: of the last step. seconds: of training.
+    learner: a Learner. state: what .state() of an interrupted epoch was, or None.
     """
 
-    FIRST = {'batches': 0, 'loss': 0.0, 'wrong': 0.0, 'images': 0, 'seconds': 0.0, 'lr': 0.0, 'skipped': 0}
+    FIRST = {'batches': 0, 'loss': 0.0, 'wrong': 0.0, 'images': 0, 'seconds': 0.0, 'lr': 0.0, 'skipped': 0,
+             'clipped': 0}
 
-    def __init__(self, loss_scale, state=None):
+    def __init__(self, learner, state=None):
         for name, first in self.FIRST.items():
             setattr(self, name, (state or {}).get(name, first))
-        self.loss_scale = loss_scale
+        self.loss_scale = learner.trainer.loss_scale
+        self.clips = learner.clip_norm is not None
         self.pending, self.in_flight = [], deque()
         self.start = time.perf_counter() - self.seconds
 
@@ -46,7 +49,8 @@ class Progress:
         Raises FloatingPointError at a loss or gradient that is not finite, naming epoch and batch.
         """
         for epoch, batch, lr, measures in self.pending:
-            loss, wrong, broken, images = np.sum([measure.asnumpy() for measure in measures], axis=0, dtype='float64')
+            sums = np.sum([measure.asnumpy() for measure in measures], axis=0, dtype='float64')
+            loss, wrong, images, broken, clipped = sums
             if not np.isfinite(loss) or broken and not self.loss_scale.dynamic:
                 what = 'gradient' if np.isfinite(loss) else 'loss'
                 raise FloatingPointError(f'the {what} is not finite in epoch {epoch}, batch {batch}')
@@ -54,6 +58,7 @@ class Progress:
             self.wrong += float(wrong)
             self.images += int(images)
             self.skipped += int(broken > 0)
+            self.clipped += int(clipped > 0)
             self.batches = batch + 1
             self.lr = lr
         if self.pending:
@@ -66,6 +71,8 @@ class Progress:
                    'images_per_second': self.images / self.seconds, 'seconds': self.seconds}
         if self.loss_scale.dynamic:
             numbers.update(loss_scale=self.loss_scale.value, skipped_steps=self.skipped)
+        if self.clips:
+            numbers.update(clipped_steps=self.clipped)
         return numbers
 
 
@@ -87,7 +94,7 @@ def train_epoch(learner, source, epoch, progress=None, hooks=None):
     logged and at the end.
     """
     trainer, hooks = learner.trainer, hooks or Hooks()
-    progress = progress or Progress(trainer.loss_scale)
+    progress = progress or Progress(learner)
     first = progress.batches
     bar = tqdm(source.epoch(epoch, first), initial=first, total=len(source), desc=f'epoch {epoch}', unit='batch',
                disable=None, leave=False)
@@ -145,8 +152,8 @@ def restore_plain_layouts(net):
     these, but its sums are rounded differently than from plain arrays, and differently from run to run.
     """
     mx.nd.waitall()
-    for parameter in net.collect_params().values():
-        if parameter.grad_req != 'null':
+    for name, parameter in net.collect_params().items():
+        if not name.endswith(('running_mean', 'running_var')):
             copies = parameter.list_data()[0].copyto(mx.cpu())
             plain = mx.nd.add_n(copies) / 1  # what an operator makes is laid out plainly
             parameter._init_impl(plain, parameter.list_ctx())

@@ -3,12 +3,14 @@ import logging
 import os
 from collections import namedtuple
 from functools import partial
+from itertools import zip_longest
 
 from runtime import UserError
 
+from native.compiled import product_of
 from training import checkpoint
 from training.runlog import is_blank, logged_epochs, logged_options, numbers_path
-from training.weights import set_weights
+from training.weights.arrays import set_weights
 
 LOG = logging.getLogger(__name__)
 
@@ -27,7 +29,9 @@ def restore(run, learner):
     if arrays:
         set_weights(learner.net, arrays['params'], os.path.join(run.save_dir, 'last.params'))
         checkpoint.set_trainer_arrays(learner.trainer, arrays['states'])
-    scale = facts.pop('loss_scale', None)
+    scale, before, now = facts.pop('loss_scale', None), facts.pop('product', None), product_of(learner.net)
+    if before and before != now:
+        LOG.warning('%s multiplied in this run and %s does so now: numbers may be rounded otherwise', before, now)
     if scale:
         learner.trainer.loss_scale.restore(scale)
     return facts
@@ -48,8 +52,20 @@ def find_checkpoint(run):
     if lacking:
         raise UserError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
     check_options(facts['options'], run.options, run.save_dir, run.rules)
+    check_classes(facts.get('weights', {}).get('class_names'), run)
     check_log_of_resumed(run, facts['epoch'] + 1)
-    return {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale')}, arrays
+    facts.setdefault('product', 'MXNet')  # which older checkpoints do not name
+    return {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale', 'product')}, arrays
+
+
+def check_classes(before, run):
+    """UserError if the images have other classes than before, or in another order.   before: names, None if unknown"""
+    now = run.description.class_names if run.description else None
+    if not before or not now or before == now:
+        return
+    changed = [f'{old or "none"} is {new or "none"}' for old, new in zip_longest(before, now) if old != new]
+    more = f' and {len(changed) - 3} more' if len(changed) > 3 else ''
+    raise UserError(f'the classes are not those of the run in {run.save_dir}: {", ".join(changed[:3])}{more}')
 
 
 def check_new(run):

@@ -8,7 +8,6 @@ import logging
 import os
 import platform
 import re
-import shlex
 import subprocess
 import sys
 from collections import namedtuple
@@ -68,13 +67,11 @@ class RunLog:
         for handler in self.handlers:
             self.logger.addHandler(handler)
 
-    def header(self, options, devices, net_facts):
-        """Command, versions, device and options, so that the log alone tells how to run it again."""
-        # The script by its name alone: a sweep starts it by a path that says where this folder lies.
-        self.say('Command: %s' % shlex.join([os.path.basename(sys.executable), os.path.basename(sys.argv[0]),
-                                             *sys.argv[1:]]))
-        self.say('Versions: python %s, mxnet %s, numpy %s, commit %s'
-                 % (platform.python_version(), mx.__version__, np.__version__, commit()))
+    def header(self, command, options, devices, net_facts):
+        """Command, versions, device and options, so that the log tells how to run it again."""
+        self.say('Command: %s' % command)
+        self.say('Versions: atac %s, python %s, mxnet %s, numpy %s, commit %s'
+                 % (runtime.__version__, platform.python_version(), mx.__version__, np.__version__, commit()))
         self.say('Devices: %s; OMP_NUM_THREADS=%s; %s' % (
             ', '.join(map(str, devices)), os.environ.get('OMP_NUM_THREADS'), runtime.processor()[0]))
         self.say('Network: %s' % net_facts)
@@ -86,6 +83,7 @@ class RunLog:
     def epoch(self, numbers):
         """A line for people and a line of JSON; the errors are fractions."""
         scale = ' loss-scale=%(loss_scale)g skipped=%(skipped_steps)d' if 'loss_scale' in numbers else ''
+        scale += ' clipped=%(clipped_steps)d' if 'clipped_steps' in numbers else ''
         self.say(('[Epoch %(epoch)d] lr=%(lr).6f loss=%(train_loss).4f err-train=%(train_error).4f '
                  'validation: err-top1=%(val_top1_error).4f err-top5=%(val_top5_error).4f '
                  '%(images_per_second).0f images/s %(seconds).1f s' + scale) % numbers)
@@ -141,7 +139,7 @@ def _event_writer(folder, path, steps):
 class Silence:
     """What a worker says that is not the first."""
 
-    def header(self, options, devices, net_facts):
+    def header(self, command, options, devices, net_facts):
         pass
 
     def say(self, text):

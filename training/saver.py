@@ -4,6 +4,7 @@ from functools import partial
 import mxnet as mx
 from mxnet.gluon import nn
 
+from native.compiled import product_of
 from training import checkpoint
 from training.loop import Hooks, Progress
 from training.seeds import DROPOUT, seed_mxnet
@@ -30,7 +31,7 @@ class Saver(Hooks):
 
     def progress(self):
         """Of the epoch that was interrupted, or of a new one."""
-        return Progress(self.learner.trainer.loss_scale, self.facts['within'])
+        return Progress(self.learner, self.facts['within'])
 
     def before_step(self, epoch, batch):
         """Let dropout be a function of (seed, epoch, batch), so that a run may be interrupted after any batch."""
@@ -65,7 +66,7 @@ class Saver(Hooks):
         run, best, epoch = self.run, self.facts['best'], numbers['epoch']
         if best is None or numbers['val_top1_error'] < best['val_top1_error']:
             best = dict(numbers, **self.workers.share(partial(
-                checkpoint.save_best, run.save_dir, run.title, numbers['val_top1_error'], epoch, self.learner.net)))
+                checkpoint.save_best, run.save_dir, run.title, numbers, self.learner.net, run.description)))
         self.log.epoch(numbers)
         self._save(epoch=epoch, within=None, best=best, last=numbers)
         self.workers.share(partial(checkpoint.remove_older_bests, run.save_dir, run.title, best['file']))
@@ -74,8 +75,10 @@ class Saver(Hooks):
     def _save(self, **facts):
         self.facts.update(facts)
         trainer = self.learner.trainer
-        content = dict(self.facts, options=self.run.options, loss_scale=trainer.loss_scale.state())
-        self.workers.share(partial(checkpoint.save, self.run.save_dir, self.learner.net, trainer, content))
+        content = dict(self.facts, options=self.run.options, product=product_of(self.learner.net),
+                       loss_scale=trainer.loss_scale.state())
+        self.workers.share(partial(checkpoint.save, self.run.save_dir, self.learner.net, trainer, content,
+                                   self.run.description))
 
     def _stop_if_asked(self):
         if self.asked:

@@ -8,9 +8,7 @@ Tried on the ATAC-ResNet-50 at 224x224 and left out: folding before the conversi
 folded convolutions in float32; forced, they are slower and less exact), and int8 by tensor instead of by channel (the
 same to the third digit of the cosine).
 """
-import json
 import logging
-from collections import Counter
 
 import runtime
 from runtime import UserError
@@ -21,6 +19,8 @@ from mxnet.contrib import amp
 from mxnet.contrib.quantization import quantize_net_v2
 from mxnet.gluon import SymbolBlock
 
+from native.compiled import for_cpu
+from native.graph import nodes_of, readers_of, with_nodes_after
 from training.precision import check_bfloat16, has_instructions, silence
 
 LOG = logging.getLogger(__name__)
@@ -54,6 +54,8 @@ def compiled(net, dtype='float32', calibration=None, calib_mode='naive'):
             ready = _block(graph.get_backend_symbol('MKLDNN'), net)
     # Without static_shape, MXNet folds and lays out the weights anew in every call.
     ready.hybridize(static_alloc=True, static_shape=True)
+    if dtype != 'int8':
+        for_cpu(ready)
     return ready
 
 
@@ -72,31 +74,21 @@ def _block(symbol, net):
 
 
 def part_convolutions(symbol):
-    """The same graph, with an identity behind every convolution whose output is read more than once.
+    """The same graph, with an identity after every convolution whose output is read more than once.
 
     oneDNN's pass in MXNet 1.9.1 folds a BatchNorm into such a convolution and hands its output to the other readers
     too, silently: in pre-activation networks the first shortcut then carries normalised values. BlockGrad is an
     identity that it neither folds nor removes, as it does `_copy`.
     """
-    graph = json.loads(symbol.tojson())
-    readers = Counter(tuple(entry[:2]) for node in graph['nodes'] for entry in node['inputs'])
-    readers.update(tuple(entry[:2]) for entry in graph['heads'])
-    nodes, moved = [], []
-    for position, node in enumerate(graph['nodes']):
-        node['inputs'] = [[moved[source], *rest] for source, *rest in node['inputs']]
-        nodes.append(node)
-        if node['op'] == 'Convolution' and readers[position, 0] > 1:
-            nodes.append({'op': 'BlockGrad', 'name': node['name'] + '_parted', 'inputs': [[len(nodes) - 1, 0, 0]]})
-        moved.append(len(nodes) - 1)
-    return mx.sym.load_json(json.dumps({
-        'nodes': nodes, 'heads': [[moved[source], *rest] for source, *rest in graph['heads']],
-        'arg_nodes': [position for position, node in enumerate(nodes) if node['op'] == 'null'],
-        'node_row_ptr': list(range(len(nodes) + 1)), 'attrs': graph['attrs']}))
+    readers = readers_of(symbol)
+    shared = {position for position, node in enumerate(nodes_of(symbol))
+              if node['op'] == 'Convolution' and readers[position, 0] > 1}
+    return with_nodes_after(symbol, shared, 'BlockGrad', '_parted')
 
 
 def _operators(symbol, operator):
     """The names of the nodes of an operator, from the input on."""
-    return [node['name'] for node in json.loads(symbol.tojson())['nodes'] if node['op'] == operator]
+    return [node['name'] for node in nodes_of(symbol) if node['op'] == operator]
 
 
 def _quantised(block, graph, calibration, mode):

@@ -13,7 +13,7 @@ import numpy as np
 
 from data.fashion_mnist import MINI, read_idx
 from tools.records.make_mini import write_idx
-from training.params_file import read_params
+from training.weights.params_file import read_params
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 LIMIT = 120  # seconds that a process may take

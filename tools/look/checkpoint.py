@@ -11,8 +11,8 @@ import sys
 from runtime import UserError
 
 from training.checkpoint import DAMAGE, checkpoint_files, exists, place_of
-from training.disk import file_digest
-from training.params_file import read_params
+from training.weights.disk import file_digest
+from training.weights.params_file import read_params
 
 
 def describe(path):

@@ -21,15 +21,14 @@ def parse_args(argv=None):
     parser.add_argument('images', nargs='+', metavar='IMAGE')
     parser.add_argument('--top', type=at_least(1), default=5, help='how many classes to name')
     parser.add_argument('--json', action='store_true', help='print one JSON list and nothing else')
-    return flags.parse(parser, argv)
+    return trained.parse(parser, argv)
 
 
 def main(argv=None):
     """Classify and print; returns [{'image', 'top': [{'class', 'probability'}, ...]}, ...]."""
     args = parse_args(argv)
     _, net = trained.load_network(args)
-    classifier = inference.Classifier(net, args.dataset, args.label_set, args.input_size, args.crop_ratio,
-                                      args.num_classes)
+    classifier = inference.Classifier(net, args.dataset, args.class_names, args.input_size, args.crop_ratio)
     found = [{'image': image, 'top': [{'class': name, 'probability': probability} for name, probability in top]}
              for image, top in zip(args.images, classifier.top_k(args.images, args.top))]
     if args.json:

@@ -38,7 +38,7 @@ from model.activation import ChaATAC, MSSeqATAC, SeqATAC, SEReLU, SpaATAC
 from model.comparison_units import xUnit
 from model.gate import GatherExcite, LocalGatherExcite, SqueezeExcitation
 from tools import figures
-from training.weights import load_weights
+from training.weights.arrays import load_weights
 
 # The block inside of a unit whose output is its gate. That of LocalGatherExcite lacks the sigmoid and the enlargement.
 GATES = {ChaATAC: 'module', SEReLU: 'module', SpaATAC: 'module', SeqATAC: 'module', xUnit: 'module', MSSeqATAC: 'gate',
@@ -64,7 +64,7 @@ def parse_args(argv=None):
     parser.add_argument('--out', default='visualized', help='folder of the pages; earlier pages of the same images '
                                                             'are replaced')
     parser.set_defaults(num_workers=0)
-    return flags.parse(parser, argv)
+    return trained.parse(parser, argv)
 
 
 def blocks_of(block, prefix=''):
@@ -299,7 +299,7 @@ def overlay(axes, image, values, **options):
 def main(argv=None):
     """Draw the pages; returns a dict for each: 'page', 'predicted', 'probability', 'target', 'label', 'layers'."""
     args = parse_args(argv)
-    net = trained.trained_network(args)
+    net = build.build_network(args)
     units = gated_units(net)
     layers = choose_layers(units, args.layer)
     load_weights(net, args.params)
@@ -308,7 +308,7 @@ def main(argv=None):
     os.makedirs(args.out, exist_ok=True)
     if not units:
         print('no unit of this network has a gate: the pages show Grad-CAM alone')
-    names, pages = build.class_names(args), []
+    names, pages = args.class_names, []
     for picture, path in zip(found, paths):
         findings = examine(net, picture.data, args.target_class)
         image = pictures.shown(picture.data[None], args.dataset)[0]

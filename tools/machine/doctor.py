@@ -7,7 +7,6 @@ a process of its own (tools/machine/self_test.py), which may crash or hang witho
 import argparse
 import ctypes
 import glob
-import importlib.util
 import json
 import os
 import platform
@@ -21,6 +20,7 @@ from importlib import metadata
 
 import runtime
 
+from native.library import find, mxnet_folder
 from tools import ROOT
 
 # What MXNet and oneDNN choose their code by -> the name in /proc/cpuinfo.
@@ -124,12 +124,6 @@ def examine_numpy(report, wheel):
         report.problems.append('MXNet needs NumPy 1, and it is %s: %s' % (version, install(wheel)))
 
 
-def mxnet_folder():
-    """Where the package lies, or None; it is looked for and not imported."""
-    spec = importlib.util.find_spec('mxnet')
-    return os.path.dirname(spec.origin) if spec and spec.origin else None
-
-
 def examine_mxnet(report, wheels, wheel):
     if mxnet_folder() is None:
         report.line('MXNet', 'missing')
@@ -181,6 +175,12 @@ def examine_processor(report):
     report.line('instructions', ', '.join([name if name in has else 'no ' + name for name in INSTRUCTIONS]))
     if threads.isdigit() and int(threads) < cores:
         report.advice.append('OMP_NUM_THREADS=%s leaves %d of %d cores idle' % (threads, cores - int(threads), cores))
+
+
+def examine_native(report):
+    """Whether the operator of native/ is there."""
+    path, why_not = find()
+    report.line('native', 'compiled and checked' if path else 'not in use: ' + why_not)
 
 
 def examine_memory(report):
@@ -347,6 +347,7 @@ def examine(report, folders, environ):
     examine_libraries(report, wheel, folders)
     importable = not report.problems
     examine_processor(report)
+    examine_native(report)
     examine_memory(report)
     gpus, version, reason = driver()
     examine_gpus(report, wheel, gpus, version, reason, nvidia_on_the_bus())

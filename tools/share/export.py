@@ -36,7 +36,7 @@ from cli.kinds import at_least
 from data import DATASETS, pictures
 from data.fashion_mnist import load_mini
 from training.scoring import check_memory, compiled, part_convolutions
-from training.weights import load_weights
+from training.weights.arrays import load_weights
 
 OPSET, IR_VERSION = 13, 7       # of the newest translations in MXNet 1.9.1; the version of the format with that opset
 TOLERANCE = 1e-4                # of a difference of logits, in units of their standard deviation
@@ -55,7 +55,7 @@ def parse_args(argv=None):
     export.add_argument('--batch-size', type=at_least(1), metavar='N',
                         help='fix the number of images a call in the ONNX file (default: any)')
     export.add_argument('--overwrite', action='store_true', help='replace files that are there')
-    return flags.parse(parser, argv)
+    return trained.parse(parser, argv)
 
 
 def check_places(args):
@@ -112,7 +112,7 @@ def metadata_of(args, argv):
     return {'model': args.model, 'unit': build.unit_of(args), 'dataset': args.dataset,
             'input': 'float32 (N, 3, H, W), RGB, (pixel / 255 - mean) / std for every colour',
             'mean': json.dumps(mean), 'std': json.dumps(std), 'output': 'logits (N, classes), before the softmax',
-            'class_names': json.dumps(build.class_names(args)),
+            'class_names': json.dumps(list(args.class_names)),
             'command': ' '.join(map(shlex.quote, ['python', '-m', 'tools.export', *map(str, argv)]))}
 
 
@@ -347,7 +347,7 @@ def main(argv=None):
     check_dtype(args)
     if args.onnx:
         packages()
-    net = trained.trained_network(args)
+    net = build.build_network(args)
     load_weights(net, args.params)
     net.hybridize()
     images, found = images_of(args), {}

@@ -1,7 +1,7 @@
 """python -m tools.half FILE OUT.params: weights in half the space, float16 but for BatchNorm's, to be handed on.
 
 evaluate.py and the tools read them as any other file: float32 networks take float16 weights, as they take the authors'.
-Prints the size and the SHA-256.
+The description of the weights goes with them. Prints the size and the SHA-256.
 """
 import argparse
 import os
@@ -12,8 +12,10 @@ from runtime import UserError
 import numpy as np
 
 from cli.exits import run_script
-from training.params_file import read_params
-from training.weights import write_whole
+from cli.trained import description_of
+from training.weights.arrays import save_weights
+from training.weights.description import description_path
+from training.weights.params_file import read_params
 
 BATCH_NORM = ('gamma', 'beta', 'running_mean', 'running_var')  # a variance of 1e-8 would become zero
 
@@ -37,11 +39,12 @@ def main(argv=None):
     parser.add_argument('out', help='the file to write; must not exist')
     args = parser.parse_args(argv)
     arrays = read_params(args.file)
-    if os.path.exists(args.out):
-        raise UserError('%s exists: choose another name, or remove it' % args.out)
+    for path in (args.out, description_path(args.out)):
+        if os.path.exists(path):
+            raise UserError('%s exists: choose another name, or remove it' % path)
     with np.errstate(over='ignore'):
         small = halved(arrays)
-    written = write_whole(args.out, small)
+    written = save_weights(args.out, small, description_of(args.file))
     print('%(size)d bytes, SHA-256 %(sha256)s' % written)
     return written
 

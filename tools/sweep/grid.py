@@ -124,7 +124,7 @@ def check_twins(points):
     """UserError if two units of a sweep make the same network, as ChaATAC and ChaATAC-linear without --useReLU."""
     units = {}
     for point in points:
-        unit = units.setdefault(key_of(vars(train_cifar.parse_args(point.flags))), point.unit)
+        unit = units.setdefault(key_of(build.options_of(train_cifar.parse_args(point.flags))), point.unit)
         if unit != point.unit:
             raise UserError('%s and %s are the same network with these flags: leave one of them out'
                             % (unit, point.unit))
@@ -183,7 +183,7 @@ def logged_paces(args):
         # What is no log of train_cifar.py, or damaged, is nothing to go by.
         with suppress(OSError, ValueError, TypeError, KeyError):
             record = read_run(path)
-            options = argparse.Namespace(**{**vars(train_cifar.parse_args([])), **record.options})
+            options = argparse.Namespace(**{**flags.defaults(flags.CIFAR), **record.options})
             if record.options.get('dataset') == args.dataset:
                 macs = macs_of(build.build_network(options))
                 unit = build.unit_of(options)

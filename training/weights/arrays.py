@@ -7,8 +7,9 @@ from runtime import UserError
 import mxnet as mx
 import numpy as np
 
-from training.disk import file_digest, flush_folder, saving_into
-from training.params_file import read_params, write_params
+from training.weights.description import description_path, written
+from training.weights.disk import file_digest, flush_folder, saving_into, write_json
+from training.weights.params_file import read_params, write_params
 
 CHECKSUMS = 'SHA256SUMS'
 
@@ -85,11 +86,18 @@ def finite(arrays):
     return arrays
 
 
-def write_whole(path, arrays):
-    """Write a .params file whole or not at all. Returns {'size', 'sha256'}; OSError if the disk refuses."""
-    folder = os.path.dirname(path) or '.'
-    with saving_into(folder, [path + '.new']):
-        written = write_params(path + '.new', arrays)
+def save_weights(path, arrays, description=None, numbers=None):
+    """Write a .params file, and its description beside it, whole or not at all. Returns {'size', 'sha256'}.
+
+    description: a Description, which is said to be of this file and, if they are given, of these numbers of an epoch.
+    Raises OSError if the disk refuses.
+    """
+    folder, beside = os.path.dirname(path) or '.', description_path(path)
+    with saving_into(folder, [path + '.new', beside + '.new']):
+        saved = write_params(path + '.new', arrays)
+        if description:  # first, so that the weights are never without it
+            write_json(beside + '.new', written(description.of(saved['sha256'], numbers)))
+            os.replace(beside + '.new', beside)
         os.replace(path + '.new', path)
         flush_folder(folder)
-    return written
+    return saved

@@ -1,0 +1,60 @@
+"""Networks that are compiled for CPUs: what runs is another graph than the one that Gluon keeps.
+
+Gluon keeps the graph of a hybridised network and makes a CachedOp of it, which is what runs. Only the CachedOp is made
+of a changed graph. So whatever a network has done before, the graph that is exported, saved as a symbol, quantised or
+folded is MXNet's own; and what mixed precision casts has been decided before. The changes:
+
+- Products of two arrays of one shape are computed by our operator, where there is one (native/product.py).
+- Global pooling reads a plain copy of its input. Of a blocked one oneDNN passes the gradient on in a layout for which
+  it has no fast code, neither in its own backward pass nor in that of the BatchNorm before it.
+"""
+import mxnet as mx
+
+from native import product
+from native.graph import nodes_of, readers_of, with_nodes_after
+
+
+def for_cpu(net):
+    """Let a network, hybridised or to be hybridised, run the changed graph."""
+    build_cache = net._build_cache
+
+    def build_cache_of_changed_graph(*args):
+        build_cache(*args)
+        inputs, graph = net._cached_graph
+        shapes = {variable.name: array.shape for variable, array in zip(inputs, args)}
+        places = {True: [], False: []}  # of the inputs and of the parameters among what the CachedOp takes
+        for place, (is_input, _) in enumerate(net._cached_op_args):
+            places[is_input].append(place)
+        net._cached_op = mx.nd.CachedOp(changed(graph, shapes), [
+            ('data_indices', places[True]), ('param_indices', places[False]), *net._flags])
+
+    net._build_cache = build_cache_of_changed_graph
+
+
+def product_of(net):
+    """Whose operator a network multiplies by: 'native' or 'MXNet'."""
+    return 'native' if is_for_cpu(net) and not product.why_not() else 'MXNet'
+
+
+def describe_product(net):
+    """The same, with the reason where our operator could have been used."""
+    return product_of(net) + (' (native: %s)' % product.why_not() if is_for_cpu(net) and product.why_not() else '')
+
+
+def is_for_cpu(net):
+    return '_build_cache' in vars(net)
+
+
+def changed(graph, shapes):
+    graph = with_plain_pooling(graph)
+    return graph if product.why_not() else product.with_product(graph, shapes)
+
+
+def with_plain_pooling(graph):
+    """A Reshape to the same shape copies what is blocked, forward and backward."""
+    readers, pooled = readers_of(graph), set()
+    for node in nodes_of(graph):
+        source, output = node['inputs'][0][:2] if node['op'] == 'Pooling' else (None, None)
+        if output == 0 and readers[source, output] == 1 and node['attrs'].get('global_pool') == 'True':
+            pooled.add(source)
+    return with_nodes_after(graph, pooled, 'Reshape', '_plain', shape='(0, 0, 0, 0)')

@@ -1,0 +1,47 @@
+"""The operator in this process: whether there is one, and graphs with it."""
+import ctypes
+from functools import lru_cache
+
+import runtime  # noqa: F401  (before mxnet)
+
+import mxnet as mx
+
+from native import library
+from native.graph import nodes_of, with_operators
+
+OPERATOR, PRODUCTS = '_atac_product', ('broadcast_mul', 'elemwise_mul')
+
+
+def register(path):
+    """Make the operator of a library known to MXNet, while nothing else reads what it knows. OSError if that fails."""
+    mx.nd.waitall()
+    function = ctypes.PyDLL(path).register_product
+    function.restype = ctypes.c_char_p
+    problem = function()
+    if problem:
+        raise OSError(problem.decode(errors='replace').splitlines()[0])
+
+
+@lru_cache(maxsize=None)
+def why_not():
+    """'' if this process has the operator, else why it has not. Looks for it at the first call."""
+    path, reason = library.find()
+    if path:
+        try:
+            register(path)
+        except OSError as error:
+            return 'it cannot be loaded: %s' % error
+    return reason
+
+
+def with_product(symbol, shapes):
+    """The same graph with the operator for every product of two arrays of one shape.   shapes: {input: its shape}"""
+    nodes, inner = nodes_of(symbol), symbol.get_internals()
+    products = [position for position, node in enumerate(nodes) if node['op'] in PRODUCTS]
+    if not products:
+        return symbol
+    factors = mx.sym.Group([inner[nodes[position]['name'] + '_output'].get_children() for position in products])
+    known = set(factors.list_inputs())
+    sizes = factors.infer_shape_partial(**{name: shape for name, shape in shapes.items() if name in known})[1]
+    return with_operators(symbol, {position: OPERATOR for position, x, gate in zip(products, sizes[::2], sizes[1::2])
+                                   if x == gate})

@@ -1,0 +1,260 @@
+"""A file of weights says what it is: whatever takes it believes its description, and nothing that contradicts it."""
+import json
+import os
+import shutil
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import evaluate
+import inference
+import train_cifar
+from cli.trained import description_of
+from data import DATASETS
+from tests.test_scripts import ROOT, refusal
+from tools.look import classify, visualize
+from tools.share import describe, export, half
+from training.weights.arrays import save_weights
+from training.weights.description import description_path, read_description, written
+from training.weights.disk import sealed
+
+PARAMS = sorted(name for name in os.listdir(os.path.join(ROOT, 'params')) if name.endswith('.params'))
+
+
+def train(folder, data, *flags):
+    """The folder of a run of one epoch."""
+    train_cifar.main(['--data-dir', data, '--blocks', '1', '--num-epochs', '1', '--lr', '0.05', '--batch-size', '50',
+                      '--lr-mode', 'cosine', '-j', '0', '--log-interval', '0', '--save-dir', str(folder),
+                      '--logging-file', str(folder) + '.log', *flags])
+    return folder
+
+
+@pytest.fixture(scope='module')
+def runs(tiny_data, tmp_path_factory):
+    """A folder of runs: relu, ChaATAC, SpaATAC dilated, and SE-ReLU."""
+    folder = tmp_path_factory.mktemp('runs')
+    train(folder / 'relu', tiny_data, '--act-type', 'relu')
+    train(folder / 'ChaATAC', tiny_data, '--act-type', 'ChaATAC', '--useReLU', '--r', '4')
+    train(folder / 'dilated', tiny_data, '--act-type', 'SpaATAC', '--act-dilation', '2')
+    train(folder / 'se', tiny_data, '--model', 'se')
+    return folder
+
+
+def best_of(folder):
+    best, = [name for name in os.listdir(folder) if name.endswith('best.params')]
+    return os.path.join(folder, best)
+
+
+def picture(tmp_path, row=0):
+    """A test image of Fashion-MNIST, as a file."""
+    import cv2
+    pixels = DATASETS['fashion-mnist-mini'].load(False).pixels[row]
+    path = str(tmp_path / f'{row}.png')
+    cv2.imwrite(path, pixels.transpose(1, 2, 0)[..., ::-1])
+    return path
+
+
+def test_every_file_of_a_run_has_its_description(runs):
+    for path in (str(runs / 'ChaATAC' / 'last.params'), best_of(runs / 'ChaATAC')):
+        found = read_description(path)
+        assert (found.network, found.options['act_type'], found.options['r'], found.options['use_relu']) == (
+            'cifar_resnet', 'ChaATAC', 4, True)
+        assert found.class_names == list(DATASETS['fashion-mnist-mini'].class_names()) and found.dataset == \
+            'fashion-mnist-mini' and found.input_size == 32 and found.colour_order == 'RGB'
+        assert found.epoch == 0 and 0 < found.errors['val_top1_error'] < 1
+        assert found.command.startswith('python train_cifar.py --data-dir') and found.version and found.commit
+
+
+@pytest.mark.parametrize('name', PARAMS)
+def test_every_file_in_params_needs_no_flag(name, tmp_path, capsys):
+    """Its images are named; the network it describes takes its weights in every tool."""
+    path, image = os.path.join(ROOT, 'params', name), picture(tmp_path)
+    found = read_description(path)
+    assert found, 'it has no description'
+    top = inference.load(path).top_k([image], 1)[0][0][0]
+    said = classify.main([image, '--params', path, '--top', '1'])[0]['top'][0]['class']
+    assert top == said and said in found.class_names
+    pages = visualize.main(['--params', path, image, '--out', str(tmp_path / 'pages')])
+    assert pages[0]['predicted'] == found.class_names.index(top)
+    export.main(['--params', path, '--symbol', str(tmp_path / 'net')])
+    assert os.path.isfile(tmp_path / 'net-symbol.json')
+
+
+def test_evaluate_needs_no_flag_but_the_place_of_the_data(runs, tiny_data):
+    for unit in ('relu', 'ChaATAC', 'dilated', 'se'):
+        path = str(runs / unit / 'last.params')
+        score = evaluate.main(['--params', path, '--data-dir', tiny_data, '--json'])
+        assert score['top1_error'] == pytest.approx(100 * read_description(path).errors['val_top1_error'])
+
+
+@pytest.mark.parametrize('run,flags,words', [
+    ('relu', ['--act-type', 'swish'], '--act-type swish contradicts it'),
+    ('dilated', ['--act-dilation', '1'], '--act-dilation 1 contradicts it'),
+    ('se', ['--model', 'atac', '--act-type', 'SE-activation'], '--act-type SE-activation contradicts it'),
+    ('ChaATAC', ['--r', '2'], '--r 2 contradicts it'), ('ChaATAC', ['--blocks', '2'], '--blocks 2 contradicts it'),
+    ('ChaATAC', ['--act-type', 'ChaATAC-linear'], '--act-type ChaATAC-linear contradicts it'),
+    ('ChaATAC', ['--model', 'atac_resnet50_v1b'], '--model atac_resnet50_v1b contradicts it'),
+    ('relu', ['--dataset', 'cifar10'], '--dataset cifar10 contradicts it'),
+    ('relu', ['--dataset', 'imagenet'], '--dataset imagenet contradicts it')])
+def test_a_flag_that_contradicts_is_refused_by_all(run, flags, words, runs, tmp_path, capsys, monkeypatch):
+    path, image = str(runs / run / 'last.params'), picture(tmp_path)
+    for main, more in ((evaluate.main, []), (classify.main, [image]), (visualize.main, [image]),
+                       (export.main, ['--symbol', str(tmp_path / 'net')])):
+        assert refusal(main, ['--params', path, *flags, *more], capsys, monkeypatch).endswith(words)
+    assert not os.path.exists(tmp_path / 'net-symbol.json')
+
+
+@pytest.mark.parametrize('run,flags', [
+    ('se', ['--act-type', 'SE-ReLU', '--model', 'atac']), ('relu', ['--model', 'cifar_resnet']),
+    ('relu', ['--dataset', 'fashion-mnist']), ('ChaATAC', ['--act-type', 'ChaATAC', '--useReLU', '--r', '4']),
+    ('relu', ['--act-dilation', '2'])])
+def test_flags_that_make_the_same_network_are_taken(run, flags, runs):
+    assert evaluate.parse_args(['--params', str(runs / run / 'last.params'), *flags]).description
+
+
+def test_python_believes_the_description_too(runs):
+    path = str(runs / 'ChaATAC' / 'last.params')
+    assert inference.load(path).names == list(DATASETS['fashion-mnist-mini'].class_names())
+    for wrong in ({'act_type': 'swish'}, {'model': 'cifar_resnet', 'r': 2}, {'dataset': 'cifar10'}):
+        with pytest.raises(ValueError, match='contradicts it'):
+            inference.load(path, **wrong)
+
+
+def test_weights_in_the_folder_of_another_run_are_not_what_that_run_says(runs, tmp_path):
+    """They are what their own description says; without one nothing is known of them."""
+    shutil.copytree(runs / 'relu', tmp_path / 'relu')
+    foreign = str(tmp_path / 'relu' / 'foreign.params')
+    shutil.copy(runs / 'ChaATAC' / 'last.params', foreign)
+    assert description_of(foreign) is None
+    shutil.copy(runs / 'ChaATAC' / 'last.json', description_path(foreign))
+    assert description_of(foreign).options['act_type'] == 'ChaATAC'
+
+
+def test_a_description_of_another_file_is_not_believed(runs, tmp_path, caplog, capsys, monkeypatch):
+    """Weights and description swapped."""
+    path = str(tmp_path / 'x.params')
+    shutil.copy(runs / 'ChaATAC' / 'last.params', path)
+    shutil.copy(runs / 'relu' / 'last.json', description_path(path))
+    assert read_description(path) is None and 'describes another file than' in caplog.text
+    assert 'x.params has no description (x.json): say by --model' in refusal(
+        evaluate.main, ['--params', path], capsys, monkeypatch)
+
+
+def test_nothing_is_assumed_of_a_file_without_one(runs, tmp_path, capsys, monkeypatch):
+    path, image = str(tmp_path / 'x.params'), picture(tmp_path)
+    shutil.copy(runs / 'relu' / 'last.params', path)
+    network = ['--model', 'atac', '--act-type', 'relu', '--blocks', '1']
+    for main, more in ((evaluate.main, []), (classify.main, [image])):
+        assert 'say by --model' in refusal(main, ['--params', path, *more], capsys, monkeypatch)
+        assert 'say by --dataset what it was trained on' in refusal(
+            main, ['--params', path, *network, *more], capsys, monkeypatch)
+    assert classify.main([image, '--params', path, *network, '--dataset', 'fashion-mnist'])
+
+
+def test_a_checkpoint_of_an_earlier_version_is_known_by_its_flags(runs, tmp_path, tiny_data):
+    """Its last.json has no description, but the flags of the run; it speaks of its own files only."""
+    shutil.copytree(runs / 'ChaATAC', tmp_path / 'run')
+    facts = json.loads((tmp_path / 'run' / 'last.json').read_text())
+    del facts['weights']
+    (tmp_path / 'run' / 'last.json').write_text(json.dumps(sealed(facts)))
+    best = best_of(tmp_path / 'run')
+    os.remove(description_path(best))
+    for path in (str(tmp_path / 'run' / 'last.params'), best):
+        found = description_of(path)
+        assert found.options['r'] == 4 and found.class_names[7] == 'sneaker' and found.epoch == 0
+        evaluate.main(['--params', path, '--data-dir', tiny_data, '--json'])
+    shutil.copy(runs / 'relu' / 'last.params', tmp_path / 'run' / 'other.params')
+    assert description_of(str(tmp_path / 'run' / 'other.params')) is None
+
+
+def harmed(path, **harm):
+    """Give the weights at a path another description, well sealed."""
+    found = read_description(path)
+    content = {**found.content(), **harm}
+    with open(description_path(path), 'w') as file:
+        json.dump(sealed({'weights': content}), file)
+
+
+@pytest.mark.parametrize('harm,words', [
+    ({'format': 2}, 'is of format 2: this version reads format 1'),
+    ({'network': 'resnet'}, "describes a network that cannot be: unknown model 'resnet'"),
+    ({'options': {'act_type': 'nothing'}}, "describes a network that cannot be: unknown activation 'nothing'"),
+    ({'options': {'blocks': 10 ** 9}}, 'blocks=1000000000 must be at most 1000'),
+    ({'options': {'no_option': 1}}, 'describes a network that cannot be'),
+    ({'options': {'blocks': [1]}}, 'its options cannot be'), ({'options': []}, 'its options cannot be'),
+    ({'dataset': 'mnist'}, 'names the unknown data set mnist'), ({'class_names': [1]}, 'its class_names cannot be'),
+    ({'input_size': 10 ** 9}, 'its input_size cannot be'), ({'std': [0.0, 1.0, 1.0]}, 'its std cannot be'),
+    ({'mean': [0.5]}, 'its mean cannot be'), ({'colour_order': 'BGR'}, 'its colour_order cannot be'),
+    ({'more': 1}, 'its fields cannot be')])
+def test_a_description_that_cannot_be_is_one_sentence(harm, words, runs, tmp_path, capsys, monkeypatch):
+    path = str(tmp_path / 'x.params')
+    shutil.copy(runs / 'relu' / 'last.params', path)
+    shutil.copy(runs / 'relu' / 'last.json', description_path(path))
+    harmed(path, **harm)
+    assert words in refusal(evaluate.main, ['--params', path], capsys, monkeypatch)
+
+
+@pytest.mark.parametrize('content', [
+    b'', b'{}', b'[1]', b'[' * 10 ** 5, b'\xff\xfe', b'{"weights": {}, "sha256": "0"}'])
+def test_a_damaged_description_is_an_error_and_not_silence(content, runs, tmp_path, capsys, monkeypatch):
+    path = str(tmp_path / 'x.params')
+    shutil.copy(runs / 'relu' / 'last.params', path)
+    with open(description_path(path), 'wb') as file:
+        file.write(content)
+    assert 'x.json is damaged' in refusal(evaluate.main, ['--params', path], capsys, monkeypatch)
+
+
+def test_the_description_goes_with_halved_weights(runs, tmp_path):
+    out = str(tmp_path / 'half.params')
+    half.main([str(runs / 'ChaATAC' / 'last.params'), out])
+    assert read_description(out) == read_description(str(runs / 'ChaATAC' / 'last.params'))._replace(
+        params_sha256=read_description(out).params_sha256)
+    with pytest.raises(ValueError, match='half.params exists'):
+        half.main([str(runs / 'relu' / 'last.params'), out])
+
+
+def test_a_log_describes_weights_that_have_none(runs, tmp_path, capsys):
+    path, log = str(tmp_path / 'x.params'), str(runs / 'ChaATAC') + '.log'
+    shutil.copy(runs / 'ChaATAC' / 'last.params', path)
+    assert describe.main([path, log]) == read_description(path)
+    known = read_description(str(runs / 'ChaATAC' / 'last.params'))
+    assert read_description(path)._replace(version=known.version) == known
+    for flags, words in (([path, log], 'exists: remove it first'), ([path, log, '--epoch', '3'], 'exists')):
+        with pytest.raises(ValueError, match=words):
+            describe.main(flags)
+    os.remove(description_path(path))
+    with pytest.raises(ValueError, match='holds the epochs 0 to 0'):
+        describe.main([path, log, '--epoch', '1'])
+    with pytest.raises(ValueError, match='of another architecture'):
+        describe.main([path, str(runs / 'relu') + '.log'])
+
+
+def test_a_full_disk_leaves_neither_weights_nor_description(runs, tmp_path, monkeypatch):
+    def full(path, arrays):
+        raise OSError(28, 'No space left on device')
+    monkeypatch.setattr('training.weights.arrays.write_params', full)
+    with pytest.raises(OSError, match='cannot save into .*No space left'):
+        save_weights(str(tmp_path / 'x.params'), {'a': np.ones(1)}, read_description(str(runs / 'relu/last.params')))
+    assert os.listdir(tmp_path) == []
+
+
+def test_older_best_files_go_with_their_descriptions(runs, tiny_data, tmp_path):
+    train(tmp_path / 'run', tiny_data, '--act-type', 'relu', '--num-epochs', '4')
+    names = [name for name in os.listdir(tmp_path / 'run') if 'best' in name]
+    assert sorted(name.rsplit('.', 1)[1] for name in names) == ['json', 'params']
+
+
+def test_weights_are_never_without_their_description(runs, tmp_path, monkeypatch):
+    """At every moment of writing, whatever has the name of the weights has its description beside it."""
+    path, replace, seen = str(tmp_path / 'x.params'), os.replace, []
+
+    def watched(old, new):
+        replace(old, new)
+        seen.append((os.path.exists(path), os.path.exists(description_path(path))))
+    monkeypatch.setattr('training.weights.arrays.os.replace', watched)
+    save_weights(path, {'a': np.ones(1)}, read_description(str(runs / 'relu/last.params')))
+    assert seen == [(False, True), (True, True)]
+    with open(description_path(path)) as file:
+        assert json.load(file) == written(read_description(path))
+    assert (mx.nd.load(path)['a'].asnumpy() == 1).all()

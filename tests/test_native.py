@@ -1,0 +1,385 @@
+"""The operator of native/: what it computes, where it is used, and what happens without it."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import runtime  # noqa: F401
+
+import mxnet as mx
+import numpy as np
+import pytest
+
+import train_cifar
+from model import ACTIVATIONS, get_model
+from native import build, check, compiled, library, product
+from native.graph import nodes_of
+from tests.cpu import DTYPES, needs_bfloat16
+from training.scoring import compiled as compiled_for_scoring
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PATIENCE = 120
+needs_operator = pytest.mark.skipif(bool(product.why_not()), reason=product.why_not())
+
+
+def python(code, **environment):
+    """What a process of its own prints."""
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', 'import runtime\n' + code], cwd=ROOT, timeout=PATIENCE,
+                          env=dict(os.environ, **environment), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def running(monkeypatch):
+    """A function that returns the operators of the network that was compiled last, as it runs."""
+    graphs, make = [], mx.nd.CachedOp
+    monkeypatch.setattr(mx.nd, 'CachedOp', lambda graph, flags: graphs.append(graph) or make(graph, flags))
+    return lambda: [node['op'] for node in nodes_of(graphs[-1])]
+
+
+def multiply(*arrays):
+    """The operator at once."""
+    handle = mx.base.OpHandle()
+    mx.base.check_call(mx.base._LIB.NNGetOpHandle(product.OPERATOR.encode(), mx.base.ctypes.byref(handle)))
+    return mx.nd.register._make_ndarray_function(handle, product.OPERATOR, 'multiply')(*arrays)
+
+
+def random(*shape, dtype='float32', seed=0):
+    return mx.nd.array(np.random.RandomState(seed).randn(*shape), dtype=dtype)
+
+
+def blocked(array):
+    """The same numbers in the layout in which a convolution leaves them."""
+    channels = array.shape[1]
+    one = mx.nd.array(np.eye(channels).reshape(channels, channels, 1, 1))
+    return mx.nd.Convolution(array, one, kernel=(1, 1), num_filter=channels, no_bias=True)
+
+
+def test_it_is_there_where_it_can_be():
+    if shutil.which('g++') and library.place()[0] and os.environ.get(library.SWITCH) != '0':
+        assert product.why_not() == ''
+    else:
+        assert product.why_not()
+
+
+@needs_operator
+def test_it_computes_what_broadcast_mul_does_bit_for_bit():
+    agreeing, differing = check.compare()
+    assert not differing and agreeing == 36 * len(check.products(1))  # shapes, ways to compile and requests
+
+
+@needs_operator
+@pytest.mark.parametrize('shape', [(2, 16, 8, 8), (1, 3, 5, 7), (3, 20, 1, 1), (4, 10, 3, 3), (6, 32, 9, 4)])
+def test_at_once_it_equals_numpy_in_every_mixture_of_layouts(shape):
+    x, gate, head = random(*shape), random(*shape, seed=1), random(*shape, seed=2)
+    for first in (x, blocked(x)):
+        for second in (gate, blocked(gate)):
+            np.testing.assert_array_equal(multiply(first, second).asnumpy(), x.asnumpy() * gate.asnumpy())
+            for array in (first, second):
+                array.attach_grad()
+            with mx.autograd.record():
+                out = multiply(first, second)
+            out.backward(head)
+            np.testing.assert_array_equal(first.grad.asnumpy(), (head * gate).asnumpy())
+            np.testing.assert_array_equal(second.grad.asnumpy(), (head * x).asnumpy())
+
+
+@needs_operator
+def test_parts_of_blocked_arrays_are_read_right():
+    x, gate = random(6, 32, 5, 5), random(6, 32, 5, 5, seed=1)
+    wide, wide_gate = blocked(x), blocked(gate)
+    expected = x.asnumpy() * gate.asnumpy()
+    np.testing.assert_array_equal(multiply(wide[2:4], wide_gate[2:4]).asnumpy(), expected[2:4])
+    np.testing.assert_array_equal(multiply(wide[1:3], gate[1:3]).asnumpy(), expected[1:3])
+    np.testing.assert_array_equal(multiply(wide.reshape((6, 32, 25)), gate.reshape((6, 32, 25))).asnumpy(),
+                                  expected.reshape(6, 32, 25))
+    np.testing.assert_array_equal(wide.asnumpy(), blocked(x).asnumpy())
+
+
+@needs_operator
+@pytest.mark.parametrize('dtype', ['float64', 'float16', 'int32', 'uint8'])
+def test_other_types_are_multiplied_as_before(dtype):
+    x, gate = (10 * random(2, 16, 4, 4, seed=seed).abs().astype(dtype) for seed in (0, 1))
+    found = multiply(x, gate)
+    assert found.dtype == np.dtype(dtype)
+    np.testing.assert_array_equal(found.asnumpy(), mx.nd.broadcast_mul(x, gate).asnumpy())
+
+
+@needs_operator
+def test_other_shapes_are_multiplied_as_before():
+    for small in ((2, 16, 1, 1), (1, 16, 1, 1), (2, 1, 4, 4)):
+        pairs = []
+        for function in (multiply, mx.nd.broadcast_mul):
+            x, gate = blocked(random(2, 16, 4, 4)), random(*small, seed=1)
+            for array in (x, gate):
+                array.attach_grad()
+            with mx.autograd.record():
+                out = function(x, gate)
+            out.backward(random(2, 16, 4, 4, seed=2))
+            pairs.append([array.asnumpy() for array in (out, x.grad, gate.grad)])
+        for ours, theirs in zip(*pairs):
+            np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(multiply(random(3), random(3)).asnumpy(), random(3).asnumpy() ** 2)
+
+
+@needs_operator
+def test_several_threads_and_devices_multiply_at_once():
+    x, gate = random(4, 32, 16, 16), random(4, 32, 16, 16, seed=1)
+    expected, wrong = x.asnumpy() * gate.asnumpy(), []
+
+    def work(device):
+        mine, other = x.as_in_context(device), gate.as_in_context(device)
+        for _ in range(50):
+            if not np.array_equal(multiply(blocked(mine), other).asnumpy(), expected):
+                wrong.append(device)
+
+    threads = [threading.Thread(target=work, args=(mx.cpu(number % 2),)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not wrong and not any(thread.is_alive() for thread in threads)
+
+
+def trained(unit, ways, compiler=None, steps=2, **options):
+    """(network, its logits and gradients in each step) of a small network, compiled in a way."""
+    mx.random.seed(0)
+    net = get_model('cifar_resnet', blocks=1, act_type=unit, **options)
+    net.initialize(mx.init.MSRAPrelu())
+    if ways is not None:
+        net.hybridize(**ways)
+    if compiler:
+        compiler(net)
+    trainer = mx.gluon.Trainer(net.collect_params(), 'sgd', {'learning_rate': 0.01, 'momentum': 0.9})
+    found = []
+    for step in range(steps):
+        with mx.autograd.record():
+            out = net(random(4, 3, 16, 16, seed=step))
+        out.backward()
+        found += [out] + [parameter.grad().copy() for parameter in net.collect_params().values()
+                          if parameter.grad_req != 'null']
+        trainer.step(4)
+    found.append(net(random(3, 3, 20, 20)))  # of other sizes
+    return net, [array.asnumpy() for array in found]
+
+
+def with_mxnets_product(monkeypatch, *arguments, **options):
+    with monkeypatch.context() as patch:
+        patch.setattr(product, 'why_not', lambda: 'it is not wanted')
+        return trained(*arguments, compiler=compiled.for_cpu, **options)
+
+
+@needs_operator
+@pytest.mark.parametrize('unit', [name for name in ACTIVATIONS if name not in ('relu', 'prelu', 'elu', 'selu', 'gelu')])
+def test_networks_of_every_unit_train_as_with_mxnets_product(monkeypatch, unit):
+    ways = {'static_alloc': True, 'static_shape': True}
+    _, ours = trained(unit, ways, compiled.for_cpu)
+    _, theirs = with_mxnets_product(monkeypatch, unit, ways)
+    for mine, other in zip(ours, theirs):
+        np.testing.assert_array_equal(mine, other)
+
+
+@needs_operator
+@pytest.mark.parametrize('ways', [{}, {'static_alloc': True}, {'static_alloc': True, 'static_shape': True}])
+def test_networks_train_alike_however_they_are_compiled(monkeypatch, running, ways):
+    _, ours = trained('ChaATAC', ways, compiled.for_cpu)
+    assert running().count(product.OPERATOR) == 7
+    _, theirs = with_mxnets_product(monkeypatch, 'ChaATAC', ways)
+    assert running().count('broadcast_mul') == 7
+    for mine, other in zip(ours, theirs):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_compiled_networks_compute_what_they_compute_uncompiled():
+    ways = {'static_alloc': True, 'static_shape': True}
+    for unit in ('ChaATAC', 'SE-ReLU', 'relu'):
+        for mine, other in zip(trained(unit, ways, compiled.for_cpu, steps=1)[1], trained(unit, None, steps=1)[1]):
+            np.testing.assert_allclose(mine, other, rtol=1e-3, atol=1e-4 * abs(other).max())
+
+
+@needs_operator
+def test_gates_of_channels_keep_mxnets_product(running):
+    trained('SE-ReLU', {}, compiled.for_cpu)
+    assert product.OPERATOR not in running() and running().count('broadcast_mul') == 7
+
+
+@needs_operator
+def test_a_graph_whose_shapes_were_equal_only_at_first_still_broadcasts(running):
+    class Gated(mx.gluon.HybridBlock):
+        def hybrid_forward(self, F, x):
+            return F.broadcast_mul(x, F.mean(x, axis=(2, 3), keepdims=True))
+
+    net = Gated()
+    net.hybridize(static_alloc=True)
+    compiled.for_cpu(net)
+    for size in (1, 5):
+        x = random(2, 16, size, size)
+        np.testing.assert_allclose(net(x).asnumpy(), (x * x.mean(axis=(2, 3), keepdims=True)).asnumpy(), rtol=1e-6)
+    assert product.OPERATOR in running()
+
+
+@needs_operator
+def test_global_pooling_reads_plain_maps_and_others_stay():
+    data = mx.sym.var('data')
+    for pooling, inserted in ((dict(global_pool=True), 1), (dict(kernel=(2, 2)), 0)):
+        graph = compiled.with_plain_pooling(mx.sym.Pooling(mx.sym.relu(data), pool_type='avg', **pooling))
+        assert [node['op'] for node in nodes_of(graph)].count('Reshape') == inserted
+    shared = mx.sym.relu(data)
+    graph = mx.sym.broadcast_mul(shared, mx.sym.Pooling(shared, global_pool=True, pool_type='avg'))
+    assert 'Reshape' not in compiled.with_plain_pooling(graph).tojson()
+
+
+@needs_operator
+def test_what_a_trained_network_exports_is_mxnets_own(tmp_path, running):
+    net, _ = trained('ChaATAC', {'static_alloc': True, 'static_shape': True}, compiled.for_cpu)
+    assert product.OPERATOR in running()
+    x = random(16, 3, 16, 16)
+    logits = net(x).asnumpy()
+    net.export(str(tmp_path / 'net'))
+    for graph in (mx.sym.load(str(tmp_path / 'net-symbol.json')), net(mx.sym.var('data'))):
+        operators = [node['op'] for node in nodes_of(graph)]
+        assert operators.count('broadcast_mul') == 7 and product.OPERATOR not in operators
+    again = mx.gluon.SymbolBlock.imports(str(tmp_path / 'net-symbol.json'), ['data'], str(tmp_path / 'net-0000.params'))
+    np.testing.assert_allclose(again(x).asnumpy(), logits, rtol=1e-4, atol=1e-5)
+
+
+@needs_operator
+@pytest.mark.parametrize('dtype', DTYPES)
+def test_networks_for_scoring_run_it_too_unless_they_are_quantised(running, dtype):
+    net, _ = trained('ChaATAC', {'static_alloc': True, 'static_shape': True}, compiled.for_cpu)
+    x = random(16, 3, 16, 16)
+    ready = compiled_for_scoring(net, dtype, calibration=x.asnumpy())
+    logits = ready(x).astype('float32').asnumpy()
+    assert running().count(product.OPERATOR) == (0 if dtype == 'int8' else 7)
+    assert product.OPERATOR not in ready(mx.sym.var('data')).tojson()
+    tolerance = 1e-4 if dtype == 'float32' else 0.2
+    np.testing.assert_allclose(logits, net(x).asnumpy(), rtol=tolerance, atol=tolerance * logits.std())
+
+
+@needs_operator
+def test_a_fork_multiplies_too():
+    code = ('import os, numpy as np, mxnet as mx\nfrom tests.test_native import multiply, blocked, random\n'
+            'x = blocked(random(8, 32, 16, 16)); y = multiply(x, x).asnumpy()\n'
+            'child = os.fork()\n'
+            'if child == 0:\n'
+            '    again = multiply(blocked(random(8, 32, 16, 16)), x).asnumpy()\n'
+            '    os._exit(0 if np.array_equal(again, y) else 3)\n'
+            'print(os.waitpid(child, 0)[1])')
+    assert python(code) == '0'
+
+
+def training(begin='', compiler='compiled.for_cpu', **environment):
+    """[whose product it was, SHA-256 of all numbers] of a training in a process of its own."""
+    return python('from tests.test_native import trained, compiled; import hashlib\n%s\n'
+                  'net, found = trained("ChaATAC", {"static_alloc": True, "static_shape": True}, %s)\n'
+                  'print(compiled.product_of(net), hashlib.sha256(b"".join(map(bytes, found))).hexdigest())'
+                  % (begin, compiler), **environment).split()
+
+
+@needs_operator
+def test_without_onednn_it_is_there_and_changes_nothing():
+    native, off = (training(MXNET_MKLDNN_ENABLED='0', ATAC_NATIVE=switch) for switch in '10')
+    assert (native[0], off[0]) == ('native', 'MXNet') and native[1] == off[1]
+
+
+@needs_operator
+@needs_bfloat16
+def test_mixed_precision_casts_as_it_does_without_it():
+    begin = 'from training.precision import use_dtype; import mxnet as mx; use_dtype("bfloat16", [mx.cpu()])'
+    native, off = (training(begin, ATAC_NATIVE=switch) for switch in '10')
+    assert (native[0], off[0]) == ('native', 'MXNet') and native[1] == off[1]
+    assert native[1] != training()[1]
+
+
+@needs_operator
+def test_a_run_says_whose_product_it_has_and_warns_when_it_is_resumed_with_another(cifar_flags, monkeypatch, caplog):
+    log = cifar_flags[cifar_flags.index('--logging-file') + 1]
+    train_cifar.main(cifar_flags + ['--num-epochs', '1'])
+    assert not [record for record in caplog.records if 'multiplied' in record.message]
+    monkeypatch.setattr(product, 'why_not', lambda: 'ATAC_NATIVE=0 switches it off')
+    train_cifar.main(cifar_flags + ['--resume'])
+    assert 'native multiplied in this run and MXNet does so now' in caplog.text
+    with open(log) as file:
+        lines = [line.split('Product: ')[1].strip() for line in file if 'Product: ' in line]
+    assert lines == ['native', 'MXNet (native: ATAC_NATIVE=0 switches it off)']
+
+
+@pytest.fixture
+def apart(tmp_path, monkeypatch):
+    """The compiled library and its record in a folder of their own: (path, its record)."""
+    if library.find()[0] is None:
+        pytest.skip(library.find()[1])
+    folder = shutil.copytree(library.FOLDER, str(tmp_path / 'built'))
+    monkeypatch.setattr(library, 'FOLDER', folder)
+    path, _ = library.find()
+    assert path.startswith(folder)
+    return path, library.record_of(path)
+
+
+def test_only_what_was_checked_is_loaded(apart, monkeypatch):
+    path, record = apart
+
+    def why_not(**changes):
+        with open(path + '.json', 'w') as file:
+            json.dump(dict(record, **changes), file)
+        found, reason = library.find()
+        assert bool(found) != bool(reason)
+        return reason
+
+    assert why_not() == ''
+    assert 'another processor' in why_not(processor=['another'])
+    assert 'not passed its check: it was ended' in why_not(passed=0, failure='it was ended')
+    assert 'not the library that was checked' in why_not(library='0' * 64)
+    for damaged in ('', 'no JSON', '[]', '{"library": 1}'):
+        with open(path + '.json', 'w') as file:
+            file.write(damaged)
+        assert 'not compiled' in library.find()[1]
+    assert why_not() == ''
+    with open(path, 'r+b') as file:
+        file.write(b'damaged')
+    assert 'not the library that was checked' in library.find()[1]
+    os.remove(path)
+    assert 'not compiled' in library.find()[1]
+    monkeypatch.setattr(library, 'WHEELS', {'0' * 64: 'mxnet 0.1'})
+    assert library.find() == (None, 'it is made for mxnet 0.1, and this is another MXNet')
+    monkeypatch.setattr(library, 'mxnet_folder', lambda: None)
+    assert library.find() == (None, 'there is no libmxnet.so')
+    monkeypatch.setenv(library.SWITCH, '0')
+    assert library.find() == (None, 'ATAC_NATIVE=0 switches it off')
+
+
+def test_without_a_compiler_nothing_is_built_and_what_is_built_serves(apart, monkeypatch, capsys):
+    path, _ = apart
+    monkeypatch.setenv('PATH', os.path.dirname(path))
+    assert build.main() == '' and capsys.readouterr().out == 'native product: ready\n'
+    os.remove(path)
+    assert 'not compiled' in build.main() and not os.path.exists(path)
+
+
+@pytest.mark.parametrize('check_says,reason', [
+    ('os.kill(os.getpid(), 11)', 'exit code -11'), ('sys.exit("it differs")', 'it differs'),
+    ('print("no number")', 'exit code 0'), ('time.sleep(100)', 'had not ended after 1 s')])
+def test_a_check_that_fails_crashes_or_hangs_is_only_a_no(apart, monkeypatch, check_says, reason):
+    path, record = apart
+    stand_in = os.path.join(os.path.dirname(path), 'native')
+    os.mkdir(stand_in)
+    with open(os.path.join(stand_in, 'check.py'), 'w') as file:
+        file.write('import os, sys, time\n' + check_says)
+    monkeypatch.setattr(build, 'ROOT', os.path.dirname(path))
+    monkeypatch.setattr(build, 'CHECKING', 1 if 'sleep' in check_says else 60)
+    monkeypatch.setattr(build, 'compile_library', lambda new: shutil.copy(path, new))
+    build.build(path, record['compiler'])
+    assert reason in library.find()[1] and library.find()[0] is None
+
+
+def test_a_source_that_does_not_compile_is_only_a_no(apart, monkeypatch, tmp_path):
+    if not shutil.which('g++'):
+        pytest.skip('there is no g++')
+    source = tmp_path / 'product.cc'
+    source.write_text('no C++')
+    monkeypatch.setattr(library, 'SOURCE', str(source))
+    assert 'it cannot be compiled: ' in build.main() and library.find()[0] is None

@@ -1,0 +1,169 @@
+"""To begin from trained weights: what is taken, what stays, gradients that are added up, and gradients that are cut."""
+import os
+
+import mxnet as mx
+import numpy as np
+import pytest
+from mxnet.gluon import nn
+
+import train_cifar
+import train_imagenet
+from model import get_model
+from tests.test_scripts import ROOT, refusal
+from training.learner import Learner, make_trainer
+from training.loop import train_epoch
+from training.loss import Objective
+from training.start import freeze, start_from
+from training.weights.arrays import network_arrays, save_weights
+from training.weights.description import read_description
+from training.weights.params_file import read_params
+
+CPU = [mx.cpu()]
+FASHION = os.path.join(ROOT, 'params', 'fashion-mnist-ChaATAC-b1.params')
+
+
+def network(seed=0, frozen_statistics=False, devices=CPU, **options):
+    mx.random.seed(seed)
+    net = get_model('cifar_resnet', **{'blocks': 1, 'classes': 4, 'act_type': 'relu', **options})
+    net.initialize(mx.init.MSRAPrelu(), ctx=devices)
+    if frozen_statistics:
+        freeze(net, 'running_')
+    return net
+
+
+def arrays_of(net):
+    return {name: array.asnumpy() for name, array in network_arrays(net).items()}
+
+
+def one_step(net, rows=12, devices=CPU, **options):
+    """The sum of the measures of a step, after which the network has learnt."""
+    random = np.random.RandomState(0)
+    data, labels = random.randn(rows, 3, 32, 32).astype('float32'), random.randint(0, 4, rows).astype('int32')
+    learner = Learner(net, make_trainer(net, 0.9, 1e-4), lambda *_: 0.1, Objective(4), devices, **options)
+    learner.trainer.set_learning_rate(0.1)
+    return np.sum([measure.asnumpy() for measure in learner.step(data, labels, rows, 0, 0)], axis=0)
+
+
+@pytest.mark.parametrize('parts', [2, 5, 12, 20])
+@pytest.mark.parametrize('devices', [1, 2])
+def test_accumulated_gradients_are_those_of_the_whole_batch(parts, devices):
+    """But for BatchNorm, which here uses its running statistics. More parts than rows are as many as there are rows."""
+    devices = [mx.cpu(number) for number in range(devices)]
+    whole, cut = (network(frozen_statistics=True, devices=devices) for _ in range(2))
+    before = arrays_of(whole)
+    expected, found = one_step(whole, devices=devices), one_step(cut, devices=devices, accumulate=parts)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    for (name, one), other in zip(arrays_of(whole).items(), arrays_of(cut).values()):
+        moved = abs(one - before[name]).max()
+        assert abs(one - other).max() <= 1e-4 * moved + 1e-8, name
+
+
+def gradient_norm(net):
+    gradients = [parameter.grad().asnumpy() for parameter in net.collect_params().values()
+                 if parameter.grad_req != 'null']
+    return np.sqrt(sum((gradient.astype('float64') ** 2).sum() for gradient in gradients))
+
+
+@pytest.mark.parametrize('devices', [1, 2])
+def test_a_long_gradient_is_cut_to_the_norm_and_a_short_one_is_not_touched(devices):
+    devices = [mx.cpu(number) for number in range(devices)]
+    plain, cut, loose = (network(frozen_statistics=True, devices=devices) for _ in range(3))
+    assert one_step(plain, devices=devices)[4] == 0
+    norm = gradient_norm(plain) / 12
+    assert one_step(cut, devices=devices, clip_norm=norm / 2)[4] == 1
+    assert gradient_norm(cut) / 12 == pytest.approx(norm / 2, rel=1e-5)
+    assert one_step(loose, devices=devices, clip_norm=2 * norm)[4] == 0
+    plain, loose = arrays_of(plain), arrays_of(loose)
+    assert all((plain[name] == loose[name]).all() for name in plain)
+
+
+def test_frozen_parameters_and_statistics_stay_and_the_others_learn():
+    net = network()
+    frozen = freeze(net, r'^features\.[012]\.')
+    before = arrays_of(net)
+    assert 'features.0.bn.running_mean' in frozen and 'features.3.0.bn1.gamma' not in frozen
+    for _ in range(2):
+        one_step(net)
+    after = arrays_of(net)
+    assert frozen == {name for name in before if (before[name] == after[name]).all()}
+
+
+@pytest.mark.parametrize('pattern,words', [
+    ('(', 'is no regular expression'), ('nothing', 'no parameter has such a name'), ('.', 'leaves nothing to train')])
+def test_patterns_that_freeze_nothing_or_all_are_refused(pattern, words):
+    with pytest.raises(ValueError, match=words):
+        freeze(network(), pattern)
+
+
+def test_what_fits_is_taken_and_another_number_of_classes_begins_anew():
+    trained, net = arrays_of(network(seed=1)), network(seed=2)
+    assert start_from(net, trained, 'x.params', 'output') == []
+    assert all((array == trained[name]).all() for name, array in arrays_of(net).items())
+    other = network(seed=2, classes=7)
+    first = arrays_of(other)
+    assert start_from(other, trained, 'x.params', 'output') == ['output.weight', 'output.bias']
+    for name, array in arrays_of(other).items():
+        assert (array == (first if name.startswith('output') else trained)[name]).all()
+    assert start_from(network(seed=3), trained, 'x.params', 'output', same_classes=False)
+    for wrong in ({'blocks': 2}, {'act_type': 'ChaATAC'}):
+        with pytest.raises(ValueError, match='x.params is of another architecture'):
+            start_from(network(**wrong), trained, 'x.params', 'output')
+
+
+def test_a_run_from_weights_with_frozen_layers_is_resumed_bit_for_bit(cifar_flags, tmp_path):
+    flags = [*cifar_flags, '--r', '2', '--init-from', FASHION, '--freeze', r'^features\.1', '--accumulate', '2',
+             '--clip-grad', '0.5', '--batch-size', '16', '--log-interval', '0', '--lr-mode', 'step']
+    train_cifar.main(flags)
+    log = (tmp_path / 'run.log').read_text()
+    assert 'Begun from: %s, all of it; ' % FASHION in log and 'arrays stay as they are (--freeze' in log
+    assert 'clipped=' in log
+    whole = read_params(str(tmp_path / 'run' / 'last.params'))
+    split = [*flags, '--save-dir', str(tmp_path / 'split'), '--logging-file', str(tmp_path / 'split.log')]
+    train_cifar.main([*split, '--num-epochs', '1'])
+    train_cifar.main([*split, '--resume'])
+    again = read_params(str(tmp_path / 'split' / 'last.params'))
+    assert all((whole[name] == again[name]).all() for name in whole)
+    start = read_params(FASHION)
+    assert (whole['features.1.0.conv1.weight'] == start['features.1.0.conv1.weight']).all()
+    assert (whole['features.2.0.conv1.weight'] != start['features.2.0.conv1.weight']).any()
+
+
+def test_weights_of_other_classes_begin_with_a_new_classifier(tmp_path, cifar_flags, monkeypatch):
+    """Also where there are as many of them: those of CIFAR-10 are not those of Fashion-MNIST."""
+    known = read_description(FASHION)
+    path = str(tmp_path / 'cifar10.params')
+    names = [f'class {number}' for number in range(10)]
+    save_weights(path, read_params(FASHION), known._replace(class_names=names))
+    train_cifar.main([*cifar_flags, '--r', '2', '--num-epochs', '1', '--init-from', path])
+    assert 'but for output.weight, output.bias, which begin anew' in (tmp_path / 'run.log').read_text()
+
+
+def test_bad_beginnings_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys, monkeypatch):
+    for flags, words in ((['--init-from', '/absent.params'], 'absent.params'),
+                         (['--init-from', FASHION], 'is of another architecture'),  # r is 4 here
+                         (['--freeze', '['], 'is no regular expression'), (['--accumulate', '0'], 'at least 1'),
+                         (['--clip-grad', '0'], 'must be positive'),
+                         (['--teacher-params', FASHION, '--teacher', 'se_cifar_resnet'],
+                          'holds cifar_resnet: --teacher se_cifar_resnet contradicts it')):
+        assert words in refusal(train_cifar.main, [*cifar_flags, *flags], capsys, monkeypatch)
+    imagenet = ['--data-dir', str(record_folder), '--num-classes', '10', '--input-size', '32', '--batch-size', '16',
+                '--save-dir', str(tmp_path / 'x'), '--logging-file', str(tmp_path / 'x.log'), '--init-from', FASHION]
+    assert 'is of another architecture' in refusal(train_imagenet.main, imagenet, capsys, monkeypatch)
+
+
+def test_a_teacher_is_any_file_with_a_description(cifar_flags, tmp_path):
+    """Whatever its options: one block of ChaATAC teaches a network of another reduction."""
+    last = train_cifar.main([*cifar_flags, '--num-epochs', '1', '--teacher-params', FASHION, '--hard-weight', '0.3'])
+    assert np.isfinite(last['last']['train_loss'])
+
+
+def test_a_loss_is_read_over_all_parts(tiny_data):
+    """An epoch of accumulated steps measures every image once."""
+    from data import DATASETS
+    record = DATASETS['fashion-mnist-mini']
+    source = record.batches(record.load(True, tiny_data), 32, True)
+    net = network(classes=10)
+    learner = Learner(net, make_trainer(net, 0.9, 1e-4), lambda *_: 0.01, Objective(10), CPU, accumulate=3)
+    numbers = train_epoch(learner, source, 0)
+    assert numbers['train_error'] * source.images == pytest.approx(round(numbers['train_error'] * source.images))
+    assert isinstance(net.features[0].bn, nn.BatchNorm)

@@ -1,0 +1,62 @@
+"""python -m tools.describe FILE.params RUN.log: the description of weights that have none, from the log of their run.
+
+Weights of today's scripts have one. It is written as FILE.json once the network that it names has taken the weights.
+Its errors are those of the last epoch, or of --epoch N.
+"""
+import argparse
+import os
+import re
+import sys
+
+from runtime import UserError
+
+from cli import flags
+from cli.build import build_network, describe
+from cli.exits import run_script
+from cli.trained import class_names_of
+from training.runlog import TIME_STAMP, read_run
+from training.weights.arrays import load_weights
+from training.weights.description import description_path, written
+from training.weights.disk import file_digest, saving_into, write_json
+
+FACTS = re.compile(r'Command: (?P<command>.*)|Versions: .*commit (?P<commit>\S+)')
+
+
+def facts_of(log):
+    """{'command', 'commit'} of the first start of a run."""
+    facts = {}
+    with open(log, errors='replace') as file:
+        for line in file:
+            found = FACTS.match(line[TIME_STAMP:])
+            for name, value in (found.groupdict() if found else {}).items():
+                if value:
+                    facts.setdefault(name, value.strip())
+    return facts
+
+
+def main(argv=None):
+    """Write the description; returns it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('params', help='a .params file')
+    parser.add_argument('log', help='the .log of its run')
+    parser.add_argument('--epoch', type=int, help='of these weights (default: the last one)')
+    args = parser.parse_args(argv)
+    path, record, epoch = description_path(args.params), read_run(args.log), -1 if args.epoch is None else args.epoch
+    if os.path.exists(path):
+        raise UserError(f'{path} exists: remove it first')
+    if not -1 <= epoch < len(record.epochs):
+        raise UserError(f'{args.log} holds the epochs 0 to {len(record.epochs) - 1}')
+    script = flags.CIFAR if 'dataset' in record.options else flags.IMAGENET
+    run = argparse.Namespace(**{**flags.defaults(script), **record.options, 'command': ''})
+    load_weights(build_network(run), args.params)
+    found = describe(run, class_names_of(run))._replace(version='', **facts_of(args.log))
+    found = found.of(file_digest(args.params), record.epochs[epoch])
+    with saving_into(os.path.dirname(path) or '.', [path + '.new']):
+        write_json(path + '.new', written(found))
+        os.replace(path + '.new', path)
+    print('written:', path)
+    return found
+
+
+if __name__ == '__main__':
+    sys.exit(run_script(main))
