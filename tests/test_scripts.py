@@ -20,7 +20,7 @@ from cli import build, exits
 from cli.flags import BY_DEST, IMAGENET_MODELS
 from data import cifar
 from model import ACTIVATIONS, MODELS, get_model
-from tests.test_data_small import small, write_cifar
+from tests.test_data_cifar import small, write_cifar
 from training import checkpoint
 from training.weights.params_file import read_params
 
