@@ -20,7 +20,8 @@ class Dataset(NamedTuple):
     has, the default first; () if there is one only.
     small: 32x32, in memory. Of others `classes` and `input_size` are what is usual, and a user may have other numbers.
     classes: outputs of the network. mean, std: of the colours in 0..1.
-    view: (picture (H, W, 3) uint8 RGB, size, crop ratio) -> (3, size, size) float32, as the network was trained on.
+    view: (picture (H, W, 3) uint8 RGB, its name, size, crop ratio) -> (3, size, size) float32, as the network was
+    trained on.
     """
     load: Callable
     names: Callable

@@ -87,7 +87,7 @@ def training_view(image, size, random):
     return _transformed(image, matrix, offset)
 
 
-def picture_view(picture, size, crop_ratio):
+def picture_view(picture, name, size, crop_ratio):
     """The validation view of an RGB picture (H, W, 3) uint8."""
     return validation_view(picture[..., ::-1], size, int(np.ceil(size / crop_ratio)))
 

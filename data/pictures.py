@@ -42,7 +42,7 @@ def batch_of(pictures, dataset='imagenet', size=224, crop_ratio=0.875):
         raise UserError('there is no picture')
     if not 0 < crop_ratio <= 1:
         raise UserError('the crop ratio %s must lie between 0 and 1' % crop_ratio)
-    return np.stack([view(picture, size, crop_ratio) for picture in pictures])
+    return np.stack([view(picture, name, size, crop_ratio) for picture, name in pictures])
 
 
 def shown(batch, dataset='imagenet'):
@@ -52,7 +52,7 @@ def shown(batch, dataset='imagenet'):
 
 
 def _picture(picture):
-    """An array as it is, a file read; UserError unless it is a picture of a usable shape."""
+    """(array, name) of an array or of a file; UserError unless it is a picture of a usable shape."""
     name = 'a picture'
     if isinstance(picture, (str, os.PathLike)):
         name, picture = os.fspath(picture), read_picture(picture)
@@ -62,4 +62,4 @@ def _picture(picture):
     if picture.dtype != 'uint8' or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise UserError('%s is %s of %s, not (H, W, 3) or (H, W) of uint8' % (name, picture.shape, picture.dtype))
     check_aspect(picture, name)
-    return picture
+    return picture, name

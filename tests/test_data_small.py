@@ -1,5 +1,6 @@
-"""CIFAR, Fashion-MNIST and the batches made of them."""
+"""Fashion-MNIST, and batches of small images."""
 import gzip
+import hashlib
 import os
 
 import numpy as np
@@ -23,6 +24,74 @@ def test_the_embedded_set_is_balanced_small_and_split():
     assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
 
 
+def write_fashion(folder, mark='-', ending='.gz', seed=0):
+    """Four files of random images and labels of each class; returns {part: MD5 of a file unpacked}."""
+    random, sums = np.random.RandomState(seed), {}
+    os.makedirs(str(folder), exist_ok=True)
+    for part, count in (('train', 30), ('t10k', 20)):
+        for kind, array in (('images%sidx3', random.randint(0, 256, (count, 28, 28))),
+                            ('labels%sidx1', np.arange(count) % 10)):
+            path = os.path.join(str(folder), '%s-%s-ubyte' % (part, kind % mark))
+            write_idx(path + '.gz', array.astype('uint8'))
+            with gzip.open(path + '.gz') as file:
+                content = file.read()
+            sums['%s-%s' % (part, kind[:6])] = hashlib.md5(content).hexdigest()
+            if not ending:
+                os.remove(path + '.gz')
+                with open(path, 'wb') as file:
+                    file.write(content)
+    return sums
+
+
+@pytest.mark.parametrize('folder', ['', 'raw', 'FashionMNIST/raw'])
+@pytest.mark.parametrize('ending', ['', '.gz'])
+@pytest.mark.parametrize('mark', ['-', '.'])
+def test_fashion_mnist_is_found_packed_or_not_under_both_names_and_where_torchvision_leaves_it(
+        tmp_path, folder, ending, mark, monkeypatch, caplog):
+    monkeypatch.setattr(fashion_mnist, 'UNPACKED', write_fashion(tmp_path / folder, mark, ending))
+    for train, count in (True, 30), (False, 20):
+        found = fashion_mnist.load(train, str(tmp_path))
+        assert found.pixels.shape == (count, 3, 32, 32) and found.labels.tolist() == [n % 10 for n in range(count)]
+    assert not caplog.messages
+
+
+def test_other_content_under_fashion_mnists_names_is_said(tmp_path, monkeypatch, caplog):
+    sums = write_fashion(tmp_path)
+    fashion_mnist.load(False, str(tmp_path))
+    assert caplog.messages == ['%s is not that of Fashion-MNIST: its MD5 is %s, and not %s' % (
+        tmp_path / ('t10k-%s-ubyte.gz' % kind), sums[part], fashion_mnist.UNPACKED[part])
+        for kind, part in (('images-idx3', 't10k-images'), ('labels-idx1', 't10k-labels'))]
+    monkeypatch.setattr(fashion_mnist, 'DIGITS', tuple(sums.values()))
+    fashion_mnist.load(True, str(tmp_path))
+    assert 'train-images-idx3-ubyte.gz is of MNIST, whose classes are digits: its MD5 is' in caplog.messages[-2]
+
+
+def test_with_a_data_dir_nothing_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(fashion_mnist, 'fetch', None)
+    (tmp_path / 'train-images-idx3-ubyte').write_bytes(b'')
+    for load in fashion_mnist.load, fashion_mnist.load_mini:
+        with pytest.raises(ValueError) as refusal:
+            load(True, str(tmp_path))
+        assert str(refusal.value) == (
+            'there is no Fashion-MNIST in %s: looked for train-images-idx3-ubyte and train-labels-idx1-ubyte, packed '
+            '(.gz) or not, there, in raw and in FashionMNIST/raw: %s holds train-images-idx3-ubyte'
+            % (tmp_path, tmp_path))
+
+
+def test_without_a_data_dir_fashion_mnist_is_looked_for_then_fetched(tmp_path, monkeypatch):
+    """In its usual folder, in Debian's, on the net."""
+    fetched = []
+    monkeypatch.setattr(fashion_mnist, 'DEFAULT', str(tmp_path / 'usual'))
+    monkeypatch.setattr(fashion_mnist, 'DEBIAN', str(tmp_path / 'debian'))
+    monkeypatch.setattr(fashion_mnist, 'fetch', lambda url, checksum, folder: fetched.append(url) or (
+        len(fetched) == 4 and write_fashion(folder, seed=1)))
+    first = fashion_mnist.load(True).pixels
+    assert [os.path.basename(url) for url in fetched] == list(fashion_mnist.FILES)
+    assert (fashion_mnist.load(True).pixels == first).all() and len(fetched) == 4
+    os.rename(str(tmp_path / 'usual'), str(tmp_path / 'debian'))
+    assert (fashion_mnist.load(True).pixels == first).all() and len(fetched) == 4
+
+
 def test_bad_idx_files_are_named(tmp_path):
     images, labels = np.zeros((4, 28, 28), 'uint8'), np.array([0, 1, 2, 9], 'uint8')
     for part in ('train', 't10k'):
@@ -30,7 +99,7 @@ def test_bad_idx_files_are_named(tmp_path):
         write_idx(str(tmp_path / (part + '-labels-idx1-ubyte.gz')), labels)
     assert fashion_mnist.load(True, str(tmp_path)).pixels.shape == (4, 3, 32, 32)
     path = str(tmp_path / 'train-labels-idx1-ubyte.gz')
-    for array, message in ((labels + 1, 'label 10 .* is out of range'), (labels[:3], '4 train images but 3 labels'),
+    for array, message in ((labels + 1, 'label 10 .* is out of range'), (labels[:3], 'holds 4 images and .* 3 labels'),
                            (images, 'is not an idx file of bytes with 1 dimensions')):
         write_idx(path, array)
         with pytest.raises(ValueError, match=message):

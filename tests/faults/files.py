@@ -23,6 +23,7 @@ from data.images import ImageBatches
 from data.recordio import HEADER, LABEL, RecordFile, seal_path
 from model import get_model
 from tests.faults import runs
+from tests.faults.pickles import HOSTILE, MARK_FILE
 from tools.records import make_small
 from training import checkpoint
 from training.learner import Learner, make_trainer
@@ -143,6 +144,35 @@ def undecodable_jpegs(bench, tries=20):
     return tries, survived
 
 
+def cut_indices(bench, tries=100):
+    """The .idx of an unsealed .rec that lacks lines at its end, at its beginning, or anywhere: no smaller data set."""
+    place, survived = Records(bench.place('cut-indices')), 0
+    rec = place.place('open', place.whole, sealed=False)
+    lines, harmed = content_of(place.idx).splitlines(True), rec[:-4] + '-harmed.idx'
+    for number in range(tries):
+        begin, end = np.sort(bench.random.choice(len(lines) + 1, 2, replace=False))
+        begin, end = ((begin, end), (begin, len(lines)), (0, end))[number % 3]
+        write(harmed, b''.join(lines[:begin] + lines[end:]))
+        try:
+            place.read(rec, harmed)
+        except REFUSALS as error:
+            survived += 'lacks' in str(error) or 'is empty' in str(error)
+    return tries, survived
+
+
+def hostile_pickles(bench):
+    """In the place of a file of CIFAR's Python version. Nothing is run, and no pixel comes out of them."""
+    folder, survived = bench.place('pickles'), 0
+    for content in HOSTILE.values():
+        for name in CIFAR10.python.train:
+            write(os.path.join(folder, name), content)
+        try:
+            load_cifar10(True, folder)
+        except REFUSALS:
+            survived += not os.path.exists(MARK_FILE)
+    return len(HOSTILE), survived
+
+
 def foreign_indices(bench):
     """The .idx of another .rec, one whose offsets are shifted, and one that is no index."""
     place = Records(bench.place('indices'))
@@ -199,9 +229,10 @@ def hostile_archives(bench):
     survived, kinds = 0, ('../evil', '/tmp/evil-%d' % os.getpid(), 'symbolic', 'hard', 'folder')
     for number, kind in enumerate(kinds):
         folder = bench.place('archive-%d' % number)
-        with tarfile.open(os.path.join(folder, CIFAR10.archive), 'w:gz') as archive:
-            for name in {**CIFAR10.train, **CIFAR10.test}:
-                _add(archive, CIFAR10.folder + '/' + name, kind)
+        version = CIFAR10.python if number % 2 else CIFAR10.binary
+        with tarfile.open(os.path.join(folder, version.archives[0]), 'w:gz') as archive:
+            for name in {**version.train, **version.test}:
+                _add(archive, version.folder + '/' + name, kind)
             if '/' in kind:
                 _add(archive, kind, 'file')
         before = set(os.listdir(bench.root)) | set(os.listdir(folder))
@@ -271,7 +302,9 @@ FAULTS = [
     ('RecordIO file cut at a random place', partial(damaged_records, cut, 200)),
     ('JPEG that does not decode', undecodable_jpegs),
     ('.idx that does not belong to its .rec', foreign_indices),
+    ('.idx that lacks records', cut_indices),
     ('label that is NaN, infinite, negative or broken', broken_labels),
     ('download cut or tampered with', spoiled_downloads),
     ('archive with members outside, or links', hostile_archives),
+    ('pickle that would run code or fill memory', hostile_pickles),
 ]

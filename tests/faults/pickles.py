@@ -1,4 +1,4 @@
-"""Pickles that would do harm if they were run, {what they do: their bytes}: write a file, fill the memory, never end."""
+"""Pickles that would do harm if they were run, {name: bytes}: write a file, fill memory, or never end."""
 import os
 import pickle
 
@@ -65,12 +65,15 @@ HOSTILE = {
     'bytes of a terabyte': b'\x80\x04\x8e' + (1 << 40).to_bytes(8, 'little') + b'.',
     'text of a terabyte': b'\x80\x04\x8d' + (1 << 40).to_bytes(8, 'little') + b'.',
     'a frame of a terabyte': b'\x80\x04\x95' + (1 << 40).to_bytes(8, 'little') + b'].',
-    'a number of 2 GB': b'\x8b\xff\xff\xff\x7f.', 'a list of a list of a list': b']' * 10 ** 6 + b'a' * (10 ** 6 - 1) + b'.',
+    'a number of 2 GB': b'\x8b\xff\xff\xff\x7f.',
+    'a list of a list of a list': b']' * 10 ** 6 + b'a' * (10 ** 6 - 1) + b'.',
     'marks without end': b'(' * 10 ** 6,
     'lists that hold one another': b'}' + text(b'data') + nested('list', 60) + b's.',
     'a key that takes for ever to hash': b'}' + nested('tuple', 90) + b'K\x01s.',
     'a key of tuples among many': b'}(' + nested('tuple', 90) + b'K\x01u.',
     'a call of what takes for ever to print': nested('tuple', 90) + b')R.',
-    'nothing': b'', 'nothing on its stack': b'.', 'a stack that runs out': b'\x80\x02(tR.', 'no pickle': b'\x00\xff' * 20,
-    'an unknown memo': b'h\x07.', 'a dictionary extended as a list': b'}(K\x01e.', 'an odd dictionary': b'}(K\x01u.',
+    'nothing': b'', 'nothing on its stack': b'.', 'a stack that runs out': b'\x80\x02(tR.',
+    'no pickle': b'\x00\xff' * 20,
+    'an unknown memo': b'h\x07.', 'a dictionary extended as a list': b'}(K\x01e.',
+    'an odd dictionary': b'}(K\x01u.',
 }
