@@ -22,9 +22,8 @@ from training.runlog import commit
 from training.schedule import decay_epochs, learning_rate
 from training.seeds import INITIALISATION, seed_mxnet
 from training.start import freeze, start_from
-from training.weights.arrays import load_weights
+from training.weights.arrays import load_weights, weights_for
 from training.weights.description import Description, read_description
-from training.weights.params_file import read_params
 
 # Where a training computes. devices: of this worker. dtype: of the network's input and weights.
 Place = namedtuple('Place', 'devices dtype workers')
@@ -139,8 +138,8 @@ def init_from(args, net, class_names):
     if args.init_from:
         known = read_description(args.init_from)
         same = not known or not class_names or known.class_names == list(class_names)
-        anew = start_from(net, read_params(args.init_from), args.init_from, network(network_of(args)[0]).classifier,
-                          same)
+        classifier = network(network_of(args)[0]).classifier
+        anew = start_from(net, weights_for(net, args.init_from), args.init_from, classifier, same)
         says += [args.init_from + (f', but for {", ".join(anew)}, which begin anew' if anew else ', all of it')]
     if args.freeze:
         says += [f'{len(freeze(net, args.freeze))} arrays stay as they are (--freeze {args.freeze})']

@@ -1,4 +1,5 @@
 """The scripts as a user runs them; in this process where that is the same thing."""
+import fcntl
 import json
 import os
 import re
@@ -284,6 +285,29 @@ def test_the_log_of_a_whole_run_outlives_its_checkpoint(cifar_flags, tmp_path, c
     sentence = refusal(train_cifar.main, flags, capsys, monkeypatch)
     assert 'run.log holds 1 epochs, but there is no checkpoint to continue from' in sentence
     assert (tmp_path / 'run.log').read_bytes() == before
+
+
+def test_a_log_that_holds_no_epoch_is_begun_anew(cifar_flags, tmp_path, capsys, monkeypatch):
+    """That of a run that was killed before its first checkpoint, or refused; unless it is being written."""
+    flags = cifar_flags + ['--num-epochs', '1']
+    train_cifar.main(flags)
+    header = [line for line in (tmp_path / 'run.log').read_text().splitlines(True) if 'Epoch' not in line]
+    for begun in (header, [*header, header[0][:24] + 'Epoch[0] Batch [1]\tSpeed: 1.0 samples/sec\n']):
+        shutil.rmtree(str(tmp_path / 'run'))
+        (tmp_path / 'run.log').write_text(''.join(begun))
+        (tmp_path / 'run.jsonl').write_text('')
+        train_cifar.main([*flags, '--seed', '3'])
+        assert (tmp_path / 'run.log').read_text().count('Command: ') == 1
+    shutil.rmtree(str(tmp_path / 'run'))
+    whole = (tmp_path / 'run.log').read_bytes()
+    (tmp_path / 'run.jsonl').write_text('')  # an epoch is in the .log alone
+    assert 'exists and is not of a run in' in refusal(train_cifar.main, flags, capsys, monkeypatch)
+    assert (tmp_path / 'run.log').read_bytes() == whole
+    (tmp_path / 'run.log').write_text(''.join(header))
+    with open(tmp_path / 'run.jsonl', 'a') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert 'another run is using' in refusal(train_cifar.main, flags, capsys, monkeypatch)
+    assert (tmp_path / 'run.log').read_text() == ''.join(header)
 
 
 def test_nothing_is_written_over(cifar_flags, tmp_path, capsys, monkeypatch):

@@ -299,3 +299,72 @@ def test_damaged_params_files_raise_and_never_more(tmp_path):
         except ValueError:
             refused += 1
     assert refused > 100
+
+
+def other_names(net, tmp_path, way):
+    """A file of a network's weights, with names of another scheme."""
+    path = str(tmp_path / 'x.params')
+    if way == 'export':
+        net.hybridize()
+        net(mx.nd.ones((1, 3, 32, 32)))
+        net.export(str(tmp_path / 'net'))
+        return str(tmp_path / 'net-0000.params')
+    if way == 'save_params':
+        net.collect_params().save(path)
+    elif way == 'Module':  # in the order of the graph, with names of somebody's own
+        graph = net(mx.sym.var('data'))
+        names = [name for name in graph.list_arguments() + graph.list_auxiliary_states() if name != 'data']
+        held = net.collect_params()
+        arrays = {f'layer{row}_{name.rsplit("_", 2)[-1] if "running" not in name else name[name.index("running"):]}':
+                  held[name]._reduce() for row, name in enumerate(names)}  # laid out plainly
+        mx.nd.save(path, {('aux:' if 'running' in name else 'arg:') + name: array for name, array in arrays.items()})
+    return path
+
+
+@pytest.mark.parametrize('way', ['export', 'save_params', 'Module'])
+@pytest.mark.parametrize('name,options', [('cifar_resnet', dict(blocks=1)), ('resnet50_v1b', dict(layers=(1, 1, 1, 1))),
+                                          ('atac_resnet50_v1b', dict(layers=(1, 2, 1, 1)))])
+def test_weights_with_names_of_another_scheme_are_taken(way, name, options, tmp_path):
+    nets = [get_model(name, **options, classes=5) for _ in range(2)]
+    for seed, net in enumerate(nets):
+        mx.random.seed(seed)
+        net.initialize(mx.init.Normal(0.1))
+        net(mx.nd.random.normal(shape=(1, 3, 32, 32)))
+    path = other_names(nets[0], tmp_path, way)
+    assert all('.' not in name for name in read_params(path))
+    weights.load_weights(nets[1], path)
+    assert_same(arrays_of(nets[0]), arrays_of(nets[1]))
+
+
+def test_weights_of_gluoncv_are_taken_by_order_and_shapes(tmp_path, caplog):
+    gluoncv = pytest.importorskip('gluoncv')
+    theirs = gluoncv.model_zoo.get_model('resnet50_v1b', pretrained=False, classes=4)
+    theirs.initialize(mx.init.Normal(0.1))
+    theirs(mx.nd.ones((1, 3, 64, 64)))
+    theirs.collect_params().save(str(tmp_path / 'x.params'))
+    net = get_model('resnet50_v1b', classes=4)
+    weights.load_weights(net, str(tmp_path / 'x.params'))
+    x = mx.nd.random.normal(shape=(1, 3, 64, 64))
+    assert (net(x).asnumpy() == theirs(x).asnumpy()).all() and 'x.params' in caplog.text
+
+
+def test_names_of_a_scheme_that_do_not_tell_are_one_sentence(tmp_path):
+    path = other_names(network(act_type='ChaATAC'), tmp_path, 'Module')
+    relu = get_model('cifar_resnet', blocks=1, classes=4, act_type='relu')
+    with pytest.raises(ValueError, match='by a scheme of blocks, and neither its names nor their order and shapes fit'):
+        weights.load_weights(relu, path)
+    mx.nd.save(path, {'one0_weight': mx.nd.ones((4, 4)), 'two0_weight': mx.nd.zeros((4, 4))})
+    with pytest.raises(ValueError, match='as one0_weight, by a scheme of blocks, and more than one order'):
+        weights.load_weights(Backwards(), path)
+
+
+class Backwards(mx.gluon.HybridBlock):
+    """Two layers of one shape that are made in one order and used in the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Dense(4, in_units=4, use_bias=False)
+        self.second = nn.Dense(4, in_units=4, use_bias=False)
+
+    def hybrid_forward(self, F, x):
+        return self.first(self.second(x))

@@ -21,12 +21,17 @@ def locked(folder):
     except (FileExistsError, NotADirectoryError):
         raise NotADirectoryError('%s is no folder: choose another --save-dir' % folder) from None
     with open(os.path.join(folder, 'lock'), 'a') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OSError('another run is using %s: wait for it, or choose another --save-dir' % folder) from None
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise
-            LOG.warning('%s cannot be locked (%s): start no second run there', folder, error.strerror)
+        lock(file, folder, '--save-dir')
         yield
+
+
+def lock(file, name, flag):
+    """Lock an open file until it is closed. OSError that names the flag if another process has it locked."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OSError(f'another run is using {name}: wait for it, or choose another {flag}') from None
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        LOG.warning('%s cannot be locked (%s): start no second run there', name, error.strerror)

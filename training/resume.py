@@ -9,7 +9,7 @@ from runtime import UserError
 
 from native.compiled import product_of
 from training import checkpoint
-from training.runlog import is_blank, logged_epochs, logged_options, numbers_path
+from training.runlog import holds_no_epoch, is_blank, logged_epochs, logged_options, numbers_path
 from training.weights.arrays import set_weights
 
 LOG = logging.getLogger(__name__)
@@ -80,9 +80,11 @@ def check_new(run):
 
 
 def check_log_of_new(run):
-    """UserError if a run that begins would write over a file, other than the log of its own first try, or over the
-    log of epochs whose checkpoint is gone."""
+    """UserError if a run that begins would write over a file, other than a log without an epoch or that of its own
+    first try, or over the log of epochs whose checkpoint is gone."""
     paths, logged = (run.logging_file, numbers_path(run.logging_file)), logged_options(run.logging_file)
+    if logged and holds_no_epoch(run.logging_file):  # of a run that was killed, or refused, before its first one
+        return
     # A folder by default is named None in the options, so the others must say whether it is the same.
     same = run.resume and all(name in logged and logged[name] == value for name, value in run.options.items()
                               if name == 'save_dir' or name not in run.rules.free)

@@ -19,6 +19,8 @@ from runtime import UserError
 import mxnet as mx
 import numpy as np
 
+from training.lock import lock
+
 TIME_STAMP = len('2026-11-22 20:47:50,123 ')
 EPOCH_LINE = re.compile(r'\[?Epoch[ \[](\d+)\](?: Batch \[(\d+)\])?')
 LAST_LINES = ('Best', 'Last')
@@ -55,11 +57,14 @@ class RunLog:
         self.numbers_path = numbers_path(path)
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         begin = (first_epoch, first_batch)
+        with open(self.numbers_path, 'a') as file:
+            lock(file, path, '--logging-file')
         if begin > (0, 0):
             _keep(path, lambda line: _place_of_line(line) < begin and not line[TIME_STAMP:].startswith(LAST_LINES))
             _keep(self.numbers_path, lambda line: json.loads(line)['epoch'] < first_epoch)
         mode = 'a' if begin > (0, 0) else 'w'
         self.numbers = open(self.numbers_path, mode)
+        lock(self.numbers, path, '--logging-file')
         self.handlers = [LogFile(path, mode), logging.StreamHandler(sys.stdout)]
         self.handlers[0].setFormatter(logging.Formatter('%(asctime)s %(message)s'))
         self.logger = logging.getLogger()
@@ -174,6 +179,14 @@ def logged_options(path):
 def is_blank(path):
     """Whether there is no such file, or nothing in it."""
     return not os.path.exists(path) or not os.path.getsize(path)
+
+
+def holds_no_epoch(path):
+    """Whether neither file of a log tells of a whole epoch."""
+    if not is_blank(numbers_path(path)):
+        return False
+    with open(path, errors='surrogateescape') as file:
+        return not any(line[TIME_STAMP:].startswith('[Epoch ') for line in file)
 
 
 def logged_epochs(path):

@@ -2,14 +2,14 @@
 import os
 from contextlib import suppress
 
-from runtime import UserError
-
 import mxnet as mx
 import numpy as np
 
-from training.weights.description import description_path, written
-from training.weights.disk import file_digest, flush_folder, saving_into, write_json
-from training.weights.params_file import read_params, write_params
+from .description import description_path, written
+from .disk import file_digest, flush_folder, saving_into, write_json
+from .ground import UserError
+from .params_file import read_params, write_params
+from .schemes import with_our_names
 
 CHECKSUMS = 'SHA256SUMS'
 
@@ -27,12 +27,17 @@ def load_weights(net, path, devices=None):
     if a file SHA256SUMS beside it has another checksum for it, or if it belongs to another architecture; the message
     says which names or shapes differ, and the network is untouched.
     """
+    set_weights(net, weights_for(net, path), path, devices)
+
+
+def weights_for(net, path):
+    """{name: NumPy array} of a .params file, by the names that a network has. Raises as load_weights does."""
     arrays = read_params(path)
     published = _published_checksum(path)
     if published and file_digest(path) != published:
         raise UserError('%s is damaged, or another file than it was: its checksum is not that of SHA256SUMS beside it'
                         % path)
-    set_weights(net, arrays, path, devices)
+    return with_our_names(arrays, net, path)
 
 
 def set_weights(net, arrays, path, devices=None):

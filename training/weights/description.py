@@ -11,9 +11,8 @@ import logging
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from runtime import UserError
-
-from training.weights.disk import file_digest, sealed
+from .disk import file_digest, sealed
+from .ground import UserError
 
 LOG = logging.getLogger(__name__)
 FORMAT = 1

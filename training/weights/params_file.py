@@ -12,9 +12,9 @@ import os
 import struct
 from math import prod
 
-from runtime import UserError
-
 import numpy as np
+
+from .ground import UserError
 
 LIST_MAGIC = 0x112
 CPU = (1, 0)

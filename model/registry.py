@@ -1,0 +1,78 @@
+"""The registry of networks: MODELS says by name how each is built, and get_model builds it."""
+from collections import namedtuple
+from functools import partial
+
+from .cifar_resnet import cifar_resnet, ge_cifar_resnet
+from .ground import UserError
+from .resnet_v1b import DEPTHS, aa_resnet, fa_resnet, ge_theta_plus_resnet, resnet_v1b, se_resnet
+
+
+class Network(namedtuple('Network', 'make host unit takes_unit', defaults=(True,))):
+    """A registered network.
+
+    make(**options): builds it. host: 'cifar' or 'imagenet'. unit: the name of what is in its activations unless
+    act_type says otherwise. takes_unit: whether act_type and the other options of a unit are options of this network.
+    """
+
+    @property
+    def classifier(self):
+        """The name of the block that tells the classes apart."""
+        return 'output' if self.host == 'cifar' else 'fc'
+
+    @property
+    def input_size(self):
+        """The side of the images that it is made for."""
+        return 32 if self.host == 'cifar' else 224
+
+    def sized(self, input_size):
+        """The options that tell it the side of its images: those of the CIFAR host need none."""
+        return {} if self.host == 'cifar' else {'input_size': input_size}
+
+
+def _plain(make, **options):
+    """A network of the ImageNet host without units, of 50 layers."""
+    return Network(partial(make, layers=DEPTHS[50], **options), 'imagenet', 'relu', takes_unit=False)
+
+
+# Those of the CIFAR host, of any depth, are the three networks of the paper's second CIFAR figure.
+MODELS = {
+    'cifar_resnet': Network(cifar_resnet, 'cifar', 'ChaATAC'),
+    'se_cifar_resnet': Network(partial(cifar_resnet, act_type='SE-ReLU'), 'cifar', 'SE-ReLU'),
+    'ge_cifar_resnet': Network(ge_cifar_resnet, 'cifar', 'relu'),
+}
+for _depth, _layers in DEPTHS.items():
+    MODELS[f'resnet{_depth}_v1b'] = Network(partial(resnet_v1b, layers=_layers, act_type='relu'), 'imagenet', 'relu')
+    MODELS[f'atac_resnet{_depth}_v1b'] = Network(partial(resnet_v1b, layers=_layers), 'imagenet', 'ChaATAC')
+# The other rows of the paper's table; the first three with the strides of their papers, ResNet-v1's.
+MODELS.update({
+    'resnet50': Network(partial(resnet_v1b, layers=DEPTHS[50], act_type='relu', v1=True), 'imagenet', 'relu'),
+    'se_resnet50': _plain(se_resnet, v1=True),
+    'ge_theta_plus_resnet50': _plain(ge_theta_plus_resnet, v1=True),
+    'se_resnet50_v1b': _plain(se_resnet),
+    'ge_theta_plus_resnet50_v1b': _plain(ge_theta_plus_resnet),
+    'aa_resnet50': _plain(aa_resnet),
+    'fa_resnet50': _plain(fa_resnet),
+})
+
+
+def network(name):
+    """The registered Network of a name; UserError if there is none."""
+    if name not in MODELS:
+        raise UserError('unknown model %r; there are %s' % (name, ', '.join(MODELS)))
+    return MODELS[name]
+
+
+def get_model(name, **options):
+    """Build a network by name, not initialised.
+
+    get_model('atac_resnet50_v1b', act_type='ChaATAC', r=2, act_layers=2, classes=1000, last_gamma=False)
+    get_model('resnet50_v1b', classes=1000, last_gamma=False)
+    get_model('cifar_resnet', blocks=3, act_type='ChaATAC', r=2, use_relu=True, classes=100)
+
+    options: those of model.cifar_resnet.cifar_resnet, or of model.resnet_v1b.resnet_v1b and ResNetV1b.
+    Raises UserError, a ValueError, for a name that is not there or an option out of range, and TypeError for an option
+    that the network does not have.
+    """
+    if name == 'resnet_v1b':  # of any depth, by layers=(3, 4, 6, 3)
+        return resnet_v1b(**options)
+    return network(name).make(**options)

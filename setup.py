@@ -1,0 +1,17 @@
+"""The package `atac` is model/ with runtime.py and training/weights/ inside of it: see pyproject.toml."""
+import os
+import shutil
+
+from setuptools import setup
+from setuptools.command.build_py import build_py
+
+
+class BuildWithRuntime(build_py):
+    """Put what prepares a process for MXNet into the package."""
+
+    def run(self):
+        super().run()
+        shutil.copyfile('runtime.py', os.path.join(self.build_lib, 'atac', 'runtime.py'))
+
+
+setup(cmdclass={'build_py': BuildWithRuntime})

@@ -1,0 +1,72 @@
+"""The package `atac` as it is installed: beside folders and files of a user that have the names of ours."""
+import os
+import subprocess
+import sys
+
+import runtime
+
+import pytest
+
+from model import load
+from tests.test_scripts import ROOT
+
+STEP = '''
+import atac
+import mxnet as mx
+from mxnet.gluon import nn
+assert atac.__version__ == %r and atac.__file__.startswith(%r)
+net = nn.HybridSequential()
+net.add(nn.Conv2D(64, 3, padding=1), nn.BatchNorm(), atac.ACTIVATIONS['ChaATAC'](64, r=2), nn.GlobalAvgPool2D(),
+        nn.Dense(10))
+net.initialize(mx.init.MSRAPrelu())
+net.hybridize()
+trainer, losses = mx.gluon.Trainer(net.collect_params(), 'sgd', {'learning_rate': 0.1}), []
+x, y = mx.nd.random.normal(shape=(8, 3, 16, 16)), mx.nd.arange(8)
+for _ in range(3):
+    with mx.autograd.record():
+        loss = mx.gluon.loss.SoftmaxCrossEntropyLoss()(net(x), y)
+    loss.backward()
+    trainer.step(8)
+    losses.append(loss.mean().asscalar())
+assert losses[-1] < losses[0], losses
+trained = atac.load(%r)
+assert trained(mx.nd.ones((1, 3, 32, 32))).shape == (1, 10)
+assert atac.get_model('atac_resnet50_v1b', classes=5)
+try:
+    atac.load(%r)
+except ValueError as error:
+    assert 'has no description' in str(error), error
+else:
+    raise AssertionError
+print('ok')
+'''
+
+
+@pytest.fixture(scope='module')
+def installed(tmp_path_factory):
+    """What `pip install .` puts into site-packages."""
+    folder = tmp_path_factory.mktemp('site')
+    subprocess.run([sys.executable, '-W', 'ignore', 'setup.py', '-q', 'egg_info', '--egg-base', str(folder),
+                    'build', '--build-base', str(folder)], cwd=ROOT,
+                   check=True, timeout=100, capture_output=True)
+    return str(folder / 'lib')
+
+
+def test_a_unit_trains_beside_files_that_have_our_names(installed, tmp_path):
+    for name in ('data', 'tools', 'training', 'cli'):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / '__init__.py').write_text('raise RuntimeError("of the user")')
+    for name in ('model.py', 'runtime.py', 'inference.py'):
+        (tmp_path / name).write_text('raise RuntimeError("of the user")')
+    undescribed = tmp_path / 'x.params'
+    undescribed.write_bytes(b'')
+    weights = os.path.join(ROOT, 'params', 'fashion-mnist-ChaATAC-b1.params')
+    code = STEP % (runtime.__version__, installed, weights, str(undescribed))
+    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=str(tmp_path), timeout=100, text=True,
+                          env={**os.environ, 'PYTHONPATH': installed}, capture_output=True)
+    assert done.stdout == 'ok\n', done.stderr
+
+
+def test_beside_the_scripts_load_says_what_to_use():
+    with pytest.raises(ValueError, match='beside the scripts there is inference.load'):
+        load('x.params')
