@@ -62,9 +62,9 @@ def places_of(names, known, path):
     counts, places = Counter(known), {name: place for place, name in enumerate(known)}
     for name in names:
         if counts[name] != 1:
-            fault = 'the name of two classes' if counts[name] else 'none of the %d classes' % len(known)
-            raise UserError('the class %s of %s is %s of the network: %s'
-                            % (listed([name]), path, fault, listed(known)))
+            fault = 'the name of two of the' if counts[name] else 'none of the'
+            raise UserError('the class %s of %s is %s %d known classes: %s'
+                            % (listed([name]), path, fault, len(known), listed(known)))
     return [places[name] for name in names]
 
 

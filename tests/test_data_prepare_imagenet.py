@@ -88,6 +88,42 @@ def test_archives_folders_and_kaggles_labels_give_the_same_files(archives, made,
     assert contents(tmp_path / 'val') == {name: content for name, content in contents(made).items() if 'val' in name}
 
 
+def kaggles(archives, root):
+    """A folder as Kaggle has it: class folders of train/, a flat val/."""
+    copied(archives / 'train', root / 'train')
+    os.makedirs(str(root / 'val'))
+    for synset in SYNSETS:
+        for name in os.listdir(str(archives / 'val' / synset)):
+            shutil.copy(str(archives / 'val' / synset / name), str(root / 'val'))
+    return root
+
+
+def test_kaggles_folder_with_a_flat_val_gives_the_same_files(archives, made, tmp_path, capsys, monkeypatch):
+    root = kaggles(archives, tmp_path / 'kaggle')
+    flags = ['--folder', str(root), '--out', str(tmp_path / 'out'), '--size', str(SIZE)]
+    prepare.main([*flags, '--val-labels', str(archives / 'labels.csv')])
+    assert contents(tmp_path / 'out') == contents(made)
+    assert 'val has no class folder with an image: ' in refused(capsys, monkeypatch, *flags)
+    labels = (archives / 'labels.csv').read_text().splitlines(True)
+    (tmp_path / 'few.csv').write_text(''.join(labels[:-1]))
+    message = refused(capsys, monkeypatch, *flags, '--val-labels', tmp_path / 'few.csv')
+    assert "there is no label for 'ILSVRC2012_val_00000001.JPEG', one of 1 such images in" in message
+
+
+def test_class_folders_of_val_get_the_labels_of_train(archives, made, tmp_path, capsys, monkeypatch):
+    """Also where val lacks a class; one that train lacks is refused by name."""
+    for split in 'train', 'val':
+        copied(archives / split, tmp_path / split)
+    shutil.rmtree(str(tmp_path / 'val' / SYNSETS[0]))
+    facts = prepare.main(['--folder', str(tmp_path), '--out', str(tmp_path / 'out'), '--size', str(SIZE)])
+    assert facts['val']['counts'] == [0, 5, 5] and facts['val']['class_names'] == SYNSETS
+    source = RecordFile(str(tmp_path / 'out' / 'val.rec'))
+    assert [source.label(row) for row in range(10)] == [1] * 5 + [2] * 5 and source.class_names == tuple(SYNSETS)
+    os.rename(str(tmp_path / 'val' / SYNSETS[2]), str(tmp_path / 'val' / 'n99999999'))
+    message = refused(capsys, monkeypatch, '--folder', tmp_path, '--out', tmp_path / 'other', '--size', SIZE)
+    assert 'the class n99999999 of %s is none of the 3 known classes: n01440764' % (tmp_path / 'val') in message
+
+
 def test_counts_labels_sizes_and_order(made):
     for split, count in (('train', 11), ('val', 5)):
         source = RecordFile(str(made / (split + '.rec')))
@@ -306,6 +342,8 @@ def test_mistakes_in_the_flags(archives, tmp_path, capsys, monkeypatch):
             ([*tar, '--folder', archives, *out], 'give archives, or --folder, or --verify-only'),
             ([*val, *out], '--val-tar goes with --devkit or --val-labels'),
             ([*tar, '--devkit', archives / 'devkit.tar.gz', *out], '--val-tar goes with --devkit or --val-labels'),
+            (['--folder', archives, '--devkit', archives / 'devkit.tar.gz', *out], 'give archives, or --folder'),
+            (['--verify-only', '--val-labels', 'x', *out], 'give archives, or --folder'),
             ([*tar, '--quality', '101', *out], '--quality is at most 100'),
             ([*tar, '--size', '0', *out], 'must be at least 1'),
             (['--train-tar', tmp_path / 'absent.tar', *out], 'No such file or directory'),
