@@ -3,7 +3,7 @@
 Batches have `images`, `classes`, `class_names` (() where they are not known), `absent` (the classes that they have no
 image of), `batch_size`, `len(batches)` (batches an epoch) and `batches.epoch(number, start=0)`, which yields
 (data (n, 3, H, W) float32, labels (n,) int32) NumPy arrays from batch `start` on. Every image comes exactly once an
-epoch; only the last batch may be smaller. What an epoch yields depends on (seed, number) alone, not on threads, and not
+epoch; only the last batch may be smaller. What an epoch yields depends on (seed, number) only, not on threads, and not
 on what was read before. Of several workers that train together each yields its rows of these same batches, as many
 batches as the others, some of them perhaps without a row.
 """

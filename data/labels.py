@@ -49,7 +49,7 @@ def labelled(source, class_names=(), classes=None):
     if not class_names or not source.class_names:
         return source
     known = synsets() if are_synsets and tuple(class_names) == imagenet_names() else class_names
-    labels = places_of(source.class_names, known, source.path)
+    labels = labels_by_name(source.class_names, known, source.path)
     found = Labelled(source, labels, class_names)
     if found.absent:
         LOG.warning('%s has %d of %d classes; absent are %s', source.path, len(labels), len(class_names),
@@ -57,7 +57,7 @@ def labelled(source, class_names=(), classes=None):
     return found
 
 
-def places_of(names, known, path):
+def labels_by_name(names, known, path):
     """The place of each name among the known ones."""
     counts, places = Counter(known), {name: place for place, name in enumerate(known)}
     for name in names:

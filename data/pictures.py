@@ -41,7 +41,7 @@ def batch_of(pictures, dataset='imagenet', size=224, crop_ratio=0.875):
     if not pictures:
         raise UserError('there is no picture')
     if not 0 < crop_ratio <= 1:
-        raise UserError('the crop ratio %s must lie between 0 and 1' % crop_ratio)
+        raise UserError('the crop ratio %s must be between 0 and 1' % crop_ratio)
     return np.stack([view(picture, name, size, crop_ratio) for picture, name in pictures])
 
 

@@ -1,4 +1,4 @@
-"""A label is a name: whatever lies in val/, a class keeps the number that the network gives it."""
+"""A label is a name: whatever is in val/, a class keeps the number that the network gives it."""
 import json
 import os
 

@@ -208,7 +208,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(archives, made, t
         message = refused(capsys, monkeypatch, *flags(archives, tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert message.endswith('%s (File too large): the same command goes on from here' % name)
+    assert message.endswith('%s (File too large): the same command continues from here' % name)
     assert max(map(len, contents(tmp_path).values())) == room
     prepare.main(flags(archives, tmp_path))
     assert contents(tmp_path) == contents(made)

@@ -1,10 +1,10 @@
-"""What ImageNet's archives, its development kit and class folders hold: each image, its label, where its bytes lie.
+"""What ImageNet's archives, its development kit and class folders hold: each image, its label, where its bytes are.
 
     train_archive('ILSVRC2012_img_train.tar').images[0]     # Image(label=0, name='n01440764/n01440764_10026.JPEG', ...)
     val_archive('ILSVRC2012_img_val.tar', *devkit_labels('ILSVRC2012_devkit_t12.tar.gz'))
     folder_splits('imagenet')['val']
 
-Labels count the sorted synsets. The archives are read where they lie: nothing is unpacked, and no name in one of them
+Labels count the sorted synsets. The archives are read where they are: nothing is unpacked, and no name in one of them
 becomes a path.
 """
 import hashlib
@@ -22,7 +22,7 @@ from tqdm import tqdm
 from data.archives import plain_files, unpacked
 from data.decode import read_file
 from data.folders import ImageFolder, images_in
-from data.labels import places_of
+from data.labels import labels_by_name
 from data.places import contents
 
 # The public archives, as image-net.org, gluoncv and others name them.
@@ -55,7 +55,7 @@ def read_image(image):
 def folder_splits(root, val_labels=None):
     """{'train': Split, 'val': Split} of class folders.
 
-    val_labels: (synsets, class names) of the images of val/, where they lie flat as Kaggle has them.
+    val_labels: (synsets, class names) of the images of val/, where they have no class folders, as Kaggle has them.
     """
     train = ImageFolder(root, True)
     if val_labels:
@@ -67,7 +67,7 @@ def folder_splits(root, val_labels=None):
 
 def folder_split(folder, class_names):
     """The Split of an ImageFolder, with the labels of these classes."""
-    labels = places_of(folder.class_names, class_names, folder.path)
+    labels = labels_by_name(folder.class_names, class_names, folder.path)
     images = [Image(labels[label], '%s/%s' % (folder.class_names[label], os.path.basename(path)), path, 0,
                     os.path.getsize(path)) for path, label in folder.items]
     return Split(sorted(images), list(class_names))
@@ -130,7 +130,7 @@ def image_in(path, label, class_name, name, place):
 def devkit_labels(path):
     """({file name without ending: synset}, sorted synsets) of the validation set, by ILSVRC2012_devkit_t12.tar.gz.
 
-    Its ground truth is a line with a number for each image, and its meta.mat says which synset a number stands for.
+    Its ground truth is a line with a number for each image, and its meta.mat says which synset a number means.
     Synsets with children are groups of classes.
     """
     content = unpacked(path, KIT_BYTES)
