@@ -18,7 +18,7 @@ from runtime import UserError
 
 import mxnet as mx
 
-from cli import flags, trained
+from cli import parsing, trained
 from cli.build import build_network
 from cli.exits import run_script
 from training.devices import devices_by_number
@@ -30,7 +30,7 @@ ERRORS = ('top1_error', 'top5_error')
 
 
 def parse_args(argv=None):
-    parser = flags.parser_of('evaluate', 'Score a .params file on a validation set.')
+    parser = parsing.parser_of('evaluate', 'Score a .params file on a validation set.')
     parser.add_argument('--json', action='store_true', help='print one JSON object and nothing else')
     return trained.parse(parser, argv)
 

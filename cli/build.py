@@ -33,7 +33,8 @@ def network_of(args):
     """(name, options) of the network of the flags, as get_model takes them. What the flags do not say is left to the
     network. UserError if they contradict one another."""
     name = flags.CIFAR_MODELS.get(args.model, args.model)
-    chosen, options = network(name), {}
+    chosen = network(name)
+    options = {}
     for flag in flags.FLAGS:
         if flag.option is None or flags.HOSTS[chosen.host] not in flag.of:
             continue
@@ -189,7 +190,8 @@ def teacher_network(args, classes, description):
 def describe(args, class_names):
     """The Description of the weights that a training with these flags makes.   class_names: of its images"""
     name, options = network_of(args)
-    record, shape = dataset_of(args), shape_of(args)
+    record = dataset_of(args)
+    shape = shape_of(args)
     return Description(
         name, options, dataset_name(args), args.label_set if record.label_sets else None, list(class_names),
         shape.get('size', record.input_size), shape.get('crop_ratio'), *(

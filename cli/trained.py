@@ -12,7 +12,7 @@ from runtime import UserError
 import mxnet as mx
 import numpy as np
 
-from cli import flags
+from cli import flags, parsing
 from cli.build import build_network, dataset_of, describe, load_data, places_of, shape_of
 from data import DATASETS
 from model import get_model, network
@@ -30,8 +30,8 @@ def parse(parser, argv):
     What was not given is that of the description. Raises UserError for a flag that contradicts it, and for one that is
     lacking where there is none.
     """
-    args = completed(flags.read(parser, argv))
-    flags.check_needs(parser, args)
+    args = completed(parsing.read(parser, argv))
+    parsing.check_needs(parser, args)
     return args
 
 
@@ -159,7 +159,8 @@ def check_data(args, description):
     """UserError if images of the flags are not brought to what the network was trained on, or have other classes."""
     if description.dataset not in DATASETS:
         raise UserError(f'{description_path(args.params)} names the unknown data set {description.dataset}')
-    asked, trained = dataset_of(args), DATASETS[description.dataset]
+    asked = dataset_of(args)
+    trained = DATASETS[description.dataset]
     if asked.small:
         same = list(class_names_of(args)) == description.class_names
     else:

@@ -268,7 +268,7 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
                             (['--model', 'aa_resnet50', '--r', '4'], 'aa_resnet50 takes no unit: --r is for'),
                             (['--num-gpus', '-1'], '-1 must be at least 0'),
                             (['--data-dir', '/absent'], 'give one of them'),
-                            (['--crop-ratio', '0'], 'must lie between'),
+                            (['--crop-ratio', '0'], 'must be between'),
                             (['--model', 'x'], "invalid choice: 'x'"), (['--num-gpus', '1'], '1 GPUs asked'),
                             (['--num-classes', '3'], 'is out of range: there are 3 classes')):
         assert sentence in refused(train_imagenet.main, *imagenet, *flags), flags

@@ -18,7 +18,7 @@ from cli.build import options_of
 from cli.exits import run_script
 from model import complexity, get_model
 from tools.sweep import grid as sweep
-from training.runlog import read_run
+from training.logs import read_run
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SMALL = ['--r', '4', '--num-epochs', '1', '--lr', '0.05', '--batch-size', '50', '-j', '1', '--log-interval', '0']
@@ -324,6 +324,8 @@ def test_logs_that_are_damaged_or_without_their_checkpoint_are_refused(stand_in,
         os.remove(path)
         assert '%s is missing' % path in refused()
     open(numbers, 'w').close()
+    with open(log, 'a') as file:  # of an epoch that is in the .log alone
+        file.write('2026-11-22 20:47:50,123 [Epoch 0] lr=0.1\n')
     assert refused('--lr', '0.1').startswith('sweep.py: error: %s exists and is not of a run in' % log)
     os.remove(log)
     os.remove(numbers)

@@ -140,7 +140,7 @@ def test_a_job_that_cannot_be_is_one_sentence(monkeypatch):
     with pytest.raises(ValueError, match='Horovod cannot be loaded .* make horovod'):
         join('horovod')
     monkeypatch.setenv('DMLC_ROLE', 'worker')
-    with pytest.raises(ValueError, match='which would train alone by --kvstore device: use dist_sync'):
+    with pytest.raises(ValueError, match='which would train without the others by --kvstore device: use dist_sync'):
         join('device')
     store = mx.kv.create('local')
     monkeypatch.setattr(type(store), 'type', 'dist_sync')

@@ -16,7 +16,7 @@ import matplotlib
 import train_cifar
 from cli.exits import run_script
 from cli.kinds import at_least
-from training.runlog import read_run
+from training.logs import read_run
 
 UNITS = ('relu', 'ChaATAC')
 

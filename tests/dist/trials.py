@@ -20,7 +20,7 @@ from tests.dist.jobs import LIMIT, ROOT, Job, train_cifar
 from tests.faults import runs
 from tools.scaling.hosts import cut, hosts
 from training import checkpoint
-from training.distributed import STALLED
+from training.watchdog import STALLED
 
 HOROVODRUN = os.path.join(os.path.dirname(sys.executable), 'horovodrun')
 TOLERANCE = 1e-5

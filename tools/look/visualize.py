@@ -29,7 +29,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from mxnet.gluon import nn
 
-from cli import build, flags, trained
+from cli import build, parsing, trained
 from cli.exits import run_script
 from cli.kinds import at_least
 from data import pictures
@@ -54,7 +54,7 @@ Findings = namedtuple('Findings', 'probabilities predicted target cam gates')
 
 
 def parse_args(argv=None):
-    parser = flags.parser_of('visualize', 'Draw gate maps, Grad-CAM and gate histograms of images.')
+    parser = parsing.parser_of('visualize', 'Draw gate maps, Grad-CAM and gate histograms of images.')
     parser.add_argument('images', nargs='*', metavar='IMAGE', help='image files')
     parser.add_argument('--index', type=at_least(0), nargs='+', default=[], help='images of the validation set, from 0')
     parser.add_argument('--layer', metavar='NAME', help='the unit whose gate maps are drawn, as in the .params file, '

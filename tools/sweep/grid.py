@@ -46,8 +46,8 @@ from model import ACTIVATIONS, complexity
 from tools.sweep.groups import key_of, not_read, unit_of
 from training import checkpoint
 from training.devices import devices_by_id
+from training.logs import is_blank, numbers_path, read_run
 from training.resume import check_log_of_new, check_options
-from training.runlog import is_blank, numbers_path, read_run
 from training.signals import watching
 
 POLL = 1.0  # seconds between two looks at the runs

@@ -20,7 +20,7 @@ from scipy import stats
 
 from cli import flags
 from model import ACTIVATIONS, MODELS, units
-from training.runlog import read_run
+from training.logs import read_run
 
 # Flags that a unit may read, and what its factory calls them.
 UNIT_FLAGS = {flag.dest: flag.option for flag in flags.FLAGS if flag.option in units.OPTIONS}

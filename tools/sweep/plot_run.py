@@ -17,7 +17,7 @@ from runtime import UserError
 
 from cli.exits import run_script
 from tools import figures
-from training.runlog import LARGEST, read_run
+from training.logs import LARGEST, read_run
 
 # The lines of an authors' log, and the numbers in them.
 THEIR_LINES = [re.compile(r'Epoch\[(?P<epoch>\d+)\] Batch \[\d+\]\t.*\tlr=(?P<lr>\d+\.\d+)$'),
