@@ -36,6 +36,8 @@ CUDA_LIBRARIES = ('cuda_runtime/lib/libcudart.so.11.0', 'cuda_nvrtc/lib/libnvrtc
 # A parameter server may be `python -c 'import runtime, mxnet'`; the doctor speaks of the role itself.
 MAY_HAVE_ANY_ROLE = ('-c', 'runtime.py')
 
+LARGEST_PICTURE = 178956970  # pixels, as many as Pillow decodes; OpenCV reads its own limit once, while it loads
+
 
 class UserError(ValueError):
     """What a user can mend: a flag, a file or an argument that does not fit. The message is one sentence.
@@ -163,6 +165,7 @@ def prepare():
                       stacklevel=2)
     os.environ.setdefault('OMP_NUM_THREADS', str(physical_cores()))
     os.environ.setdefault('MXNET_SAFE_ACCUMULATION', '1')
+    os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', str(LARGEST_PICTURE))
     for name, builtin in REMOVED_FROM_NUMPY.items():
         if numpy and name not in vars(numpy):
             setattr(numpy, name, builtin)

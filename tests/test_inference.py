@@ -357,7 +357,7 @@ def test_classify_as_a_process(trained, tmp_path, capsys, monkeypatch):
         assert [guess['probability'] for guess in entry['top']] == pytest.approx([value for _, value in top], abs=1e-5)
     (tmp_path / 'text.png').write_text('no image')
     sentence = refusal(classify.main, [images[0], tmp_path / 'text.png', *flags], capsys, monkeypatch)
-    assert sentence.endswith('text.png is not an image')
+    assert 'text.png is not an image' in sentence
 
 
 def test_classify_prints_a_table_and_takes_int8(trained, tmp_path, capsys):
