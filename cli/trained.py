@@ -15,6 +15,7 @@ import numpy as np
 from cli import flags, parsing
 from cli.build import build_network, dataset_of, describe, load_data, places_of, shape_of
 from data import DATASETS
+from data.labels import readable
 from model import get_model, network
 from training.scoring import check_dtype, compiled
 from training.weights.arrays import load_weights
@@ -61,7 +62,7 @@ def completed(args):
         check_network(args, args.description)
     else:
         check_enough(args)
-    args.class_names = args.description.class_names if args.description else class_names_of(args)
+    args.class_names = readable(args.description.class_names if args.description else class_names_of(args))
     return args
 
 
@@ -82,7 +83,8 @@ def description_of_run(params, digest):
         numbers = facts['best'] if digest == mine[1] else facts['last']
         script = flags.CIFAR if 'dataset' in facts['options'] else flags.IMAGENET
         args = argparse.Namespace(**{**flags.defaults(script), **facts['options'], 'command': ''})
-        return describe(args, class_names_of(args))._replace(version='', commit='').of(digest, numbers)
+        names = class_names_of(args) if dataset_of(args).small else ()  # of somebody's own images nothing is known
+        return describe(args, names)._replace(version='', commit='').of(digest, numbers)
     except (UserError, KeyError, TypeError, AttributeError):
         return None  # it is damaged, or not of a run
 
@@ -99,9 +101,9 @@ def check_enough(args):
     said = f'{args.params} has no description ({os.path.basename(description_path(args.params))}): say by'
     if args.model is None:
         raise UserError(f'{said} --model, and the other flags of its training, which network it is')
-    if args.dataset is None and args.model in flags.CIFAR_MODELS:
+    if args.dataset is None and (args.model in flags.CIFAR_MODELS or not args.given & {'use_rec', 'data_dir'}):
         raise UserError(f'{said} --dataset what it was trained on')
-    args.dataset = args.dataset or 'imagenet'  # the only one of the other networks
+    args.dataset = args.dataset or 'imagenet'
 
 
 def complete(args, description):
@@ -173,8 +175,9 @@ def check_data(args, description):
 
 
 def load_validation(args, batch_size):
-    """The validation batches."""
-    return load_data(args, batch_size, training=False)[1]
+    """The validation batches, with the labels of the network's classes by name."""
+    names = args.description.class_names if args.description else ()
+    return load_data(args, batch_size, training=False, class_names=names)[1]
 
 
 def load_calibration(args):

@@ -270,7 +270,7 @@ def test_the_int8_symbol_is_near_to_the_network(flags, weights, tmp_path, capsys
     ('atac_resnet50_v1b', None, 'ChaATAC'), ('resnet50_v1b', None, 'relu'), ('aa_resnet50', None, 'relu')])
 def test_the_unit_is_named_also_where_no_flag_names_it(model, unit, expected, tmp_path):
     (tmp_path / 'x.params').write_bytes(b'')
-    data = ['--dataset', 'cifar10'] if model in CIFAR_MODELS else []
+    data = ['--dataset', 'cifar10' if model in CIFAR_MODELS else 'imagenet']
     flags = ['--model', model, '--params', str(tmp_path / 'x.params'), *data]
     args = export.parse_args(flags + ['--act-type', unit] * bool(unit))
     assert export.metadata_of(args, [])['unit'] == expected
