@@ -273,8 +273,8 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
                             (['--num-classes', '3'], 'is out of range: there are 3 classes')):
         assert sentence in refused(train_imagenet.main, *imagenet, *flags), flags
     for main, flags in ((train_imagenet.main, ['--rec-train', 'x']),
-                        (evaluate.main, ['--model', 'resnet50', '--dataset', 'imagenet', '--params', os.devnull, '--rec-val',
-                                         'x'])):
+                        (evaluate.main, ['--model', 'resnet50', '--dataset', 'imagenet', '--params', os.devnull,
+                                         '--rec-val', 'x'])):
         assert 'does nothing without --use-rec' in refused(main, *flags)
 
 
