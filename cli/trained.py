@@ -125,18 +125,19 @@ def check_network(args, description):
     """UserError if the network of the flags is another one than that of the description, or if that one cannot be
     built. Other flags that make the same network may be given."""
     try:
-        trained = get_model(description.network, **description.options)
-    except (UserError, TypeError, ValueError) as error:
-        raise UserError(f'{description_path(args.params)} describes a network that cannot be: {error}') from error
+        trained = graph_of(get_model(description.network, **description.options))
+    except (TypeError, ValueError, OverflowError, mx.MXNetError) as error:
+        why = ascii(str(error).splitlines()[0])[1:201]
+        raise UserError(f'{description_path(args.params)} describes a network that cannot be: {why}') from error
     if not makes(args, trained):
         options = ', '.join(f'{name} {value}' for name, value in description.options.items())
         raise contradiction(args, description, ('network', 'unit'), f'holds {description.network} ({options})')
 
 
-def makes(args, net):
-    """Whether the flags make this network."""
+def makes(args, graph):
+    """Whether the flags make the network with this graph."""
     try:
-        return graph_of(build_network(args)) == graph_of(net)
+        return graph_of(build_network(args)) == graph
     except UserError:
         return False
 
