@@ -57,17 +57,23 @@ def score_on_gpus(args):
     return evaluate(net, trained.load_validation(args, args.batch_size * len(devices)), devices, args.dtype)
 
 
-def main(argv=None):
-    """Score and print; returns {'top1_error', 'top5_error' (in percent), 'images', 'images_per_second'}.
+def score(args):
+    """{'top1_error', 'top5_error' (in percent), 'images', 'images_per_second'} of the flags.
 
     Of int8 also 'float32_top1_error' and 'float32_top5_error'.
     """
-    args = parse_args(argv)
     if args.num_gpus and args.dtype in ('bfloat16', 'int8'):
         raise UserError('--dtype %s is for CPUs: GPUs have float32 and float16' % args.dtype)
     on_gpus = args.num_gpus or args.dtype == 'float16'
     scores = score_on_gpus(args) if on_gpus else score_on_cpu(args)
     scores.update((name, round(100 * scores[name], 10)) for name in scores if name.endswith('_error'))
+    return scores
+
+
+def main(argv=None):
+    """Score and print; returns what score() returns."""
+    args = parse_args(argv)
+    scores = score(args)
     print(json.dumps(scores) if args.json else report(scores))
     return scores
 

@@ -18,10 +18,11 @@ from model import MODELS
 from tests.test_scripts import ROOT, refusal
 from tools.look import classify, visualize
 from tools.records import make_small
-from tools.share import describe, export, half
+from tools.share import check_params, describe, export, half
 from training.weights.arrays import save_weights
 from training.weights.description import description_path, read_description, written
 from training.weights.disk import sealed
+from training.weights.params_file import read_params
 
 PARAMS = sorted(name for name in os.listdir(os.path.join(ROOT, 'params')) if name.endswith('.params'))
 
@@ -348,3 +349,26 @@ def test_weights_are_never_without_their_description(runs, tmp_path, monkeypatch
     with open(description_path(path)) as file:
         assert json.load(file) == written(read_description(path))
     assert (mx.nd.load(path)['a'].asnumpy() == 1).all()
+
+
+def test_the_table_of_params_is_what_the_files_give(capsys):
+    """Of every file; the errors on the small data set are measured here, the others by tools.check_params."""
+    with open(os.path.join(ROOT, 'params', 'README.md')) as file:
+        rows = [line.strip('| \n').split(' | ') for line in file if '.params | ' in line]
+    assert [cells[0] for cells in rows] == PARAMS
+    for name, *_, described, _, mini in rows:
+        path = os.path.join(ROOT, 'params', name)
+        assert described == f'{100 * read_description(path).errors["val_top1_error"]:.2f}'
+        if mini != '-':
+            found = evaluate.main(['--params', path, '--dataset', 'fashion-mnist-mini', '--json'])['top1_error']
+            assert found == pytest.approx(float(mini), abs=0.1)  # one or two of 1,600 images, by rounding
+
+
+def test_a_file_that_errs_otherwise_than_described_is_named(tmp_path, monkeypatch, capsys):
+    path = str(tmp_path / 'x.params')
+    known = read_description(os.path.join(ROOT, 'params', 'fashion-mnist-relu-b1.params'))
+    save_weights(path, read_params(os.path.join(ROOT, 'params', 'fashion-mnist-relu-b1.params')),
+                 known._replace(dataset='fashion-mnist-mini'))
+    with pytest.raises(FloatingPointError, match='other errors than described: x.params'):
+        check_params.main([path])
+    assert check_params.main([path, '--tolerance', '5'])[0]['measured (%)'] == pytest.approx(7.12, abs=0.1)
