@@ -24,7 +24,7 @@ HOSTS = {'cifar': CIFAR, 'imagenet': IMAGENET}             # of networks -> the 
 
 # --model of train_cifar.py -> the name in model.MODELS
 CIFAR_MODELS = {'atac': 'cifar_resnet', 'se': 'se_cifar_resnet', 'ge': 'ge_cifar_resnet'}
-IMAGENET_MODELS = [name for name, network in MODELS.items() if network.host == 'imagenet']
+IMAGENET_MODELS = [name for name, network in MODELS.items() if network.host.name == 'imagenet']
 
 
 class Flag:

@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
 
 def settled(name, shape, stages=(1, 1, 1, 1), **options):
     """(network, images): BatchNorm's statistics are those of the images, as if trained. stages: its blocks."""
-    if MODELS[name].host == 'cifar':
+    if MODELS[name].host.name == 'cifar':
         net = get_model(name, blocks=1, **options)
     else:
         net = get_model(name, layers=stages, input_size=shape[-1], classes=10, **options)

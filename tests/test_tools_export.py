@@ -34,7 +34,7 @@ def random_net(net):
 
 def small(name, monkeypatch):
     """A network of one block a stage and few channels, with random weights, and the side of its images."""
-    if MODELS[name].host == 'cifar':
+    if MODELS[name].host.name == 'cifar':
         return random_net(get_model(name, blocks=1)), 12
     # 80 channels are the least that the 8 heads of AugmentedConv can share.
     monkeypatch.setattr(sys.modules['model.resnet_v1b'], 'STAGE_CHANNELS', (16, 80, 80, 80))
