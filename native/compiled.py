@@ -2,16 +2,21 @@
 
 Gluon keeps the graph of a hybridised network and makes a CachedOp of it, which is what runs. Only the CachedOp is made
 of a changed graph. So whatever a network has done before, the graph that is exported, saved as a symbol, quantised or
-folded is MXNet's own; and what mixed precision casts has been decided before. The changes:
+folded is MXNet's own; and what mixed precision casts has been decided before. The changes, all or, without our
+operator, none:
 
-- Products of two arrays of one shape are computed by our operator, where there is one (native/product.py).
+- Our operator computes products of two arrays of one shape (native/product.py).
+- A ReLU becomes a part of the BatchNorm before it, MXNet's operator BatchNormWithReLU. Not in mixed precision: of
+  bfloat16 that operator computes wrong gradients.
 - Global pooling reads a plain copy of its input. Of a blocked one oneDNN passes the gradient on in a layout for which
   it has no fast code, neither in its own backward pass nor in that of the BatchNorm before it.
 """
 import mxnet as mx
 
 from native import product
-from native.graph import nodes_of, readers_of, with_nodes_after
+from native.graph import input_shapes, nodes_of, readers_of, with_nodes_after, with_operators, without_nodes
+
+FUSED = '_contrib_BatchNormWithReLU'
 
 
 def for_cpu(net):
@@ -32,12 +37,12 @@ def for_cpu(net):
 
 
 def product_of(net):
-    """Whose operator a network multiplies by: 'native' or 'MXNet'."""
+    """Whose graph a network runs: 'native', changed and with our operator, or 'MXNet'."""
     return 'native' if is_for_cpu(net) and not product.why_not() else 'MXNet'
 
 
 def describe_product(net):
-    """The same, with the reason where our operator could have been used."""
+    """The same, with the reason where it could have been ours."""
     return product_of(net) + (' (native: %s)' % product.why_not() if is_for_cpu(net) and product.why_not() else '')
 
 
@@ -46,8 +51,26 @@ def is_for_cpu(net):
 
 
 def changed(graph, shapes):
-    graph = with_plain_pooling(graph)
-    return graph if product.why_not() else product.with_product(graph, shapes)
+    """The graph that runs: without our operator, MXNet's own."""
+    if product.why_not():
+        return graph
+    return with_plain_pooling(with_fused_relu(product.with_product(graph, shapes), shapes))
+
+
+def with_fused_relu(graph, shapes):
+    """One operator for a BatchNorm of maps and the ReLU that is its only reader; the numbers are the same."""
+    nodes, readers = nodes_of(graph), readers_of(graph)
+    if any(node['op'] == 'amp_cast' for node in nodes):
+        return graph
+    pairs = {}  # {position of a BatchNorm: position of its ReLU}
+    for position, node in enumerate(nodes):
+        source, output = node['inputs'][0][:2] if node['op'] == 'Activation' else (None, None)
+        if output == 0 and readers[source, output] == 1 and nodes[source]['op'] == 'BatchNorm' \
+                and node['attrs']['act_type'] == 'relu':
+            pairs[source] = position
+    sizes = input_shapes(graph, pairs, shapes)
+    pairs = {source: relu for (source, relu), (size, *_) in zip(pairs.items(), sizes) if size and len(size) == 4}
+    return without_nodes(with_operators(graph, dict.fromkeys(pairs, FUSED)), set(pairs.values()))
 
 
 def with_plain_pooling(graph):
