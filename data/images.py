@@ -82,7 +82,7 @@ def training_view(image, size, random):
     image = _resized(_box(image, random_resized_box(*image.shape[:2], random)), size, size)
     mean = np.array(cv2.mean(image)[2::-1], dtype='float32')  # NumPy would take longer than decoding does
     if random.random() < 0.5:
-        image = image[:, ::-1]
+        image = cv2.flip(image, 1)
     matrix, offset = colour_map(mean, random)
     return _transformed(image, matrix, offset)
 
@@ -115,4 +115,5 @@ def _resized(image, width, height):
 def _transformed(image, matrix, offset):
     """A BGR image through a colour map for RGB and through normalisation, as planes."""
     affine = np.column_stack([matrix[:, ::-1], offset - MEAN]) / STD[:, None]
-    return cv2.transform(np.ascontiguousarray(image, dtype='float32'), affine.astype('float32')).transpose(2, 0, 1)
+    image = image.astype('float32', order='C')
+    return cv2.transform(image, affine.astype('float32'), image).transpose(2, 0, 1)
