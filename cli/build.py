@@ -129,7 +129,7 @@ def learner_of(args, net, place, train):
     begun_from = init_from(args, net, train.class_names)
     net.cast(place.dtype)
     if args.mode == 'hybrid':
-        compile_network(net, place.devices, small_images=not network(network_of(args)[0]).host.takes_size)
+        compile_network(net, place.devices)
     trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, place.workers, args.loss_scale)
     return Learner(net, trainer, lr_at, objective, *place, args.accumulate, args.clip_grad, begun_from)
 

@@ -426,7 +426,7 @@ def test_without_a_compiler_nothing_is_built_and_what_is_built_serves(apart, mon
                                             ('library.WHEELS = {}', 'this is another MXNet')])
 def test_without_a_library_networks_run_mxnets_graph(lacking, reason):
     without = training('from native import library, product; %s; assert product.why_not().endswith("%s")'
-                       % (lacking, reason))
+                       % (lacking, reason), ATAC_NATIVE='1')
     assert without == training(ATAC_NATIVE='0') and without[0] == 'MXNet'
 
 

@@ -182,13 +182,11 @@ def make_trainer(net, momentum, wd, no_wd=False, workers=ALONE, loss_scale=1.0):
     return trainer
 
 
-def compile_network(net, devices, small_images):
-    """Compile a network for training on images of one size, small ones (32x32) or large (224x224).
+def compile_network(net, devices):
+    """Compile a network for training on images of one size.
 
-    With static shapes a CPU keeps every array that oneDNN lays out anew: ATAC on small images is up to a tenth
-    faster for half as much memory again, on large ones no faster for a tenth more.
+    With static shapes a CPU trains no slower than without and scores 3 % faster, in no more memory (docs/speed.md).
     """
-    on_gpu = devices[0].device_type == 'gpu'
-    net.hybridize(static_alloc=True, static_shape=small_images or on_gpu)
-    if not on_gpu:
+    net.hybridize(static_alloc=True, static_shape=True)
+    if devices[0].device_type != 'gpu':
         compiled.for_cpu(net)

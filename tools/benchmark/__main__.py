@@ -7,7 +7,7 @@ that a machine whose speed wanders harms all alike; a ratio is the median of the
 the work has ended. The peers take part where the Python of `make bench-setup` is; bfloat16 takes part on CPUs with
 AVX-512; who fails at the warm-up is left out by name. The authors' way runs on the threads that MXNet takes by itself,
 half of the processors, all others on every physical core. Nothing else should run meanwhile; all contestants of a
-contest are in memory at once, up to 20 GB.
+contest are in memory at once, up to 16 GB.
 """
 import argparse
 import json
