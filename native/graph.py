@@ -24,18 +24,6 @@ def readers_of(symbol):
     return Counter(tuple(entry[:2]) for entry in entries)
 
 
-def input_shapes(symbol, positions, shapes):
-    """[shapes of what a node reads, as far as they are known] for each of some nodes.   shapes: {input: its shape}"""
-    nodes, inner = nodes_of(symbol), symbol.get_internals()
-    children = [inner[nodes[position]['name'] + '_output'].get_children() for position in positions]
-    if not children:
-        return []
-    read = mx.sym.Group(children)
-    known = set(read.list_inputs())
-    found = iter(read.infer_shape_partial(**{name: shape for name, shape in shapes.items() if name in known})[1])
-    return [[next(found) for _ in child.list_outputs()] for child in children]
-
-
 def with_operators(symbol, operators):
     """The same graph with other operators.   operators: {position of a node: name}"""
     content = content_of(symbol)
@@ -51,33 +39,12 @@ def with_nodes_after(symbol, positions, operator, suffix, **attributes):
     """
     content, nodes, moved = content_of(symbol), [], []
     for position, node in enumerate(content['nodes']):
-        add_node(node, nodes, moved)
+        node['inputs'] = [[moved[source], *rest] for source, *rest in node['inputs']]
+        nodes.append(node)
         if position in positions:
             nodes.append({'op': operator, 'name': node['name'] + suffix, 'attrs': attributes,
                           'inputs': [[len(nodes) - 1, 0, 0]]})
-            moved[-1] += 1
-    return assembled(nodes, moved, content)
-
-
-def without_nodes(symbol, positions):
-    """The same graph without some nodes of one input and one output: who has read the one reads the other."""
-    content, nodes, moved = content_of(symbol), [], []
-    for position, node in enumerate(content['nodes']):
-        if position in positions:
-            moved.append(moved[node['inputs'][0][0]])
-        else:
-            add_node(node, nodes, moved)
-    return assembled(nodes, moved, content)
-
-
-def add_node(node, nodes, moved):
-    """Add a node of an old graph to a new one.   moved: [position in the new graph] of those of the old one so far"""
-    nodes.append(dict(node, inputs=[[moved[source], *rest] for source, *rest in node['inputs']]))
-    moved.append(len(nodes) - 1)
-
-
-def assembled(nodes, moved, content):
-    """A graph of these nodes, of which the outputs are those of an old one."""
+        moved.append(len(nodes) - 1)
     return mx.sym.load_json(json.dumps({
         'nodes': nodes, 'heads': [[moved[source], *rest] for source, *rest in content['heads']],
         'arg_nodes': [position for position, node in enumerate(nodes) if node['op'] == 'null'],

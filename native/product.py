@@ -7,7 +7,7 @@ import runtime  # noqa: F401  (before mxnet)
 import mxnet as mx
 
 from native import library
-from native.graph import input_shapes, nodes_of, with_operators
+from native.graph import nodes_of, with_operators
 
 OPERATOR, PRODUCTS = '_atac_product', ('broadcast_mul', 'elemwise_mul')
 
@@ -36,6 +36,12 @@ def why_not():
 
 def with_product(symbol, shapes):
     """The same graph with the operator for every product of two arrays of one shape.   shapes: {input: its shape}"""
-    products = [position for position, node in enumerate(nodes_of(symbol)) if node['op'] in PRODUCTS]
-    sizes = input_shapes(symbol, products, shapes)
-    return with_operators(symbol, {position: OPERATOR for position, (x, gate) in zip(products, sizes) if x == gate})
+    nodes, inner = nodes_of(symbol), symbol.get_internals()
+    products = [position for position, node in enumerate(nodes) if node['op'] in PRODUCTS]
+    if not products:
+        return symbol
+    factors = mx.sym.Group([inner[nodes[position]['name'] + '_output'].get_children() for position in products])
+    known = set(factors.list_inputs())
+    sizes = factors.infer_shape_partial(**{name: shape for name, shape in shapes.items() if name in known})[1]
+    return with_operators(symbol, {position: OPERATOR for position, x, gate in zip(products, sizes[::2], sizes[1::2])
+                                   if x == gate})

@@ -268,34 +268,6 @@ def test_global_pooling_reads_plain_maps_and_others_stay():
 
 
 @needs_operator
-@pytest.mark.parametrize('ways', WAYS)
-@pytest.mark.parametrize('unit,pairs', [('relu', 7), ('ChaATAC', 7)])
-def test_a_relu_in_its_batchnorm_changes_no_number(monkeypatch, running, unit, pairs, ways):
-    """Logits, gradients and, by the logits without gradients, the running statistics."""
-    _, fused = trained(unit, ways, compiled.for_cpu)
-    assert running().count(compiled.FUSED) == pairs and 'Activation' not in [
-        operator for operator in running() if unit == 'relu']
-    monkeypatch.setattr(compiled, 'with_fused_relu', lambda graph, shapes: graph)
-    _, apart = trained(unit, ways, compiled.for_cpu)
-    assert compiled.FUSED not in running()
-    for one, other in zip(fused, apart):
-        np.testing.assert_array_equal(one, other)
-
-
-def test_a_relu_stays_where_its_batchnorm_has_other_readers_or_no_maps():
-    data = mx.sym.var('data')
-    normalised = mx.sym.BatchNorm(data)
-    several = mx.sym.Activation(normalised[0], act_type='relu') + normalised[0]
-    sigmoid = mx.sym.Activation(mx.sym.BatchNorm(data), act_type='sigmoid')
-    alone = mx.sym.Activation(mx.sym.BatchNorm(data), act_type='relu')
-    cast = mx.sym.amp_cast(alone, dtype='float16')
-    for graph, shape, expected in ((several, (2, 3, 4, 4), 0), (sigmoid, (2, 3, 4, 4), 0), (alone, (2, 3), 0),
-                                   (cast, (2, 3, 4, 4), 0), (alone, (2, 3, 4, 4), 1)):
-        operators = [node['op'] for node in nodes_of(compiled.with_fused_relu(graph, {'data': shape}))]
-        assert operators.count(compiled.FUSED) == expected and operators.count('Activation') == 1 - expected
-
-
-@needs_operator
 def test_what_a_trained_network_exports_is_mxnets_own(tmp_path, running):
     net, _ = trained('ChaATAC', {'static_alloc': True, 'static_shape': True}, compiled.for_cpu)
     assert product.OPERATOR in running()

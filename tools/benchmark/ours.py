@@ -52,9 +52,9 @@ def host_time(task):
 
 
 def learner_of(task):
-    """The Learner of a Workload, its network compiled as the training scripts do it."""
+    """The Learner of a Workload, its network compiled as the training script of its host does it."""
     net = task.network()
-    compile_network(net, CPU)
+    compile_network(net, CPU, small_images=task.host == 'cifar')
     return Learner(net, make_trainer(net, momentum=0.9, wd=1e-4), lambda epoch, batch: LR, Objective(10), CPU)
 
 
