@@ -193,7 +193,7 @@ def test_dtypes_that_the_cpu_lacks_are_refused(monkeypatch):
 
 
 def test_an_older_cpu_refuses_bfloat16_in_one_sentence(trained):
-    """oneDNN told to take this CPU for one with AVX2 alone."""
+    """oneDNN told to take this CPU for one with AVX2 only."""
     done = subprocess.run([sys.executable, 'evaluate.py', *NETWORK, '--dataset', 'fashion-mnist-mini', '--data-dir',
                            trained[1], '--params', trained[0], '--dtype', 'bfloat16'], cwd=ROOT, timeout=60, text=True,
                           capture_output=True, env=dict(os.environ, DNNL_MAX_CPU_ISA='AVX2'))
