@@ -10,6 +10,7 @@ image whatever random numbers come next. Here an image's augmentation is a funct
 number of threads, and every image is read once an epoch. The validation arithmetic is the iterator's (a test compares
 the two).
 """
+import logging
 import os
 from functools import partial
 
@@ -24,6 +25,7 @@ from data.folders import ImageFolder
 from data.opencv import cv2
 from data.recordio import RecordFile
 
+LOG = logging.getLogger(__name__)
 # Per channel of RGB in 0..255, as the authors' RecordIO path has them.
 MEAN = np.array([123.68, 116.779, 103.939], dtype='float32')
 STD = np.array([58.393, 57.12, 57.375], dtype='float32')
@@ -48,6 +50,13 @@ class ImageBatches(Batches):
     def __init__(self, source, classes, batch_size, train, seed=0, workers=0, size=224, crop_ratio=0.875):
         if crop_ratio > 1:
             raise UserError('the crop ratio %s must not be above 1' % crop_ratio)
+        known = len(source.class_names)
+        if known > classes:
+            raise UserError(f'{source.path} has {known} classes, and the network {classes} outputs: '
+                            f'--num-classes {known}')
+        if train and 0 < known < classes:
+            LOG.warning('%s has %d classes, and the network %d outputs: --num-classes %d', source.path, known, classes,
+                        known)
         super().__init__(len(source), classes, batch_size, train, seed, min(workers, len(os.sched_getaffinity(0))),
                          source.class_names)
         self.source = source
