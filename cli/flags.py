@@ -164,8 +164,7 @@ FLAGS = [
          type=at_least(0), default=0),
     Flag('--teacher', 'objective', TRAIN, 'network of --teacher-params, if they have no description: of get_model with '
          'its default options, or of GluonCV', needs='teacher_params', metavar='MODEL'),
-    Flag('--teacher-params', 'objective', TRAIN, 'distil from the network with these weights', free=True,
-         metavar='FILE'),
+    Flag('--teacher-params', 'objective', TRAIN, 'distil from the network with these weights', metavar='FILE'),
     Flag('--temperature', 'objective', TRAIN, 'softening of its predictions', needs='teacher_params', type=positive,
          default=20.0),
     Flag('--hard-weight', 'objective', TRAIN, 'weight of the labels beside it', needs='teacher_params',

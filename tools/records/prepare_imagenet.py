@@ -17,8 +17,8 @@ is right when the same command is given again. Only after every record has been 
 renamed to train.rec, .idx, .crc32 (tools.seal) and .json (classes, counts, settings). One run at a time works in DIR.
 The training and the validation images there, made together or one after the other, must have the same classes.
 
-An image that cannot be used, be it damaged, too large or a thin strip, is left out and named, in the .json too, and the
-exit code is then 2.
+An image that cannot be used (damaged, too large, a thin strip) is left out and named, in the .json too. The exit code
+is then 2.
 """
 import argparse
 import os
