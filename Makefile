@@ -40,7 +40,7 @@ bench-setup:
 	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/bench.txt
 
 demo: setup
-	$(VENV)/bin/python -m tools.demo
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m tools.demo
 
 lint: setup-dev
 	$(VENV)/bin/ruff check .

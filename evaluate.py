@@ -18,7 +18,7 @@ from runtime import UserError
 
 import mxnet as mx
 
-from cli import flags, trained
+from cli import parsing, trained
 from cli.build import build_network
 from cli.exits import run_script
 from training.devices import devices_by_number
@@ -30,7 +30,7 @@ ERRORS = ('top1_error', 'top5_error')
 
 
 def parse_args(argv=None):
-    parser = flags.parser_of('evaluate', 'Score a .params file on a validation set.')
+    parser = parsing.parser_of('evaluate', 'Score a .params file on a validation set.')
     parser.add_argument('--json', action='store_true', help='print one JSON object and nothing else')
     return trained.parse(parser, argv)
 
@@ -57,17 +57,23 @@ def score_on_gpus(args):
     return evaluate(net, trained.load_validation(args, args.batch_size * len(devices)), devices, args.dtype)
 
 
-def main(argv=None):
-    """Score and print; returns {'top1_error', 'top5_error' (in percent), 'images', 'images_per_second'}.
+def score(args):
+    """{'top1_error', 'top5_error' (in percent), 'images', 'images_per_second'} of the flags.
 
     Of int8 also 'float32_top1_error' and 'float32_top5_error'.
     """
-    args = parse_args(argv)
     if args.num_gpus and args.dtype in ('bfloat16', 'int8'):
         raise UserError('--dtype %s is for CPUs: GPUs have float32 and float16' % args.dtype)
     on_gpus = args.num_gpus or args.dtype == 'float16'
     scores = score_on_gpus(args) if on_gpus else score_on_cpu(args)
     scores.update((name, round(100 * scores[name], 10)) for name in scores if name.endswith('_error'))
+    return scores
+
+
+def main(argv=None):
+    """Score and print; returns what score() returns."""
+    args = parse_args(argv)
+    scores = score(args)
     print(json.dumps(scores) if args.json else report(scores))
     return scores
 

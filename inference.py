@@ -29,7 +29,7 @@ def load(params, model=None, dtype='float32', calibration=None, calib_mode='naiv
     model, options: the arguments of model.get_model, and dataset (what it was trained on, a name of data.DATASETS),
     label_set, input_size and crop_ratio. They are needed where the file has no description, and checked where it has.
     dtype, calibration, calib_mode: of training.scoring.compiled.
-    Raises OSError for a missing file, and UserError for weights of another network, for options that contradict the
+    Raises OSError for a missing file. Raises UserError for weights of another network, for options that contradict the
     description or are lacking without one, and for a dtype that is not there.
     """
     args = trained.told(params, model=model, **options)

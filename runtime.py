@@ -1,4 +1,4 @@
-"""What must happen before MXNet is imported: `import runtime` alone prepares a process.
+"""What must happen before MXNet is imported: `import runtime` is enough to prepare a process.
 
 MXNet 1.9.1 reads its thread count once, while it loads, and takes half of the processors it sees; it accumulates
 float16 sums in float16 unless told otherwise; it uses names that NumPy removed in 1.24; its CUDA wheels do not look for
@@ -35,6 +35,8 @@ CUDA_LIBRARIES = ('cuda_runtime/lib/libcudart.so.11.0', 'cuda_nvrtc/lib/libnvrtc
 
 # A parameter server may be `python -c 'import runtime, mxnet'`; the doctor speaks of the role itself.
 MAY_HAVE_ANY_ROLE = ('-c', 'runtime.py')
+
+LARGEST_PICTURE = 178956970  # pixels, as many as Pillow decodes; OpenCV reads its own limit once, while it loads
 
 
 class UserError(ValueError):
@@ -83,7 +85,7 @@ def memory(meminfo='/proc/meminfo', groups='/proc/self/cgroup', root='/sys/fs/cg
 
 
 def cgroup_limits(groups, root):
-    """Limits of memory, in bytes, of a process's cgroup and of those above it, where that of a SLURM job stands."""
+    """Limits of memory, in bytes, of a process's cgroup and of those above it, where that of a SLURM job is."""
     if not os.path.isfile(groups):
         return
     with open(groups) as file:
@@ -121,7 +123,7 @@ def mxnet_wheels(folders):
 
 
 def load_cuda(folders):
-    """Load the CUDA libraries that lie in these folders beside a wheel mxnet-cu11x; returns their paths.
+    """Load the CUDA libraries that are in these folders beside a wheel mxnet-cu11x; returns their paths.
 
     The system's loader takes what is loaded already for what libmxnet.so asks for by name, so nothing needs to be
     installed or pointed at but the driver. With another wheel, or without these libraries, nothing happens.
@@ -147,7 +149,8 @@ def blocking_role(environ):
 
 def refuse_role():
     """Leave with exit code 2 and one sentence where a role that was left in the environment would hang a script."""
-    role, script = blocking_role(os.environ), os.path.basename(sys.argv[0]) or 'python'
+    role = blocking_role(os.environ)
+    script = os.path.basename(sys.argv[0]) or 'python'
     if role and script not in MAY_HAVE_ANY_ROLE:
         print('%s: error: DMLC_ROLE=%s is set, with which `import mxnet` serves other processes and never returns: '
               'unset DMLC_ROLE (python -m tools.launch starts servers)' % (script, role), file=sys.stderr)
@@ -162,6 +165,7 @@ def prepare():
                       stacklevel=2)
     os.environ.setdefault('OMP_NUM_THREADS', str(physical_cores()))
     os.environ.setdefault('MXNET_SAFE_ACCUMULATION', '1')
+    os.environ.setdefault('OPENCV_IO_MAX_IMAGE_PIXELS', str(LARGEST_PICTURE))
     for name, builtin in REMOVED_FROM_NUMPY.items():
         if numpy and name not in vars(numpy):
             setattr(numpy, name, builtin)

@@ -14,7 +14,7 @@ import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
-from cli import build, flags
+from cli import build, parsing
 from cli.exits import run_script
 from data import DATASETS
 from model import ACTIVATIONS, complexity
@@ -28,12 +28,13 @@ LABELS = {
 
 
 def parse_args(argv=None):
-    return flags.parse(flags.parser_of('train_cifar', 'Train a CIFAR ResNet with an activation unit.'), argv)
+    return parsing.parse(parsing.parser_of('train_cifar', 'Train a CIFAR ResNet with an activation unit.'), argv)
 
 
 def run_of(args):
     """Names and places of the run."""
-    unit, labels = build.unit_of(args), f'-{args.label_set}' if DATASETS[args.dataset].label_sets else ''
+    unit = build.unit_of(args)
+    labels = f'-{args.label_set}' if DATASETS[args.dataset].label_sets else ''
     name = (f'{args.dataset}{labels}-{args.model}-{unit}-r{args.r}-al{args.act_layers}{args.act_order}'
             f'-b{args.blocks}-seed{args.seed}')
     host = '' if args.model == 'atac' else args.model.upper()

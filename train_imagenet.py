@@ -14,7 +14,7 @@ import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
-from cli import build, flags
+from cli import build, parsing
 from cli.exits import run_script
 from model import complexity
 from training.devices import devices_by_number
@@ -22,8 +22,8 @@ from training.fit import fit
 
 
 def parse_args(argv=None):
-    parser = flags.parser_of('train_imagenet', 'Train a ResNet-v1b with an activation unit on ImageNet.')
-    return flags.parse(parser, argv)
+    parser = parsing.parser_of('train_imagenet', 'Train a ResNet-v1b with an activation unit on ImageNet.')
+    return parsing.parse(parser, argv)
 
 
 def run_of(args):

@@ -33,20 +33,21 @@ def network_of(args):
     """(name, options) of the network of the flags, as get_model takes them. What the flags do not say is left to the
     network. UserError if they contradict one another."""
     name = flags.CIFAR_MODELS.get(args.model, args.model)
-    chosen, options = network(name), {}
+    chosen = network(name)
+    options = {}
     for flag in flags.FLAGS:
-        if flag.option is None or flags.HOSTS[chosen.host] not in flag.of:
+        if flag.option is None or flags.HOSTS[chosen.host.name] not in flag.of:
             continue
         value = getattr(args, flag.dest)
         if chosen.takes_unit or flag.group != 'unit':
             options.update({flag.option: value} if value is not None else {})
-        elif value != flag.default(flags.HOSTS[chosen.host]):
+        elif value != flag.default(flags.HOSTS[chosen.host.name]):
             takers = [other for other in flags.IMAGENET_MODELS if MODELS[other].takes_unit]
             raise UserError('%s takes no unit: %s is for %s' % (args.model, flag.names[-1], ', '.join(takers)))
-    if chosen.host == 'cifar':
-        options['classes'] = outputs_of(args)
-    if name == 'se_cifar_resnet' and 'act_type' in options:
-        raise UserError('the unit of --model se is SE-ReLU: --act-type %s does not go with it' % args.act_type)
+    options['classes'] = outputs_of(args)
+    if chosen.unit_is_fixed and 'act_type' in options:
+        raise UserError(f'the unit of --model {args.model} is {chosen.unit}: --act-type {args.act_type} does not go '
+                        'with it')
     return name, options
 
 
@@ -66,14 +67,15 @@ def outputs_of(args):
     return dataset.classes if dataset.small else args.num_classes
 
 
-def load_data(args, batch_size, training=True):
+def load_data(args, batch_size, training=True, class_names=()):
     """(training, validation) batches of the flags; the former None where nothing is to be trained.
 
-    With --accumulate a batch is that of a step, of several times --batch-size images.
+    With --accumulate a batch is that of a step, of several times --batch-size images. class_names: of the outputs of a
+    network that is not to be trained, if they are known.
     """
     batch_size *= getattr(args, 'accumulate', 1)
     return data.load_dataset(dataset_name(args), batch_size, getattr(args, 'seed', 0), args.num_workers, training,
-                        shape_of(args), **places_of(args))
+                             shape_of(args), class_names, **places_of(args))
 
 
 def places_of(args):
@@ -127,7 +129,7 @@ def learner_of(args, net, place, train):
     begun_from = init_from(args, net, train.class_names)
     net.cast(place.dtype)
     if args.mode == 'hybrid':
-        compile_network(net, place.devices, small_images=network(network_of(args)[0]).host == 'cifar')
+        compile_network(net, place.devices, small_images=not network(network_of(args)[0]).host.takes_size)
     trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, place.workers, args.loss_scale)
     return Learner(net, trainer, lr_at, objective, *place, args.accumulate, args.clip_grad, begun_from)
 
@@ -138,7 +140,7 @@ def init_from(args, net, class_names):
     if args.init_from:
         known = read_description(args.init_from)
         same = not known or not class_names or known.class_names == list(class_names)
-        classifier = network(network_of(args)[0]).classifier
+        classifier = network(network_of(args)[0]).host.classifier
         anew = start_from(net, weights_for(net, args.init_from), args.init_from, classifier, same)
         says += [args.init_from + (f', but for {", ".join(anew)}, which begin anew' if anew else ', all of it')]
     if args.freeze:
@@ -189,7 +191,8 @@ def teacher_network(args, classes, description):
 def describe(args, class_names):
     """The Description of the weights that a training with these flags makes.   class_names: of its images"""
     name, options = network_of(args)
-    record, shape = dataset_of(args), shape_of(args)
+    record = dataset_of(args)
+    shape = shape_of(args)
     return Description(
         name, options, dataset_name(args), args.label_set if record.label_sets else None, list(class_names),
         shape.get('size', record.input_size), shape.get('crop_ratio'), *(

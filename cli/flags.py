@@ -3,10 +3,6 @@
 The parsers of the scripts are made from it, and so is docs/flags.md. Resuming reads which flags change a result, the
 networks which are options of theirs, the sweep and its figures which flags a run reads.
 """
-import argparse
-import shlex
-import sys
-
 from cli.kinds import at_least, between, epoch_list, loss_scale, positive
 from data import DATASETS, SMALL_DATASETS
 from data.cifar import LABEL_SETS
@@ -17,7 +13,8 @@ from training.schedule import MODES
 from training.scoring import CALIBRATION_MODES, DTYPES
 
 # The scripts that have flags of this table.
-CIFAR, IMAGENET = 'train_cifar', 'train_imagenet'
+CIFAR = 'train_cifar'
+IMAGENET = 'train_imagenet'
 SCRIPTS = (CIFAR, IMAGENET, 'evaluate')                    # the others are tools
 TRAIN = (CIFAR, IMAGENET)
 TRAINED = ('evaluate', 'classify', 'export', 'visualize')  # they take a network that is trained
@@ -25,11 +22,9 @@ NUMBERS = ('evaluate', 'classify', 'export')               # these compute in an
 CALIBRATING = ('classify', 'export')                       # these read a data set only to calibrate int8
 HOSTS = {'cifar': CIFAR, 'imagenet': IMAGENET}             # of networks -> the script that trains them
 
-NOT_GIVEN = object()
-
 # --model of train_cifar.py -> the name in model.MODELS
 CIFAR_MODELS = {'atac': 'cifar_resnet', 'se': 'se_cifar_resnet', 'ge': 'ge_cifar_resnet'}
-IMAGENET_MODELS = [name for name, network in MODELS.items() if network.host == 'imagenet']
+IMAGENET_MODELS = [name for name, network in MODELS.items() if network.host.name == 'imagenet']
 
 
 class Flag:
@@ -46,8 +41,15 @@ class Flag:
 
     def __init__(self, names, group, of, says, option=None, needs=None, unless=None, free=False, before=None,
                  **keywords):
-        self.names, self.group, self.of, self.says = names.split(), group, of, says
-        self.option, self.needs, self.unless, self.free, self.before = option, needs, unless, free, before
+        self.names = names.split()
+        self.group = group
+        self.of = of
+        self.says = says
+        self.option = option
+        self.needs = needs
+        self.unless = unless
+        self.free = free
+        self.before = before
         self.keywords = keywords
         self.dest = self.names[-1].lstrip('-').replace('-', '_')
 
@@ -216,51 +218,6 @@ BY_DEST = {flag.dest: flag for flag in FLAGS}
 # The rules by which a run is resumed.
 RULES = Rules(frozenset(flag.dest for flag in FLAGS if flag.free),
               {flag.dest: flag.before for flag in FLAGS if flag.before is not None})
-
-
-def parser_of(script, description):
-    """An ArgumentParser with the flags of a script, under their headings."""
-    prog = f'{script}.py' if script in SCRIPTS else f'python -m tools.{script}'
-    parser, groups = argparse.ArgumentParser(prog=prog, description=description), {}
-    parser.script = script
-    for flag in FLAGS:
-        if script in flag.of:
-            if flag.group not in groups:
-                groups[flag.group] = parser.add_argument_group(flag.group)
-            groups[flag.group].add_argument(*flag.names, **flag.keywords_of(script))
-    return parser
-
-
-def parse(parser, argv):
-    """The flags as read() reads them; leaves with 2 if one does nothing without another flag, or beside another one."""
-    args = read(parser, argv)
-    check_needs(parser, args)
-    return args
-
-
-def read(parser, argv):
-    """The flags, and beside them .command, as a shell would take it, and .given, the names of those that were given."""
-    argv = sys.argv[1:] if argv is None else [str(word) for word in argv]
-    names = [action.dest for action in parser._actions if action.dest != 'help']
-    args = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(names, NOT_GIVEN)))
-    given = {name for name in names if getattr(args, name, None) is not NOT_GIVEN}
-    for name in names:
-        if name not in given:
-            setattr(args, name, parser.get_default(name))
-    args.given = given
-    args.command = ('python ' * parser.prog.endswith('.py')) + shlex.join([*parser.prog.split(), *argv])
-    return args
-
-
-def check_needs(parser, args):
-    """Leave with 2 if a flag was given that does nothing without another one, or beside another one."""
-    for flag in FLAGS:
-        if flag.dest in args.given and getattr(args, flag.dest) != parser.get_default(flag.dest):
-            for need in flag.needs_of(parser.script):
-                if not meets(vars(args), need):
-                    parser.error('%s does nothing without %s' % (flag.names[-1], written(need)))
-            if flag.unless and getattr(args, flag.unless, None):
-                parser.error('%s does nothing beside %s: give one of them' % (flag.names[-1], written(flag.unless)))
 
 
 def meets(options, need):

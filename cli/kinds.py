@@ -19,7 +19,7 @@ def between(low, high):
     def number(text):
         value = float(text)
         if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f'{text} must lie between {low} and {high}')
+            raise argparse.ArgumentTypeError(f'{text} must be between {low} and {high}')
         return value
     return number
 

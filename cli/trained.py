@@ -12,9 +12,10 @@ from runtime import UserError
 import mxnet as mx
 import numpy as np
 
-from cli import flags
+from cli import flags, parsing
 from cli.build import build_network, dataset_of, describe, load_data, places_of, shape_of
 from data import DATASETS
+from data.labels import readable
 from model import get_model, network
 from training.scoring import check_dtype, compiled
 from training.weights.arrays import load_weights
@@ -30,8 +31,8 @@ def parse(parser, argv):
     What was not given is that of the description. Raises UserError for a flag that contradicts it, and for one that is
     lacking where there is none.
     """
-    args = completed(flags.read(parser, argv))
-    flags.check_needs(parser, args)
+    args = completed(parsing.read(parser, argv))
+    parsing.check_needs(parser, args)
     return args
 
 
@@ -61,7 +62,7 @@ def completed(args):
         check_network(args, args.description)
     else:
         check_enough(args)
-    args.class_names = args.description.class_names if args.description else class_names_of(args)
+    args.class_names = readable(args.description.class_names if args.description else class_names_of(args))
     return args
 
 
@@ -82,7 +83,8 @@ def description_of_run(params, digest):
         numbers = facts['best'] if digest == mine[1] else facts['last']
         script = flags.CIFAR if 'dataset' in facts['options'] else flags.IMAGENET
         args = argparse.Namespace(**{**flags.defaults(script), **facts['options'], 'command': ''})
-        return describe(args, class_names_of(args))._replace(version='', commit='').of(digest, numbers)
+        names = class_names_of(args) if dataset_of(args).small else ()  # of somebody's own images nothing is known
+        return describe(args, names)._replace(version='', commit='').of(digest, numbers)
     except (UserError, KeyError, TypeError, AttributeError):
         return None  # it is damaged, or not of a run
 
@@ -99,9 +101,9 @@ def check_enough(args):
     said = f'{args.params} has no description ({os.path.basename(description_path(args.params))}): say by'
     if args.model is None:
         raise UserError(f'{said} --model, and the other flags of its training, which network it is')
-    if args.dataset is None and args.model in flags.CIFAR_MODELS:
+    if args.dataset is None and (args.model in flags.CIFAR_MODELS or not args.given & {'use_rec', 'data_dir'}):
         raise UserError(f'{said} --dataset what it was trained on')
-    args.dataset = args.dataset or 'imagenet'  # the only one of the other networks
+    args.dataset = args.dataset or 'imagenet'
 
 
 def complete(args, description):
@@ -123,18 +125,19 @@ def check_network(args, description):
     """UserError if the network of the flags is another one than that of the description, or if that one cannot be
     built. Other flags that make the same network may be given."""
     try:
-        trained = get_model(description.network, **description.options)
-    except (UserError, TypeError, ValueError) as error:
-        raise UserError(f'{description_path(args.params)} describes a network that cannot be: {error}') from error
+        trained = graph_of(get_model(description.network, **description.options))
+    except (TypeError, ValueError, OverflowError, mx.MXNetError) as error:
+        why = ascii(str(error).splitlines()[0])[1:201]
+        raise UserError(f'{description_path(args.params)} describes a network that cannot be: {why}') from error
     if not makes(args, trained):
         options = ', '.join(f'{name} {value}' for name, value in description.options.items())
         raise contradiction(args, description, ('network', 'unit'), f'holds {description.network} ({options})')
 
 
-def makes(args, net):
-    """Whether the flags make this network."""
+def makes(args, graph):
+    """Whether the flags make the network with this graph."""
     try:
-        return graph_of(build_network(args)) == graph_of(net)
+        return graph_of(build_network(args)) == graph
     except UserError:
         return False
 
@@ -159,7 +162,8 @@ def check_data(args, description):
     """UserError if images of the flags are not brought to what the network was trained on, or have other classes."""
     if description.dataset not in DATASETS:
         raise UserError(f'{description_path(args.params)} names the unknown data set {description.dataset}')
-    asked, trained = dataset_of(args), DATASETS[description.dataset]
+    asked = dataset_of(args)
+    trained = DATASETS[description.dataset]
     if asked.small:
         same = list(class_names_of(args)) == description.class_names
     else:
@@ -172,8 +176,9 @@ def check_data(args, description):
 
 
 def load_validation(args, batch_size):
-    """The validation batches."""
-    return load_data(args, batch_size, training=False)[1]
+    """The validation batches, with the labels of the network's classes by name."""
+    names = args.description.class_names if args.description else ()
+    return load_data(args, batch_size, training=False, class_names=names)[1]
 
 
 def load_calibration(args):

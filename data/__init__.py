@@ -8,7 +8,7 @@ from typing import Any, Callable, NamedTuple, Tuple
 
 from runtime import UserError
 
-from data import cifar, fashion_mnist, images, views
+from data import cifar, fashion_mnist, images, labels, views
 from data.batches import ArrayBatches
 
 
@@ -20,7 +20,8 @@ class Dataset(NamedTuple):
     has, the default first; () if there is one only.
     small: 32x32, in memory. Of others `classes` and `input_size` are what is usual, and a user may have other numbers.
     classes: outputs of the network. mean, std: of the colours in 0..1.
-    view: (picture (H, W, 3) uint8 RGB, size, crop ratio) -> (3, size, size) float32, as the network was trained on.
+    view: (picture (H, W, 3) uint8 RGB, its name, size, crop ratio) -> (3, size, size) float32, as the network was
+    trained on.
     """
     load: Callable
     names: Callable
@@ -64,7 +65,7 @@ DATASETS = {
     'fashion-mnist': FASHION_MNIST,
     'fashion-mnist-mini': FASHION_MNIST._replace(load=fashion_mnist.load_mini),
     # Or any RecordIO file or class folders.
-    'imagenet': Dataset(images.load, lambda _: images.class_names(), 1000, images.MEAN / 255, images.STD / 255,
+    'imagenet': Dataset(images.load, lambda _: labels.imagenet_names(), 1000, images.MEAN / 255, images.STD / 255,
                         images.picture_view, small=False, input_size=224),
 }
 SMALL_DATASETS = [name for name, dataset in DATASETS.items() if dataset.small]
@@ -77,13 +78,20 @@ def dataset_of(name):
     return DATASETS[name]
 
 
-def load_dataset(name, batch_size, seed=0, workers=0, training=True, shape=None, **places):
+def load_dataset(name, batch_size, seed=0, workers=0, training=True, shape=None, class_names=(), **places):
     """(training, validation) batches of a data set of DATASETS, or (None, validation) where nothing is to be trained.
 
     places: what `load` of the data set takes, such as data_dir, and label_set for cifar100.
     shape: {'classes', 'size', 'crop_ratio'} of ImageBatches; the small data sets have their own.
+    class_names: of the outputs of a network that is not to be trained, if they are known. Labels go by name: those of
+    the validation images are the network's, or those of the training images.
     """
     dataset, shape, train = dataset_of(name), shape or {}, None
     if training:
-        train = dataset.batches(dataset.load(True, **places), batch_size, True, seed, workers, **shape)
-    return train, dataset.batches(dataset.load(False, **places), batch_size, False, workers=workers, **shape)
+        source = dataset.load(True, **places)
+        class_names = source.class_names
+        train = dataset.batches(source, batch_size, True, seed, workers, **shape)
+    validation = dataset.load(False, **places)
+    if not dataset.small:
+        validation = labels.labelled(validation, class_names, shape.get('classes', dataset.classes))
+    return train, dataset.batches(validation, batch_size, False, workers=workers, **shape)

@@ -12,7 +12,7 @@ EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140],
 
 
 def generator(*numbers):
-    """A random generator that is a function of these non-negative numbers alone, such as (seed, epoch, batch)."""
+    """A random generator that is a function of these non-negative numbers only, such as (seed, epoch, batch)."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(numbers)))
 
 

@@ -1,10 +1,11 @@
 """Batches in a fixed order, prepared ahead of the loop by threads.
 
-Batches have `images`, `classes`, `class_names` (() where they are not known), `batch_size`, `len(batches)` (batches an
-epoch) and `batches.epoch(number, start=0)`, which yields (data (n, 3, H, W) float32, labels (n,) int32) NumPy arrays
-from batch `start` on. Every image comes exactly once an epoch; only the last batch may be smaller. What an epoch yields
-depends on (seed, number) alone, not on threads, and not on what was read before. Of several workers that train together
-each yields its rows of these same batches, as many batches as the others, some of them perhaps without a row.
+Batches have `images`, `classes`, `class_names` (() where they are not known), `absent` (the classes that they have no
+image of), `batch_size`, `len(batches)` (batches an epoch) and `batches.epoch(number, start=0)`, which yields
+(data (n, 3, H, W) float32, labels (n,) int32) NumPy arrays from batch `start` on. Every image comes exactly once an
+epoch; only the last batch may be smaller. What an epoch yields depends on (seed, number) only, not on threads, and not
+on what was read before. Of several workers that train together each yields its rows of these same batches, as many
+batches as the others, some of them perhaps without a row.
 """
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +48,7 @@ class Batches:
             raise UserError('the batch of %d images is larger than the data set of %d' % (batch_size, images))
         self.images, self.classes, self.batch_size = images, classes, batch_size
         self.train, self.seed, self.workers = train, seed, workers
-        self.class_names = tuple(class_names)
+        self.class_names, self.absent = tuple(class_names), ()
         self.rank, self.ranks = 0, 1
 
     def __len__(self):

@@ -10,7 +10,7 @@ def fetch(url, checksum, folder):
     """Path of the file at `url` inside `folder`, downloaded if there is none of its name.
 
     checksum: 'md5:...' or 'sha256:...'. Raises OSError when the download fails or the bytes are not the right ones;
-    nothing is left behind then.
+    nothing is left then.
     """
     path, is_new = os.path.join(folder, os.path.basename(url)), not os.path.isdir(folder)
     if os.path.exists(path):  # pooch would replace a file that has another checksum

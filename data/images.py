@@ -18,6 +18,7 @@ import numpy as np
 
 from data.augment import centre_box, colour_map, generator, random_resized_box
 from data.batches import AUGMENTATION, Batches
+from data.decode import decode
 from data.folders import ImageFolder
 from data.opencv import cv2
 from data.recordio import RecordFile
@@ -26,8 +27,7 @@ from data.recordio import RecordFile
 MEAN = np.array([123.68, 116.779, 103.939], dtype='float32')
 STD = np.array([58.393, 57.12, 57.375], dtype='float32')
 
-LABELS_CHECKED = 2000                # headers read before training starts, spread over the file
-LARGEST_ASPECT = 100                 # a thin strip becomes a huge image when its shorter side is enlarged
+LABELS_CHECKED = 2000  # headers read before training starts, spread over the file
 
 
 def load(train, data_dir=None, use_rec=False, rec_train=None, rec_train_idx=None, rec_val=None, rec_val_idx=None):
@@ -35,12 +35,6 @@ def load(train, data_dir=None, use_rec=False, rec_train=None, rec_train_idx=None
     if use_rec:
         return RecordFile(*((rec_train, rec_train_idx) if train else (rec_val, rec_val_idx)))
     return ImageFolder(data_dir, train)
-
-
-def class_names():
-    """The 1000 names of ImageNet's classes, in the order of their synsets."""
-    from gluoncv.data import ImageNet1kAttr
-    return tuple(ImageNet1kAttr().classes)
 
 
 class ImageBatches(Batches):
@@ -55,7 +49,7 @@ class ImageBatches(Batches):
             raise UserError('the crop ratio %s must not be above 1' % crop_ratio)
         super().__init__(len(source), classes, batch_size, train, seed, min(workers, len(os.sched_getaffinity(0))),
                          source.class_names)
-        self.source, self.size = source, size
+        self.source, self.size, self.absent = source, size, source.absent
         self.shorter_side = int(np.ceil(size / crop_ratio))
         for row in np.linspace(0, len(source) - 1, min(len(source), LABELS_CHECKED)).astype(int):
             self._check_label(source.label(row), row)
@@ -72,32 +66,15 @@ class ImageBatches(Batches):
         encoded, label = self.source.read(row)
         self._check_label(label, row)
         labels[position] = label
-        image = decoded(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-        if image is None:
-            raise UserError('image %d of %s cannot be decoded' % (row, self.source.path))
-        if is_strip(image):
-            raise UserError('image %d of %s is too thin a strip: at most 1:%d is taken'
-                            % (row, self.source.path, LARGEST_ASPECT))
+        image = decode(encoded, self.source.name(row))
         random = generator(self.seed, AUGMENTATION, epoch, row) if self.train else None
         data[position] = training_view(image, self.size, random) if self.train else \
             validation_view(image, self.size, self.shorter_side)
 
     def _check_label(self, label, row):
         if not 0 <= label < self.classes:
-            raise UserError('label %d of image %d in %s is out of range: there are %d classes'
-                            % (label, row, self.source.path, self.classes))
-
-
-def decoded(content, flags=cv2.IMREAD_COLOR):
-    """The BGR image (H, W, 3) uint8 of an encoded one, upright by its EXIF; None if it cannot be decoded."""
-    try:
-        return cv2.imdecode(np.frombuffer(content, 'uint8'), flags)
-    except cv2.error:  # nothing in it, or more pixels than OpenCV allows
-        return None
-
-
-def is_strip(image):
-    return max(image.shape[:2]) > LARGEST_ASPECT * min(image.shape[:2])
+            raise UserError('the label %d of %s is out of range: there are %d classes'
+                            % (label, self.source.name(row), self.classes))
 
 
 def training_view(image, size, random):
@@ -110,7 +87,7 @@ def training_view(image, size, random):
     return _transformed(image, matrix, offset)
 
 
-def picture_view(picture, size, crop_ratio):
+def picture_view(picture, name, size, crop_ratio):
     """The validation view of an RGB picture (H, W, 3) uint8."""
     return validation_view(picture[..., ::-1], size, int(np.ceil(size / crop_ratio)))
 

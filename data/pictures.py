@@ -6,15 +6,13 @@
 What comes from the data set itself passes unchanged: `batch_of` then equals the validation batches, as a test checks.
 """
 import os
-import warnings
 
 from runtime import UserError
 
 import numpy as np
-from PIL import Image
 
 from data import dataset_of
-from data.images import LARGEST_ASPECT, decoded, is_strip
+from data.decode import check_aspect, decode, read_file
 
 
 def class_name(index, names):
@@ -23,26 +21,12 @@ def class_name(index, names):
 
 
 def read_picture(path):
-    """(H, W, 3) uint8, RGB, the right way up, of a file in any format that Pillow knows and OpenCV decodes.
+    """(H, W, 3) uint8, RGB, of a file. See data.decode for what is read, and how.
 
-    Pillow reads the header alone, so that nothing is decoded that would fill the memory: its limit is 179 megapixels.
     Raises OSError for a file that cannot be read, and UserError for one that is not an image or too large a one.
     """
     path = os.fspath(path)
-    with open(path, 'rb') as file, warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        try:
-            Image.open(file).close()
-        except Image.DecompressionBombError as error:
-            raise UserError('%s has more than the %d million pixels that are read'
-                            % (path, 2 * Image.MAX_IMAGE_PIXELS // 10 ** 6)) from error
-        except (OSError, ValueError, SyntaxError) as error:
-            raise UserError('%s is not an image' % path) from error
-    with open(path, 'rb') as file:  # cv2.imread crashes at some names
-        picture = decoded(file.read())
-    if picture is None:
-        raise UserError('%s cannot be decoded: the image is damaged, or of a kind that OpenCV does not read' % path)
-    return np.ascontiguousarray(picture[..., ::-1])
+    return np.ascontiguousarray(decode(read_file(path), path)[..., ::-1])
 
 
 def batch_of(pictures, dataset='imagenet', size=224, crop_ratio=0.875):
@@ -57,8 +41,8 @@ def batch_of(pictures, dataset='imagenet', size=224, crop_ratio=0.875):
     if not pictures:
         raise UserError('there is no picture')
     if not 0 < crop_ratio <= 1:
-        raise UserError('the crop ratio %s must lie between 0 and 1' % crop_ratio)
-    return np.stack([view(picture, size, crop_ratio) for picture in pictures])
+        raise UserError('the crop ratio %s must be between 0 and 1' % crop_ratio)
+    return np.stack([view(picture, name, size, crop_ratio) for picture, name in pictures])
 
 
 def shown(batch, dataset='imagenet'):
@@ -68,7 +52,7 @@ def shown(batch, dataset='imagenet'):
 
 
 def _picture(picture):
-    """An array as it is, a file read; UserError unless it is a picture of a usable shape."""
+    """(array, name) of an array or of a file; UserError unless it is a picture of a usable shape."""
     name = 'a picture'
     if isinstance(picture, (str, os.PathLike)):
         name, picture = os.fspath(picture), read_picture(picture)
@@ -77,8 +61,5 @@ def _picture(picture):
         picture = np.repeat(picture[..., None], 3, axis=2)
     if picture.dtype != 'uint8' or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
         raise UserError('%s is %s of %s, not (H, W, 3) or (H, W) of uint8' % (name, picture.shape, picture.dtype))
-    height, width = picture.shape[:2]
-    if is_strip(picture):
-        raise UserError('%s of %dx%d is too thin a strip: at most 1:%d is taken'
-                        % (name, width, height, LARGEST_ASPECT))
-    return picture
+    check_aspect(picture, name)
+    return picture, name

@@ -16,9 +16,8 @@ from itertools import takewhile
 import numpy as np
 from tqdm import tqdm
 
-from data.recordio import HEADER, LABEL, MAGIC, checksum
+from data.recordio import HEADER, LABEL, MAGIC, RECORD_BYTES, checksum
 
-RECORD_BYTES = 1 << 29                  # more do not fit into a part of a record
 INDEX_LINE = re.compile(rb'(\d{1,12})\t(\d{1,18})\n')
 
 
@@ -54,9 +53,9 @@ class RecordWriter:
 
 
 def framed(record):
-    """A record as it stands in a RecordIO file: magic, length, bytes, zeros up to a multiple of four.
+    """A record as it is in a RecordIO file: magic, length, bytes, zeros up to a multiple of four.
 
-    Where the magic number stands within the record at a multiple of four it is left out, and the record is written as
+    Where the magic number is within the record at a multiple of four it is left out, and the record is written as
     parts: flag 1 for the first, 2, and 3 for the last.
     """
     cuts = np.flatnonzero(np.frombuffer(record, '<u4', len(record) // 4) == MAGIC) * 4
@@ -95,7 +94,7 @@ def disk_errors_of(path):
     try:
         yield
     except OSError as error:
-        raise OSError('cannot write %s (%s): the same command goes on from here' % (path, error.strerror)) from error
+        raise OSError('cannot write %s (%s): the same command continues from here' % (path, error.strerror)) from error
 
 
 @contextmanager

@@ -1,9 +1,10 @@
 """RecordIO, MXNet's file of many images: STEM.rec, its index STEM.idx, and the checksums of a sealed one, STEM.crc32.
 
-RecordIO has no checksums: a bit that has flipped within a JPEG decodes to other pixels, and an index that was cut
-short is a smaller data set. `python -m tools.seal FILE.rec` writes a checksum for every record beside the file. Where
-there are any, every record is compared with them when it is read, and their number when the file is opened.
+RecordIO has no checksums: a bit that has flipped within a JPEG decodes to other pixels. `python -m tools.seal FILE.rec`
+writes a checksum for every record beside the file, and the index if that is missing. Where there are checksums, every
+record is compared with them when it is read, and their number when the file is opened.
 """
+import json
 import os
 import struct
 import zlib
@@ -14,119 +15,179 @@ import numpy as np
 
 MAGIC = 0xced7230a
 HEADER = struct.Struct('<II')        # magic, then three bits of continuation flag and 29 bits of length
-LABEL = struct.Struct('<IfQQ')       # number of further labels, label, two ids
+LABEL = struct.Struct('<IfQQ')       # how many labels stand after this, label, two ids
+NUMBER = struct.Struct('<f')         # one of these labels
+RECORD_BYTES = 1 << 29               # more do not fit into a part of a record
+INDEX_BYTES = 1 << 29                # of an index, at most
+INDEX_CHARACTERS = b'0123456789\t\r\n'
+FACTS_BYTES = 1 << 24                # of a .json, at most
+MADE_BY = 'data.prepare_imagenet'    # in the .json; the name of tools.prepare_imagenet when the first files were made
 
 
 class RecordFile:
-    """The images of a .rec file, by the offsets of its .idx.   len(records), records.read(i) -> (JPEG bytes, label)
+    """The images of a .rec file, by the offsets of its .idx.   len(records), records.read(i) -> (bytes, label)
 
     idx: its path, by default that of the .rec with the other ending. sealed: compare records with their checksums,
-    where there are any. Reading is by position, so many threads may read at once.
-    class_names: () as a .rec says nothing about them.
-    Raises UserError for files that are damaged or do not belong together, and OSError for missing ones.
+    where there are any. class_names: of the labels, if prepare_imagenet made the file, else (). Reading is by position,
+    so many threads may read at once.
+    Raises UserError for files that are damaged or do not belong together, and OSError for missing ones. The index may
+    lack no record: every record that is read must end where the next one begins, or with the file.
     """
-
-    class_names = ()
+    absent = ()
 
     def __init__(self, rec, idx=None, sealed=True):
         self.path = os.path.expanduser(rec)
-        self.idx = os.path.expanduser(idx) if idx else os.path.splitext(self.path)[0] + '.idx'
+        self.idx = os.path.expanduser(idx) if idx else stem_of(self.path) + '.idx'
         self.file = open(self.path, 'rb', buffering=0)
         size = os.fstat(self.file.fileno()).st_size
-        self.starts = self._offsets()
-        if self.starts.min() < 0 or self.starts.max() > size - HEADER.size - LABEL.size:
+        self.starts = read_index(self.path, self.idx, size)
+        ordered = np.unique(self.starts)
+        if ordered[0] < 0 or ordered[-1] > size - HEADER.size - LABEL.size:
             raise UserError('%s does not belong to %s: it points outside of it, or the file was cut short'
                             % (self.idx, self.path))
-        ordered = np.unique(self.starts)
         if len(ordered) != len(self.starts):
             raise UserError('%s names a record twice' % self.idx)
+        if ordered[0]:
+            raise UserError('%s lacks the first record of %s' % (self.idx, self.path))
         self.ends = np.append(ordered, size)[np.searchsorted(ordered, self.starts) + 1]
         self.sums = read_seal(self.path, len(self)) if sealed else None
-
-    def _offsets(self):
-        with open(self.idx) as file:
-            try:
-                numbers = np.array(file.read().split(), dtype='int64').reshape(-1, 2)
-            except (ValueError, OverflowError) as error:
-                raise UserError('%s is not an index of lines `key<tab>offset`' % self.idx) from error
-        if not len(numbers):
-            raise UserError('%s is empty' % self.idx)
-        return numbers[:, 1]
+        self.class_names = read_class_names(self.path)
+        self.label(self.starts.argmax())  # whether the index goes to the end
 
     def __len__(self):
         return len(self.starts)
 
+    def name(self, row):
+        """Of an image, for messages."""
+        return 'image %d of %s' % (row, self.path)
+
     def read(self, row):
         record = self._record(row)
-        further, label, *_ = LABEL.unpack_from(record)
-        begin = LABEL.size + 4 * further
-        if begin > len(record):
-            self._raise_damaged(row)
-        if further:
-            label, = struct.unpack_from('<f', record, LABEL.size)
-        return record[begin:], self._integer(label, row)
+        label, begin = self._label(row, record, len(record))
+        return record[begin:], label
 
     def label(self, row):
         """Only the label, without reading the image."""
-        start = int(self.starts[row])
-        magic, _ = HEADER.unpack(self._bytes(row, start, HEADER.size))
-        if magic != MAGIC:
-            self._raise_damaged(row)
-        further, label, *_ = LABEL.unpack(self._bytes(row, start + HEADER.size, LABEL.size))
-        if further:
-            label, = struct.unpack('<f', self._bytes(row, start + HEADER.size + LABEL.size, 4))
-        return self._integer(label, row)
+        length = int(self.ends[row] - self.starts[row])
+        head = self._bytes(row, min(length, HEADER.size + LABEL.size + NUMBER.size))
+        flag, size, end = self._part(row, head, 0)
+        if flag:  # the record is in several parts
+            return self.read(row)[1]
+        self._check_end(row, end)
+        return self._label(row, head[HEADER.size:], size)[0]
 
     def content(self, row):
         """The bytes from the beginning of a record to that of the next one."""
-        start = int(self.starts[row])
-        return self._bytes(row, start, int(self.ends[row]) - start)
+        return self._bytes(row, int(self.ends[row] - self.starts[row]))
 
-    def _bytes(self, row, start, length):
-        if start + length > self.ends[row]:
-            self._raise_damaged(row)
-        return os.pread(self.file.fileno(), length, start)
+    def _bytes(self, row, length):
+        """The first bytes of a record, with its header."""
+        if length > RECORD_BYTES:
+            raise UserError('record %d of %s would have %d MB: %s lacks the records after it'
+                            % (row, self.path, length >> 20, self.idx))
+        try:
+            content = os.pread(self.file.fileno(), length, int(self.starts[row]))
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self.path) from error
+        if len(content) != length:
+            raise UserError('%s was cut short while it was being read' % self.path)
+        return content
 
     def _record(self, row):
-        """The bytes of a record; one that contained the magic number was written in parts and is joined with it.
-
-        Its length is in its header: an index that lacks records says less.
-        """
-        if self.sums and checksum(self.content(row)) != self.sums[row]:
+        """The bytes of a record; one that contained the magic number was written in parts and is joined with it."""
+        content, parts, flag, end = self.content(row), [], 1, 0
+        if self.sums and checksum(content) != self.sums[row]:
             raise UserError('record %d of %s is damaged: its checksum is another' % (row, self.path))
-        parts, position, flag = [], int(self.starts[row]), 1
         while flag in (1, 2):
-            magic, length = HEADER.unpack(self._bytes(row, position, HEADER.size))
-            flag, length = length >> 29, length & (1 << 29) - 1
-            if magic != MAGIC:
+            begin = end + HEADER.size
+            flag, size, end = self._part(row, content, end)
+            if (flag in (2, 3)) != bool(parts):  # the record begins elsewhere
                 self._raise_damaged(row)
-            parts.append(self._bytes(row, position + HEADER.size, length))
-            position += HEADER.size + (length + 3) // 4 * 4
-        record = struct.pack('<I', MAGIC).join(parts)
-        if len(record) < LABEL.size:
-            self._raise_damaged(row)
-        return record
+            parts.append(content[begin:begin + size])
+        self._check_end(row, end)
+        return struct.pack('<I', MAGIC).join(parts)
 
-    def _integer(self, label, row):
+    def _part(self, row, content, position):
+        """(flag, length, end) of the part of a record whose header is at a position."""
+        if position + HEADER.size > len(content):
+            self._raise_damaged(row)
+        magic, size = HEADER.unpack_from(content, position)
+        if magic != MAGIC:
+            self._raise_damaged(row)
+        flag, size = size >> 29, size & (1 << 29) - 1
+        return flag, size, position + HEADER.size + (size + 3) // 4 * 4
+
+    def _check_end(self, row, end):
+        """UserError unless a record that is this long ends where the next one begins, or with the file."""
+        length = int(self.ends[row] - self.starts[row])
+        if end > length:
+            self._raise_damaged(row)
+        if end < length:
+            raise UserError('%s lacks what comes in %s after record %d: remove it, and `python -m tools.seal %s` makes '
+                            'it anew' % (self.idx, self.path, row, self.path))
+
+    def _label(self, row, record, size):
+        """(label, where the image begins) of a record, of which the first bytes will do.   size: of all of it"""
+        if size < LABEL.size:
+            self._raise_damaged(row)
+        count, label, *_ = LABEL.unpack_from(record)
+        begin = LABEL.size + NUMBER.size * count
+        if begin > size:
+            self._raise_damaged(row)
+        if count > 1:
+            raise UserError('record %d of %s %s: only files with one label for each image are read' % (
+                row, self.path, 'has %d labels' % count if begin < size else
+                'is no image but a header, as insightface writes it'))
+        if count:
+            label, = NUMBER.unpack_from(record, LABEL.size)
         if not label.is_integer():
             raise UserError('record %d of %s has the label %s' % (row, self.path, label))
-        return int(label)
+        return int(label), begin
 
     def _raise_damaged(self, row):
         raise UserError('record %d of %s is damaged, or %s does not belong to it' % (row, self.path, self.idx))
 
 
-def seal(records):
-    """Write the checksums of a RecordFile beside it; returns how many records there are."""
-    path = seal_path(records.path)
-    with open(path + '.new', 'w') as file:
-        file.writelines(checksum(records.content(row)) + '\n' for row in range(len(records)))
-    os.replace(path + '.new', path)
-    return len(records)
+def stem_of(rec):
+    return os.path.splitext(rec)[0]
+
+
+def read_index(rec, idx, size):
+    """The offsets (N,) int64 of the records of a .rec of `size` bytes, in the order of the index."""
+    if not os.path.exists(idx):
+        raise UserError('%s has no index %s: `python -m tools.seal %s` makes it' % (rec, idx, rec))
+    if not os.path.getsize(idx):
+        raise UserError('%s is empty' % idx)
+    if os.path.getsize(idx) <= min(2 * size, INDEX_BYTES):  # a record takes 32 bytes or more, a line 41 or less
+        with open(idx, 'rb') as file:
+            content = file.read()
+        if not content.translate(None, INDEX_CHARACTERS):
+            numbers = np.fromstring(content, 'int64', sep=' ')
+            if len(numbers) and len(numbers) % 2 == 0:
+                return numbers[1::2]
+    raise UserError('%s is not an index of lines `key<tab>offset`' % idx)
+
+
+def read_class_names(rec):
+    """The names of the classes, from the .json that prepare_imagenet writes beside a .rec; () if there is none."""
+    path = stem_of(rec) + '.json'
+    if not os.path.exists(path):
+        return ()
+    with open(path, 'rb') as file:
+        content = file.read(FACTS_BYTES)
+    if MADE_BY.encode() not in content:
+        return ()
+    try:
+        names = json.loads(content)['class_names']
+        if names and len(set(names)) == len(names) and all(isinstance(name, str) for name in names):
+            return tuple(names)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise UserError('%s is damaged: it does not name the classes of %s' % (path, rec))
 
 
 def seal_path(rec):
-    return os.path.splitext(rec)[0] + '.crc32'
+    return stem_of(rec) + '.crc32'
 
 
 def read_seal(rec, count):
@@ -137,10 +198,10 @@ def read_seal(rec, count):
     if not os.path.exists(seal_path(rec)):
         return None
     with open(seal_path(rec), errors='replace') as file:
-        sums = file.read().split()
+        sums = file.read(9 * count + 2).split()
     if len(sums) != count:
-        raise UserError('%s holds %d checksums and the index of %s %d records'
-                        % (seal_path(rec), len(sums), rec, count))
+        raise UserError('%s does not hold a checksum for each of the %d records in the index of %s'
+                        % (seal_path(rec), count, rec))
     return sums
 
 

@@ -1,6 +1,6 @@
 """Attention as activation: the units of the paper.
 
-An ATAC unit stands where a network has its activation function. It gates its input with attention computed from it,
+An ATAC unit takes the place of a network's activation function. It gates its input with attention computed from it,
 
     X' = X * sigmoid(L(X))            X, X' and the gate: (N, C, H, W)
 
@@ -150,7 +150,7 @@ class MSSeqATAC(Gated):
 
 
 class SEReLU(ChaATAC):
-    """Squeeze-and-excitation behind every BatchNorm that has an activation, and that activation, a ReLU, kept:
+    """Squeeze-and-excitation after every BatchNorm that has an activation; that activation, a ReLU, is kept:
 
         X' = relu(X * sigmoid(BN(W2 relu(BN(W1 mean(X))))))          the mean is over all positions
 

@@ -45,7 +45,7 @@ class PreActivationBlock(HybridBlock):
 class DataNorm(nn.BatchNorm):
     """BatchNorm without scale and shift of the data themselves, and a weight that hangs on it.
 
-    On a CPU MXNet updates running statistics in the backward pass alone. A BatchNorm without parameters that is fed by
+    On a CPU MXNet updates running statistics only in the backward pass. A BatchNorm without parameters that is fed by
     data is no part of that pass, and would keep mean 0 and variance 1 for ever. Adding two zeros makes it one: the
     first lets its gamma (which counts as 1 without scale) depend on the weight, the second lets the loss depend on it.
     """
@@ -77,7 +77,7 @@ class CifarResNet(HybridBlock):
     """The host.   (N, 3, H, W) -> (N, classes)
 
     blocks: per stage, at least 1. acts: four factories act(channels) -> HybridBlock, for the three stages and for the
-    activation behind them. gate: a factory gate(channels) of what rescales every residual branch, or None.
+    activation after them. gate: a factory gate(channels) of what rescales every residual branch, or None.
     """
 
     def __init__(self, blocks, acts, classes, gate=None, **kwargs):

@@ -1,4 +1,4 @@
-"""Activation units of other papers, which stand in the same plug as ATAC and are compared with it.
+"""Activation units of other papers, which go into the same plug as ATAC and are compared with it.
 
 Every unit is a HybridBlock of (N, C, H, W) -> (N, C, H, W) that takes the output of a BatchNorm. Its first argument
 `channels` is C, also where the formula needs none. The docstrings give the trainable parameters as a formula in C.
@@ -118,8 +118,8 @@ class DYReLU(HybridBlock):
     Paper: Y. Chen, X. Dai, M. Liu, D. Chen, L. Yuan, Z. Liu, "Dynamic ReLU", ECCV 2020. Its third mode, 'C', with
     attention over positions, is left out.
 
-    Our reading: the default r = 8 is the paper's as we recall it (a common re-implementation has 4), and the order of
-    W2's outputs, which are a_1, a_2, b_1, b_2 with C channels each in mode 'B'.
+    Our reading: the default r = 8 is the paper's as we recall it; a common re-implementation has 4. The outputs of W2
+    are a_1, a_2, b_1, b_2, with C channels each in mode 'B'.
 
     channels: C. mode: 'A' or 'B'. r: reduction, a divisor of C. Raises UserError for another mode or r.
     """

@@ -2,7 +2,7 @@
 
 One rule for all: multiply-adds are those of convolutions (C_in / groups * k_h * k_w per output element), dense layers
 and products of matrices; normalisation, activations, pooling and gates count nothing. Local attention counts the keys
-of each neighbourhood, not those that its blocks share (model.attention).
+of each neighbourhood, not those that its blocks share (model/local_attention.py).
 """
 import json
 from collections import namedtuple
@@ -35,7 +35,7 @@ MACS = {'Convolution': convolution_macs, 'FullyConnected': dense_macs, 'batch_do
 
 
 def parameters(net):
-    """(elements of all arrays, elements of the trainable arrays), running statistics being in the first alone."""
+    """(elements of all arrays, elements of the trainable arrays), of which only the first has running statistics."""
     arrays = net.collect_params().values()
     return (sum(prod(array.shape) for array in arrays),
             sum(prod(array.shape) for array in arrays if array.grad_req != 'null'))
@@ -47,7 +47,8 @@ def layers(net, input_shape):
     internals = symbol.get_internals()
     shapes = dict(zip(internals.list_outputs(), internals.infer_shape(data=input_shape)[1]))
     nodes = json.loads(symbol.tojson())['nodes']
-    found, counted = [], {'data'}
+    found = []
+    counted = {'data'}
     for node in nodes:
         if node['op'] == 'null':
             continue

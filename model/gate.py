@@ -1,4 +1,4 @@
-"""Gates of the residual branch: what SE and GE put behind its last BatchNorm, before the addition.
+"""Gates of the residual branch: what SE and GE put after its last BatchNorm, before the addition.
 
     X' = X * g(X)            X, X': (N, C, H, W), g: (N, C, 1, 1) or, for a local gate, (N, C, H, W), in (0, 1)
 
@@ -46,7 +46,7 @@ class GatherExcite(Gated):
 
     Parameters: Ce^2 + 2C trainable (theta), and 2C^2/r + C/r + C more (theta-plus). In, out: (N, C, e, e).
     Paper: J. Hu, L. Shen, S. Albanie, G. Sun, A. Vedaldi, "Gather-excite: Exploiting feature context in convolutional
-    neural networks", NeurIPS 2018. The ReLU behind the gathering BatchNorm is that of the authors' network definition.
+    neural networks", NeurIPS 2018. The ReLU after the gathering BatchNorm is that of the authors' network definition.
 
     channels: C. extent: e, the side of the only map that the unit takes. r: reduction. excite: theta-plus, else theta.
     norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
@@ -69,7 +69,7 @@ class GatherExcite(Gated):
 
     def forward(self, x, *args):
         if isinstance(x, mx.nd.NDArray) and x.shape[2:] != (self._extent, self._extent):
-            raise UserError('this gate takes maps of %dx%d alone, not of %s: its kernel is as large as the map'
+            raise UserError('this gate takes only maps of %dx%d, not of %s: its kernel is as large as the map'
                             % (self._extent, self._extent, 'x'.join(map(str, x.shape[2:]))))
         return super().forward(x, *args)
 

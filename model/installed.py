@@ -17,7 +17,8 @@ def load(params, network=None, **options):
                         'inference.load') from error
     found = read_description(params)
     if found and network is None:
-        network, options = found.network, found.options
+        network = found.network
+        options = found.options
     if network is None:
         raise UserError(f'{params} has no description: say which network it is, as load(FILE, "cifar_resnet")')
     try:

@@ -6,46 +6,42 @@ from .cifar_resnet import cifar_resnet, ge_cifar_resnet
 from .ground import UserError
 from .resnet_v1b import DEPTHS, aa_resnet, fa_resnet, ge_theta_plus_resnet, resnet_v1b, se_resnet
 
+# What the networks of a host share. classifier: the name of the block that tells the classes apart. input_size: the
+# side of the images that it is made for. takes_size: whether a network must be told another one.
+Host = namedtuple('Host', 'name classifier input_size takes_size')
+CIFAR = Host('cifar', 'output', 32, False)
+IMAGENET = Host('imagenet', 'fc', 224, True)
 
-class Network(namedtuple('Network', 'make host unit takes_unit', defaults=(True,))):
+
+class Network(namedtuple('Network', 'make host unit takes_unit unit_is_fixed', defaults=(True, False))):
     """A registered network.
 
-    make(**options): builds it. host: 'cifar' or 'imagenet'. unit: the name of what is in its activations unless
-    act_type says otherwise. takes_unit: whether act_type and the other options of a unit are options of this network.
+    make(**options): builds it. unit: the name of what is in its activations unless act_type says otherwise. takes_unit:
+    whether the options of a unit are options of this network. unit_is_fixed: whether act_type is not one of them.
     """
 
-    @property
-    def classifier(self):
-        """The name of the block that tells the classes apart."""
-        return 'output' if self.host == 'cifar' else 'fc'
-
-    @property
-    def input_size(self):
-        """The side of the images that it is made for."""
-        return 32 if self.host == 'cifar' else 224
-
     def sized(self, input_size):
-        """The options that tell it the side of its images: those of the CIFAR host need none."""
-        return {} if self.host == 'cifar' else {'input_size': input_size}
+        """The options that tell it the side of its images."""
+        return {'input_size': input_size} if self.host.takes_size else {}
 
 
 def _plain(make, **options):
     """A network of the ImageNet host without units, of 50 layers."""
-    return Network(partial(make, layers=DEPTHS[50], **options), 'imagenet', 'relu', takes_unit=False)
+    return Network(partial(make, layers=DEPTHS[50], **options), IMAGENET, 'relu', takes_unit=False)
 
 
 # Those of the CIFAR host, of any depth, are the three networks of the paper's second CIFAR figure.
 MODELS = {
-    'cifar_resnet': Network(cifar_resnet, 'cifar', 'ChaATAC'),
-    'se_cifar_resnet': Network(partial(cifar_resnet, act_type='SE-ReLU'), 'cifar', 'SE-ReLU'),
-    'ge_cifar_resnet': Network(ge_cifar_resnet, 'cifar', 'relu'),
+    'cifar_resnet': Network(cifar_resnet, CIFAR, 'ChaATAC'),
+    'se_cifar_resnet': Network(partial(cifar_resnet, act_type='SE-ReLU'), CIFAR, 'SE-ReLU', unit_is_fixed=True),
+    'ge_cifar_resnet': Network(ge_cifar_resnet, CIFAR, 'relu'),
 }
 for _depth, _layers in DEPTHS.items():
-    MODELS[f'resnet{_depth}_v1b'] = Network(partial(resnet_v1b, layers=_layers, act_type='relu'), 'imagenet', 'relu')
-    MODELS[f'atac_resnet{_depth}_v1b'] = Network(partial(resnet_v1b, layers=_layers), 'imagenet', 'ChaATAC')
+    MODELS[f'resnet{_depth}_v1b'] = Network(partial(resnet_v1b, layers=_layers, act_type='relu'), IMAGENET, 'relu')
+    MODELS[f'atac_resnet{_depth}_v1b'] = Network(partial(resnet_v1b, layers=_layers), IMAGENET, 'ChaATAC')
 # The other rows of the paper's table; the first three with the strides of their papers, ResNet-v1's.
 MODELS.update({
-    'resnet50': Network(partial(resnet_v1b, layers=DEPTHS[50], act_type='relu', v1=True), 'imagenet', 'relu'),
+    'resnet50': Network(partial(resnet_v1b, layers=DEPTHS[50], act_type='relu', v1=True), IMAGENET, 'relu'),
     'se_resnet50': _plain(se_resnet, v1=True),
     'ge_theta_plus_resnet50': _plain(ge_theta_plus_resnet, v1=True),
     'se_resnet50_v1b': _plain(se_resnet),

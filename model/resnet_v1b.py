@@ -1,9 +1,13 @@
 """The ImageNet host: ResNet-v1b (stride in the 3x3 convolution) with plugs in its bottlenecks.
 
-A plug is a factory, one for each of the four stages. `act(channels)` makes the block in the place of the two inner
-ReLUs, `spatial(channels, stride, dilation, extent)` what stands where the 3x3 convolution stands, `gate(channels,
-extent)` what rescales the residual branch before the addition; extent is the side of the map that it makes or gets.
-`stem()` makes what turns the image into 64 channels at a quarter of its size. The ReLU after the addition stays.
+A plug is a factory, one for each of the four stages:
+
+    act(channels)                                   takes the place of the two inner ReLUs
+    spatial(channels, stride, dilation, extent)     takes the place of the 3x3 convolution
+    gate(channels, extent)                          rescales the residual branch before the addition
+    stem()                                          turns the image into 64 channels at a quarter of its size
+
+extent is the side of the map that a plug makes or gets. The ReLU after the addition stays.
 
 Sources: He et al., "Deep residual learning for image recognition", 2016; the v1b layout and its options are those of
 GluonCV's resnet50_v1b, with which this host agrees to the last bit for the same weights.
@@ -14,12 +18,14 @@ import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
-from .attention import AttentionStem, AugmentedConv, LocalAttention
+from .attention import AugmentedConv
 from .gate import GatherExcite, SqueezeExcitation, check_input_size
 from .ground import UserError
+from .local_attention import AttentionStem, LocalAttention
 from .units import act_factory, stage_plan
 
-STAGE_CHANNELS, EXPANSION = (64, 128, 256, 512), 4
+STAGE_CHANNELS = (64, 128, 256, 512)
+EXPANSION = 4
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
@@ -34,7 +40,7 @@ class Bottleneck(HybridBlock):
 
     act(channels), spatial(channels, stride, dilation), gate(channels) or None, norm(channels): what makes the blocks,
     with the extents already in place. downsample: the projection of the shortcut, or None.
-    v1: the stride stands in the first 1x1 convolution.
+    v1: the stride is in the first 1x1 convolution.
     """
 
     def __init__(self, in_channels, channels, stride, dilation, act, spatial, gate, norm, last_gamma, v1, downsample,
@@ -72,8 +78,11 @@ class ResNetV1b(HybridBlock):
     layers: blocks in each of the four stages. acts, spatials, gates: a factory for each of them. stem: a factory, for
     another one than conv 7x7, BN, ReLU, max-pool. input_size: side of the images, from which the plugs learn their
     extents; fixed_input: they take no others. v1: ResNet-v1's strides. last_gamma: the last BatchNorm of every block
-    starts at gamma 0. dilated: stages 3 and 4 keep stride 8 and dilate instead. deep_stem: three 3x3 convolutions for
-    the 7x7. avg_down: the shortcut averages, then projects. final_drop: dropout before the classifier.
+    starts at gamma 0.
+
+    No name and no flag reaches the other options: they are GluonCV's, for networks of other people.
+    dilated: stages 3 and 4 keep stride 8 and dilate instead. deep_stem: three 3x3 convolutions for the 7x7, of
+    stem_width channels. avg_down: the shortcut averages, then projects. final_drop: dropout before the classifier.
     norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
     """
 
@@ -84,12 +93,13 @@ class ResNetV1b(HybridBlock):
         if len(layers) != 4 or min(layers) < 1:
             raise UserError('layers=%s must be four numbers of at least 1' % (list(layers),))
         if not 0 <= final_drop < 1:
-            raise UserError('final_drop=%s must lie in [0, 1)' % (final_drop,))
+            raise UserError('final_drop=%s must be in [0, 1)' % (final_drop,))
         if stem and deep_stem:
             raise UserError('deep_stem is a stem of its own: this network has another')
         self._norm = lambda channels, **extra: norm_layer(in_channels=channels, **{**(norm_kwargs or {}), **extra})
         self._bottleneck = partial(Bottleneck, norm=self._norm, last_gamma=last_gamma, v1=v1)
-        self._avg_down, self._input_size = avg_down, input_size if fixed_input else None
+        self._avg_down = avg_down
+        self._input_size = input_size if fixed_input else None
         strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
         with self.name_scope():
             self.stem = stem and stem()
@@ -102,7 +112,8 @@ class ResNetV1b(HybridBlock):
                 self.maxpool = nn.MaxPool2D(3, 2, 1)
             extent = -(-input_size // 4)
             for stage in range(4):
-                channels, extent = STAGE_CHANNELS[stage], -(-extent // strides[stage])
+                channels = STAGE_CHANNELS[stage]
+                extent = -(-extent // strides[stage])
                 plugs = dict(act=acts[stage], spatial=partial(spatials[stage], extent=extent),
                              gate=gates[stage] and partial(gates[stage], extent=extent))
                 setattr(self, 'layer%d' % (stage + 1), self._stage(

@@ -15,7 +15,7 @@ class Unit:
     """A registered unit: unit(channels, **OPTIONS) makes a new HybridBlock.
 
     block: its class, or a function of channels. fixed: the options that make it an ablation of another unit.
-    options: which of OPTIONS it reads; it takes the others too and leaves them alone, as one host serves all units.
+    options: which of OPTIONS it reads; it takes the others too and ignores them, as one host serves all units.
     """
 
     def __init__(self, block, **fixed):

@@ -1,15 +1,12 @@
-import os
 
-import cv2
 import mxnet as mx
 import numpy as np
 import pytest
 
 from data.augment import colour_map, generator, random_resized_box
-from data.folders import ImageFolder, folder_sources
+from data.folders import ImageFolder
 from data.images import MEAN, STD, ImageBatches, validation_view
 from data.recordio import RecordFile
-from tools.records import make_small, seal
 
 
 @pytest.fixture
@@ -34,9 +31,8 @@ def test_validation_yields_every_image_once_in_order_in_every_pass(rec, batch_si
 
 def test_both_paths_give_the_same_images(record_folder, rec):
     records = whole_epoch(ImageBatches(RecordFile(rec), 10, 8, False, size=32))
-    train, val = folder_sources(str(record_folder))
-    folders = whole_epoch(ImageBatches(val, 10, 8, False, size=32))
-    assert len(train) == 48 and sorted(records[1]) == list(folders[1])
+    folders = whole_epoch(ImageBatches(ImageFolder(str(record_folder), False), 10, 8, False, size=32))
+    assert len(ImageFolder(str(record_folder), True)) == 48 and sorted(records[1]) == list(folders[1])
     assert (np.sort(records[0].sum((1, 2, 3))) == np.sort(folders[0].sum((1, 2, 3)))).all()
 
 
@@ -103,142 +99,3 @@ def test_a_batch_is_rgb():
     blue[..., 0] = 255  # opencv's order is BGR
     view = validation_view(blue, 32, 36)
     np.testing.assert_allclose(view[:, 0, 0], (np.array([0, 0, 255]) - MEAN) / STD, rtol=1e-5)
-
-
-def test_a_record_with_the_magic_number_in_it_is_read_whole(tmp_path):
-    """Such a record is written in parts."""
-    paths = str(tmp_path / 'x.idx'), str(tmp_path / 'x.rec')
-    magic = np.array([0xced7230a], '<u4').tobytes()
-    content = b'abcd' + magic + b'efgh' + magic + b'i'
-    writer = mx.recordio.MXIndexedRecordIO(*paths, 'w')
-    for row in range(3):
-        writer.write_idx(row, mx.recordio.pack(mx.recordio.IRHeader(0, row, row, 0), content + bytes([row])))
-    writer.write_idx(3, mx.recordio.pack(mx.recordio.IRHeader(0, [7, 8], 3, 0), b'two labels'))
-    writer.close()
-    source = RecordFile(paths[1])
-    assert [source.read(row) for row in range(3)] == [(content + bytes([row]), row) for row in range(3)]
-    assert source.read(3) == (b'two labels', 7) and source.label(3) == 7
-
-
-def copy(source, target, cut=None):
-    with open(source, 'rb') as file:
-        content = file.read()
-    with open(target, 'wb') as file:
-        file.write(content[:cut])
-
-
-def test_files_that_do_not_belong_together_are_named(record_folder, tmp_path, rec):
-    bad = str(tmp_path / 'bad.rec')
-    copy(rec, bad, cut=-2000)
-    with pytest.raises(ValueError, match='does not belong to .*, or the file was cut short|points outside'):
-        source = RecordFile(bad, rec[:-3] + 'idx')
-        whole_epoch(ImageBatches(source, 10, 8, False, size=32))
-    with pytest.raises(ValueError, match='does not belong to'):
-        RecordFile(rec, str(record_folder / 'train.idx'))
-    index, unsealed = tmp_path / 'bad.idx', str(tmp_path / 'unsealed.rec')
-    copy(rec, unsealed)
-    for text, message in (('', 'is empty'), ('0\tx\n', 'is not an index'), ('0\t0\n1\t0\n', 'names a record twice'),
-                          ('0\t4\n', 'is damaged'), ('0\t-8\n', 'points outside'),
-                          ('0\t%d\n' % (2 ** 63 - 8), 'points outside'), ('0\t0\n1\n', 'is not an index')):
-        index.write_text(text)
-        with pytest.raises(ValueError, match=message):
-            ImageBatches(RecordFile(unsealed, str(index)), 10, 1, False, size=32)
-    with pytest.raises(OSError, match='absent'):
-        RecordFile(str(tmp_path / 'absent.rec'))
-
-
-def write_record(folder, content, label=0):
-    paths = str(folder / 'one.idx'), str(folder / 'one.rec')
-    writer = mx.recordio.MXIndexedRecordIO(*paths, 'w')
-    writer.write_idx(0, mx.recordio.pack(mx.recordio.IRHeader(0, label, 0, 0), content))
-    writer.close()
-    return paths[1]
-
-
-def test_an_index_may_lack_records(rec, tmp_path):
-    """The record before one that it lacks is not read to the next one that it names."""
-    unsealed, index = str(tmp_path / 'unsealed.rec'), str(tmp_path / 'some.idx')
-    copy(rec, unsealed)
-    with open(rec[:-3] + 'idx') as file, open(index, 'w') as some:
-        some.writelines(file.readlines()[::4])
-    whole, fewer = RecordFile(rec), RecordFile(unsealed, index)
-    assert [fewer.read(row) for row in range(len(fewer))] == [whole.read(row) for row in range(0, len(whole), 4)]
-    with open(unsealed, 'r+b') as file:
-        file.truncate(1 << 36)  # sparse: read to its end, the last record would fill the memory
-    assert RecordFile(unsealed, index).read(len(fewer) - 1) == fewer.read(len(fewer) - 1)
-
-
-@pytest.mark.parametrize('content,message', [
-    (b'', 'image 0 of .* cannot be decoded'),
-    (cv2.imencode('.png', np.zeros((1, 3000, 3), 'uint8'))[1].tobytes(), 'image 0 of .* is too thin a strip')])
-def test_what_is_no_image_of_use_is_named(content, message, tmp_path):
-    with pytest.raises(ValueError, match=message):
-        whole_epoch(ImageBatches(RecordFile(write_record(tmp_path, content)), 10, 1, False, size=32))
-
-
-def test_more_labels_than_bytes_are_named(tmp_path):
-    path = write_record(tmp_path, b'')
-    with open(path, 'r+b') as file:
-        file.seek(8)
-        file.write(b'\x09')
-    for read in RecordFile(path).read, RecordFile(path).label:
-        with pytest.raises(ValueError, match='record 0 of .* is damaged'):
-            read(0)
-
-
-def test_bad_images_and_labels_are_named(tmp_path, rec):
-    paths = str(tmp_path / 'x.idx'), str(tmp_path / 'x.rec')
-    writer = mx.recordio.MXIndexedRecordIO(*paths, 'w')
-    writer.write_idx(0, mx.recordio.pack(mx.recordio.IRHeader(0, 3, 0, 0), b'no jpeg'))
-    writer.close()
-    with pytest.raises(ValueError, match='image 0 of .* cannot be decoded'):
-        whole_epoch(ImageBatches(RecordFile(paths[1]), 10, 1, False, size=32))
-    for label in (np.nan, np.inf, 0.5):
-        writer = mx.recordio.MXIndexedRecordIO(*paths, 'w')
-        writer.write_idx(0, mx.recordio.pack(mx.recordio.IRHeader(0, label, 0, 0), b'no jpeg'))
-        writer.close()
-        with pytest.raises(ValueError, match='record 0 of .* has the label (nan|inf|0.5)'):
-            ImageBatches(RecordFile(paths[1]), 10, 1, False, size=32)
-    with pytest.raises(ValueError, match='label [0-9] of image .* is out of range: there are 2 classes'):
-        ImageBatches(RecordFile(rec), 2, 4, False, size=32)
-    with pytest.raises(ValueError, match='larger than the data set of 21'):
-        ImageBatches(RecordFile(rec), 10, 22, True, size=32)
-    with pytest.raises(ValueError, match='crop ratio 1.5 must not be above 1'):
-        ImageBatches(RecordFile(rec), 10, 2, True, size=32, crop_ratio=1.5)
-
-
-def test_class_folders_must_agree(tmp_path):
-    image = np.zeros((8, 8, 3), 'uint8')
-    for split, names in (('train', ('a', 'b')), ('val', ('a', 'c'))):
-        for name in names:
-            os.makedirs(str(tmp_path / split / name))
-            cv2.imwrite(str(tmp_path / split / name / 'x.jpg'), image)
-    with pytest.raises(ValueError, match='class folders of .* differ: b, c'):
-        folder_sources(str(tmp_path))
-    with pytest.raises(OSError, match='there is no folder .*absent.train'):
-        folder_sources(str(tmp_path / 'absent'))
-    os.makedirs(str(tmp_path / 'empty' / 'val' / 'a'))
-    with pytest.raises(ValueError, match='there is no image'):
-        ImageFolder(str(tmp_path / 'empty'), False)
-
-
-def test_a_sealed_file_tells_a_flipped_bit_and_a_short_index(tmp_path):
-    make_small.write(str(tmp_path), size=40, train=20, val=7, folders=False)
-    rec = str(tmp_path / 'val.rec')
-    with open(rec, 'r+b') as file:
-        file.seek(1000)
-        byte = file.read(1)
-        file.seek(1000)
-        file.write(bytes([byte[0] ^ 1]))
-    with pytest.raises(ValueError, match='record 0 of .*val.rec is damaged: its checksum is another'):
-        whole_epoch(ImageBatches(RecordFile(rec), 10, 7, False, size=32))
-    index = tmp_path / 'train.idx'
-    index.write_text(''.join(index.read_text().splitlines(True)[:-1]))
-    with pytest.raises(SystemExit) as leaving:
-        seal.main([str(tmp_path / 'absent.rec')])
-    assert leaving.value.code == 2
-    (tmp_path / 'val.crc32').write_bytes(b'\xff\xfe\x00')
-    with pytest.raises(ValueError, match='val.crc32 holds 1 checksums'):
-        RecordFile(rec)
-    with pytest.raises(ValueError, match='train.crc32 holds 20 checksums and the index of .*train.rec 19 records'):
-        RecordFile(str(tmp_path / 'train.rec'))

@@ -1,48 +1,21 @@
 """Pictures from outside: what is read, and that batch_of makes of them what the validation batches hold."""
 import os
-import zlib
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+import inference
 from data import DATASETS, cifar, load_dataset
 from data.batches import ArrayBatches
 from data.fashion_mnist import load_mini
 from data.folders import ImageFolder
 from data.images import ImageBatches
 from data.pictures import batch_of, read_picture, shown
+from tests.test_data_decode import huge, photo
 
-
-def photo(height=60, width=90, seed=0):
-    """A smooth RGB picture, so that JPEG keeps it nearly as it is."""
-    noise = np.random.RandomState(seed).randint(0, 256, (6, 9, 3)).astype('uint8')
-    return cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
-
-
-def huge_png(path, side):
-    """A PNG whose header says side x side pixels, with next to none of them."""
-    with open(str(path), 'wb') as file:
-        file.write(b'\x89PNG\r\n\x1a\n')
-        for chunk in (b'IHDR' + side.to_bytes(4, 'big') * 2 + bytes([8, 2, 0, 0, 0]), b'IDAT' + zlib.compress(b'0')):
-            file.write((len(chunk) - 4).to_bytes(4, 'big') + chunk + zlib.crc32(chunk).to_bytes(4, 'big'))
-
-
-@pytest.mark.parametrize('ending,largest', [('png', 0), ('bmp', 0), ('tiff', 0), ('ppm', 0), ('jpg', 12), ('webp', 60)])
-def test_a_picture_is_read_as_rgb(tmp_path, ending, largest):
-    path, picture = tmp_path / ('a.' + ending), photo()
-    assert cv2.imwrite(str(path), picture[..., ::-1])
-    read = read_picture(path)
-    assert read.dtype == np.uint8 and read.shape == picture.shape
-    assert abs(read.astype(int) - picture).max() <= largest
-
-
-def test_grey_and_transparent_pictures_get_three_channels(tmp_path):
-    grey = photo()[..., 0]
-    cv2.imwrite(str(tmp_path / 'grey.png'), grey)
-    cv2.imwrite(str(tmp_path / 'alpha.png'), np.dstack([photo()[..., ::-1], grey]))
-    assert (read_picture(tmp_path / 'grey.png') == grey[..., None]).all()
-    assert (read_picture(tmp_path / 'alpha.png') == photo()).all()
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def test_what_is_no_picture_is_named(tmp_path):
@@ -50,7 +23,7 @@ def test_what_is_no_picture_is_named(tmp_path):
     (tmp_path / 'empty.png').write_bytes(b'')
     cv2.imwrite(str(tmp_path / 'whole.png'), photo())
     (tmp_path / 'cut.png').write_bytes((tmp_path / 'whole.png').read_bytes()[:60])
-    huge_png(tmp_path / 'huge.png', 30000)
+    (tmp_path / 'huge.png').write_bytes(huge(30000))
     for name, sentence in (('text.jpg', 'is not an image'), ('empty.png', 'is not an image'),
                            ('cut.png', 'cannot be decoded'), ('huge.png', 'million pixels')):
         with pytest.raises(ValueError, match='%s.*%s' % (name, sentence)):
@@ -141,6 +114,60 @@ def test_a_product_photo_becomes_what_fashion_mnist_holds():
     assert abs(view[inside] * 255 - grey).max() < 1e-3 and abs(view[~inside]).max() < 1e-6
     on_black = batch_of([255 - picture], 'fashion-mnist')
     assert abs(shown(on_black, 'fashion-mnist')[0] - view).max() < 1.5 / 255
+
+
+def coat(ground=250, clothes=(20, 30, 40)):
+    picture = np.full((300, 400, 3), ground, 'uint8')
+    picture[100:240, 200:256] = clothes
+    return picture
+
+
+def test_the_ground_is_judged_by_the_border_as_a_whole_and_what_was_assumed_is_said(caplog, tmp_path):
+    expected = batch_of([coat()], 'fashion-mnist')
+    assert caplog.messages == ['a picture: 100 % of its border is light: taken for a picture on a light ground, and '
+                               'negated']
+    for part in np.s_[0, 0], np.s_[-1, -1], np.s_[:30, :40], np.s_[280:, 150:300], np.s_[:, :9]:
+        picture = coat()
+        picture[part] = 0  # of something else
+        cv2.imwrite(str(tmp_path / 'a.png'), picture[..., ::-1])
+        assert (batch_of([picture], 'fashion-mnist') == expected).all()
+        assert (batch_of([tmp_path / 'a.png'], 'fashion-mnist') == expected).all()
+    assert caplog.messages[-1].startswith('%s: ' % (tmp_path / 'a.png'))
+    caplog.clear()
+    on_black = batch_of([coat(0, (235, 225, 215))], 'fashion-mnist')
+    assert abs(on_black - expected).max() < 0.1 and caplog.messages == []
+
+
+def test_clothes_that_fill_the_picture_are_not_taken_for_something_else():
+    picture = coat()
+    picture[:, 50:350] = 60
+    view = shown(batch_of([picture], 'fashion-mnist'), 'fashion-mnist')[0, ..., 0]
+    assert abs(view[2:30, 2:30] - 195 / 255).max() < 1e-3
+    picture[5:20, 5:20] = 90  # a button beside it
+    assert (shown(batch_of([picture], 'fashion-mnist'), 'fashion-mnist')[0, ..., 0] > 0.5).sum() >= 28 * 20
+
+
+@pytest.mark.parametrize('change', ['white ground', 'black corner', 'black under it', 'white under it',
+                                    'grey under it'])
+def test_product_photographs_of_clothes_are_told_apart(change, tmp_path):
+    """Three of each class, enlarged, by weights of this repository: 28 of the 30 are right in the data set itself."""
+    classifier = inference.load(os.path.join(ROOT, 'params', 'fashion-mnist-ChaATAC-b2.params'))
+    pixels, labels, names = load_mini(False)
+    rows = np.concatenate([np.flatnonzero(labels == label)[:3] for label in range(10)])
+    paths = []
+    for row in rows:
+        bright = np.pad(cv2.resize(pixels[row, 0, 2:-2, 2:-2], (280, 280), interpolation=cv2.INTER_CUBIC), 40)
+        picture = np.repeat(255 - bright[..., None], 3, axis=2)
+        if change == 'black corner':
+            picture[:20, :20] = 0
+        if change.endswith('under it'):
+            opacity = np.where(bright > 12, 255, 0).astype('uint8')
+            hidden = {'black under it': 0, 'white under it': 255, 'grey under it': 128}[change]
+            picture = np.dstack([np.where(opacity[..., None], picture, hidden).astype('uint8'), opacity])
+        paths.append(str(tmp_path / ('%d.png' % row)))
+        Image.fromarray(picture).save(paths[-1])
+    found = [top[0][0] for top in classifier.top_k(paths, 1)]
+    assert sum(name == names[labels[row]] for name, row in zip(found, rows)) >= 27
 
 
 def test_there_is_a_name_for_every_class():

@@ -88,6 +88,42 @@ def test_archives_folders_and_kaggles_labels_give_the_same_files(archives, made,
     assert contents(tmp_path / 'val') == {name: content for name, content in contents(made).items() if 'val' in name}
 
 
+def kaggles(archives, root):
+    """A folder as Kaggle has it: class folders of train/, a flat val/."""
+    copied(archives / 'train', root / 'train')
+    os.makedirs(str(root / 'val'))
+    for synset in SYNSETS:
+        for name in os.listdir(str(archives / 'val' / synset)):
+            shutil.copy(str(archives / 'val' / synset / name), str(root / 'val'))
+    return root
+
+
+def test_kaggles_folder_with_a_flat_val_gives_the_same_files(archives, made, tmp_path, capsys, monkeypatch):
+    root = kaggles(archives, tmp_path / 'kaggle')
+    flags = ['--folder', str(root), '--out', str(tmp_path / 'out'), '--size', str(SIZE)]
+    prepare.main([*flags, '--val-labels', str(archives / 'labels.csv')])
+    assert contents(tmp_path / 'out') == contents(made)
+    assert 'val has no class folder with an image: ' in refused(capsys, monkeypatch, *flags)
+    labels = (archives / 'labels.csv').read_text().splitlines(True)
+    (tmp_path / 'few.csv').write_text(''.join(labels[:-1]))
+    message = refused(capsys, monkeypatch, *flags, '--val-labels', tmp_path / 'few.csv')
+    assert "there is no label for 'ILSVRC2012_val_00000001.JPEG', one of 1 such images in" in message
+
+
+def test_class_folders_of_val_get_the_labels_of_train(archives, made, tmp_path, capsys, monkeypatch):
+    """Also where val lacks a class; one that train lacks is refused by name."""
+    for split in 'train', 'val':
+        copied(archives / split, tmp_path / split)
+    shutil.rmtree(str(tmp_path / 'val' / SYNSETS[0]))
+    facts = prepare.main(['--folder', str(tmp_path), '--out', str(tmp_path / 'out'), '--size', str(SIZE)])
+    assert facts['val']['counts'] == [0, 5, 5] and facts['val']['class_names'] == SYNSETS
+    source = RecordFile(str(tmp_path / 'out' / 'val.rec'))
+    assert [source.label(row) for row in range(10)] == [1] * 5 + [2] * 5 and source.class_names == tuple(SYNSETS)
+    os.rename(str(tmp_path / 'val' / SYNSETS[2]), str(tmp_path / 'val' / 'n99999999'))
+    message = refused(capsys, monkeypatch, '--folder', tmp_path, '--out', tmp_path / 'other', '--size', SIZE)
+    assert 'the class n99999999 of %s is none of the 3 known classes: n01440764' % (tmp_path / 'val') in message
+
+
 def test_counts_labels_sizes_and_order(made):
     for split, count in (('train', 11), ('val', 5)):
         source = RecordFile(str(made / (split + '.rec')))
@@ -172,7 +208,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(archives, made, t
         message = refused(capsys, monkeypatch, *flags(archives, tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert message.endswith('%s (File too large): the same command goes on from here' % name)
+    assert message.endswith('%s (File too large): the same command continues from here' % name)
     assert max(map(len, contents(tmp_path).values())) == room
     prepare.main(flags(archives, tmp_path))
     assert contents(tmp_path) == contents(made)
@@ -250,8 +286,8 @@ def test_an_image_that_cannot_be_decoded_is_left_out_and_named(archives, tmp_pat
     (folder / 'train' / SYNSETS[1] / 'z.jpg').write_bytes(b'')
     line = cv2.imencode('.png', np.zeros((1, 9000), 'uint8'))[1].tobytes()
     (folder / 'val' / SYNSETS[0] / 'long.png').write_bytes(line)
-    sentence = ('3 images could not be decoded and are not in the files: \'train/n02105855/a.jpg\', '
-                '\'train/n02105855/z.jpg\', \'val/n01440764/long.png\'')
+    sentence = ('3 images could not be used and are not in the files: train/n02105855/a.jpg, train/n02105855/z.jpg, '
+                'val/n01440764/long.png')
     arguments = ['--folder', folder, '--out', out, '--size', SIZE]
     for again in (arguments, arguments, ['--out', out, '--verify-only']):
         assert refused(capsys, monkeypatch, *again).endswith(sentence)
@@ -270,7 +306,7 @@ def test_verification_finds_what_is_wrong(made, tmp_path, capsys, monkeypatch):
 
     assert complaint(counts=[5, 6, 5]).endswith('val.rec holds 5 images of the class n02105855 instead of 6')
     assert 'has the label 2, and there are 2 classes' in complaint(class_names=SYNSETS[:2], counts=[5, 5])
-    assert 'cannot be decoded, or has another size' in complaint(size=41)
+    assert 'val.rec is 62x40: its shorter side is not 41' in complaint(size=41)
     assert 'val.json is not a file of data.prepare_imagenet, or is damaged' in complaint(made_by='me')
     for counts in ([5], [5, 5, '5']):
         assert 'does not say how many images of each class' in complaint(counts=counts)
@@ -306,6 +342,8 @@ def test_mistakes_in_the_flags(archives, tmp_path, capsys, monkeypatch):
             ([*tar, '--folder', archives, *out], 'give archives, or --folder, or --verify-only'),
             ([*val, *out], '--val-tar goes with --devkit or --val-labels'),
             ([*tar, '--devkit', archives / 'devkit.tar.gz', *out], '--val-tar goes with --devkit or --val-labels'),
+            (['--folder', archives, '--devkit', archives / 'devkit.tar.gz', *out], 'give archives, or --folder'),
+            (['--verify-only', '--val-labels', 'x', *out], 'give archives, or --folder'),
             ([*tar, '--quality', '101', *out], '--quality is at most 100'),
             ([*tar, '--size', '0', *out], 'must be at least 1'),
             (['--train-tar', tmp_path / 'absent.tar', *out], 'No such file or directory'),
@@ -330,5 +368,5 @@ def test_images_of_which_none_can_be_decoded_are_refused(tmp_path):
     for split in ('train', 'val'):
         (tmp_path / split / 'n01').mkdir(parents=True)
         (tmp_path / split / 'n01' / 'a.jpg').write_text('no JPEG')
-    with pytest.raises(ValueError, match='none of the 1 images for .*train.rec can be decoded'):
+    with pytest.raises(ValueError, match='none of the 1 images for .*train.rec can be used'):
         prepare.main(['--folder', str(tmp_path), '--out', str(tmp_path / 'out'), '-j', '1'])

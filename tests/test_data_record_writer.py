@@ -12,7 +12,7 @@ from data.recordio import MAGIC
 
 
 def test_records_are_framed_as_mxnet_frames_them(tmp_path):
-    """Also where the magic number stands in them, which happens a few times in ImageNet."""
+    """Also where the magic number is in them, which happens a few times in ImageNet."""
     magic = np.array([MAGIC], '<u4').tobytes()
     records = [b'', b'abc', magic, magic * 3, b'abcd' + magic, magic + b'x', b'ab' + magic + b'cd', b'abcd' + magic
                + b'efgh' + magic + b'i', bytes(range(250))]

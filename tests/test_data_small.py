@@ -1,142 +1,15 @@
-"""CIFAR, Fashion-MNIST and the batches made of them."""
+"""Fashion-MNIST, and batches of small images."""
 import gzip
-import io
+import hashlib
 import os
-import tarfile
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
-from data import DATASETS, cifar, download, fashion_mnist, load_dataset
+from data import DATASETS, fashion_mnist, load_dataset
 from data.augment import crop_and_flip, generator, normalise, pad
 from data.batches import ArrayBatches
 from tools.records.make_mini import write_idx
-
-
-def small(variant, per_file=3):
-    """A variant whose files hold a few records, so that a test need not write 180 MB."""
-    return variant._replace(train=dict.fromkeys(variant.train, per_file), test=dict.fromkeys(variant.test, 2))
-
-
-def write_cifar(folder, variant, seed=0):
-    """Random records with labels in range; returns {name: bytes}."""
-    random, contents = np.random.RandomState(seed), {}
-    os.makedirs(folder, exist_ok=True)
-    for name, count in {**variant.train, **variant.test}.items():
-        records = random.randint(0, 256, (count, variant.label_bytes + cifar.PIXELS)).astype('uint8')
-        for column, classes in enumerate(variant.label_classes):
-            records[:, column] %= classes
-        contents[name] = records.tobytes()
-        with open(os.path.join(folder, name), 'wb') as file:
-            file.write(contents[name])
-    return contents
-
-
-def write_archive(path, variant, contents):
-    with tarfile.open(path, 'w:gz') as archive:
-        for name, content in contents.items():
-            member = tarfile.TarInfo('%s/%s' % (variant.folder, name))
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-
-
-@pytest.mark.parametrize('variant,column', [(small(cifar.CIFAR10), 0), (small(cifar.CIFAR100), 0),
-                                            (small(cifar.CIFAR100), 1)])
-def test_cifar_is_found_flat_in_its_folder_and_in_the_archive(tmp_path, variant, column):
-    flat, inside, packed = (str(tmp_path / name) for name in ('flat', 'inside', 'packed'))
-    contents = write_cifar(flat, variant)
-    write_cifar(os.path.join(inside, variant.folder), variant)
-    os.makedirs(packed)
-    write_archive(os.path.join(packed, variant.archive), variant, contents)
-    for folder in (flat, inside, packed):
-        pixels, labels = cifar._load(variant, True, folder, column)
-        test_pixels, _ = cifar._load(variant, False, folder, column)
-        first = np.frombuffer(contents[list(variant.train)[0]], 'uint8')
-        assert pixels.shape == (3 * len(variant.train), 3, 32, 32) and test_pixels.shape == (2, 3, 32, 32)
-        assert (pixels[0].ravel() == first[variant.label_bytes:variant.label_bytes + cifar.PIXELS]).all()
-        assert labels[0] == first[column]
-
-
-def test_bad_cifar_files_are_named(tmp_path):
-    variant = small(cifar.CIFAR100)
-    folder = str(tmp_path)
-    contents = write_cifar(folder, variant)
-    with open(os.path.join(folder, 'train.bin'), 'ab') as file:
-        file.write(b'x')
-    with pytest.raises(ValueError, match='train.bin holds more bytes where 9222 belong'):
-        cifar._load(variant, True, folder, 0)
-    with open(os.path.join(folder, 'train.bin'), 'wb') as file:
-        file.write(contents['train.bin'][:-5])
-    with pytest.raises(ValueError, match='train.bin holds 9217 bytes where 9222 belong'):
-        cifar._load(variant, True, folder, 0)
-    with open(os.path.join(folder, 'train.bin'), 'wb') as file:
-        file.write(b'\xff' + contents['train.bin'][1:])
-    with pytest.raises(ValueError, match='label 255 is out of range .* 20 classes'):
-        cifar._load(variant, True, folder, 0)
-
-
-def test_an_archive_that_is_cut_or_lacks_a_member_is_named(tmp_path):
-    variant = small(cifar.CIFAR10)
-    contents = write_cifar(str(tmp_path / 'files'), variant)
-    path = str(tmp_path / variant.archive)
-    write_archive(path, variant, contents)
-    with open(path, 'rb') as file:
-        whole = file.read()
-    with open(path, 'wb') as file:
-        file.write(whole[:len(whole) // 2])
-    with pytest.raises(ValueError, match='cut short or damaged'):
-        cifar._load(variant, True, str(tmp_path), 0)
-    contents.pop('test_batch.bin')
-    write_archive(path, variant, contents)
-    with pytest.raises(ValueError, match='lacks a member'):
-        cifar._load(variant, True, str(tmp_path), 0)
-    with tarfile.open(path, 'w:gz') as archive:
-        link = tarfile.TarInfo('%s/data_batch_1.bin' % variant.folder)
-        link.type, link.linkname = tarfile.SYMTYPE, 'data_batch_1.bin'
-        archive.addfile(link)
-    with pytest.raises(ValueError, match='data_batch_1.bin is not a file'):
-        cifar._load(variant, True, str(tmp_path), 0)
-
-
-def serve(folder):
-    """A web server of a folder on this machine, and its address."""
-    class Quiet(SimpleHTTPRequestHandler):
-        def __init__(self, *args):
-            super().__init__(*args, directory=folder)
-
-        def log_message(self, *_):
-            pass
-
-    server = ThreadingHTTPServer(('127.0.0.1', 0), Quiet)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server, 'http://127.0.0.1:%d/' % server.server_port
-
-
-def test_a_download_is_checked_and_leaves_nothing_behind_when_it_fails(tmp_path, monkeypatch):
-    variant = small(cifar.CIFAR10)
-    contents = write_cifar(str(tmp_path / 'files'), variant)
-    write_archive(str(tmp_path / variant.archive), variant, contents)
-    md5 = download.pooch.file_hash(str(tmp_path / variant.archive), alg='md5')
-    server, url = serve(str(tmp_path))
-    try:
-        monkeypatch.setattr(cifar, 'URL', url)
-        target = tmp_path / 'target'
-        with pytest.raises(OSError, match='checksum md5:0+: the download was cut or tampered with'):
-            cifar._load(variant._replace(md5='0' * 32), True, str(target), 0)
-        assert not target.exists()
-        pixels, _ = cifar._load(variant._replace(md5=md5), True, str(target), 0)
-        assert len(pixels) == 15 and os.listdir(str(target)) == [variant.archive]
-        (target / variant.archive).write_bytes(b"somebody's own")
-        assert download.fetch(url + variant.archive, 'md5:' + md5, str(target)) == str(target / variant.archive)
-        assert (target / variant.archive).read_bytes() == b"somebody's own"
-        with pytest.raises(OSError, match='cannot download'):
-            download.fetch(url + 'absent.gz', 'md5:' + md5, str(target))
-        assert os.listdir(str(target)) == [variant.archive]
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_the_embedded_set_is_balanced_small_and_split():
@@ -151,6 +24,74 @@ def test_the_embedded_set_is_balanced_small_and_split():
     assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
 
 
+def write_fashion(folder, mark='-', ending='.gz', seed=0):
+    """Four files of random images and labels of each class; returns {part: MD5 of a file unpacked}."""
+    random, sums = np.random.RandomState(seed), {}
+    os.makedirs(str(folder), exist_ok=True)
+    for part, count in (('train', 30), ('t10k', 20)):
+        for kind, array in (('images%sidx3', random.randint(0, 256, (count, 28, 28))),
+                            ('labels%sidx1', np.arange(count) % 10)):
+            path = os.path.join(str(folder), '%s-%s-ubyte' % (part, kind % mark))
+            write_idx(path + '.gz', array.astype('uint8'))
+            with gzip.open(path + '.gz') as file:
+                content = file.read()
+            sums['%s-%s' % (part, kind[:6])] = hashlib.md5(content).hexdigest()
+            if not ending:
+                os.remove(path + '.gz')
+                with open(path, 'wb') as file:
+                    file.write(content)
+    return sums
+
+
+@pytest.mark.parametrize('folder', ['', 'raw', 'FashionMNIST/raw'])
+@pytest.mark.parametrize('ending', ['', '.gz'])
+@pytest.mark.parametrize('mark', ['-', '.'])
+def test_fashion_mnist_is_found_packed_or_not_under_both_names_and_where_torchvision_leaves_it(
+        tmp_path, folder, ending, mark, monkeypatch, caplog):
+    monkeypatch.setattr(fashion_mnist, 'UNPACKED', write_fashion(tmp_path / folder, mark, ending))
+    for train, count in (True, 30), (False, 20):
+        found = fashion_mnist.load(train, str(tmp_path))
+        assert found.pixels.shape == (count, 3, 32, 32) and found.labels.tolist() == [n % 10 for n in range(count)]
+    assert not caplog.messages
+
+
+def test_other_content_under_fashion_mnists_names_is_said(tmp_path, monkeypatch, caplog):
+    sums = write_fashion(tmp_path)
+    fashion_mnist.load(False, str(tmp_path))
+    assert caplog.messages == ['%s is not that of Fashion-MNIST: its MD5 is %s, and not %s' % (
+        tmp_path / ('t10k-%s-ubyte.gz' % kind), sums[part], fashion_mnist.UNPACKED[part])
+        for kind, part in (('images-idx3', 't10k-images'), ('labels-idx1', 't10k-labels'))]
+    monkeypatch.setattr(fashion_mnist, 'DIGITS', tuple(sums.values()))
+    fashion_mnist.load(True, str(tmp_path))
+    assert 'train-images-idx3-ubyte.gz is of MNIST, whose classes are digits: its MD5 is' in caplog.messages[-2]
+
+
+def test_with_a_data_dir_nothing_is_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(fashion_mnist, 'fetch', None)
+    (tmp_path / 'train-images-idx3-ubyte').write_bytes(b'')
+    for load in fashion_mnist.load, fashion_mnist.load_mini:
+        with pytest.raises(ValueError) as refusal:
+            load(True, str(tmp_path))
+        assert str(refusal.value) == (
+            'there is no Fashion-MNIST in %s: looked for train-images-idx3-ubyte and train-labels-idx1-ubyte, packed '
+            '(.gz) or not, there, in raw and in FashionMNIST/raw: %s holds train-images-idx3-ubyte'
+            % (tmp_path, tmp_path))
+
+
+def test_without_a_data_dir_fashion_mnist_is_looked_for_then_fetched(tmp_path, monkeypatch):
+    """In its usual folder, in Debian's, on the net."""
+    fetched = []
+    monkeypatch.setattr(fashion_mnist, 'DEFAULT', str(tmp_path / 'usual'))
+    monkeypatch.setattr(fashion_mnist, 'DEBIAN', str(tmp_path / 'debian'))
+    monkeypatch.setattr(fashion_mnist, 'fetch', lambda url, checksum, folder: fetched.append(url) or (
+        len(fetched) == 4 and write_fashion(folder, seed=1)))
+    first = fashion_mnist.load(True).pixels
+    assert [os.path.basename(url) for url in fetched] == list(fashion_mnist.FILES)
+    assert (fashion_mnist.load(True).pixels == first).all() and len(fetched) == 4
+    os.rename(str(tmp_path / 'usual'), str(tmp_path / 'debian'))
+    assert (fashion_mnist.load(True).pixels == first).all() and len(fetched) == 4
+
+
 def test_bad_idx_files_are_named(tmp_path):
     images, labels = np.zeros((4, 28, 28), 'uint8'), np.array([0, 1, 2, 9], 'uint8')
     for part in ('train', 't10k'):
@@ -158,7 +99,7 @@ def test_bad_idx_files_are_named(tmp_path):
         write_idx(str(tmp_path / (part + '-labels-idx1-ubyte.gz')), labels)
     assert fashion_mnist.load(True, str(tmp_path)).pixels.shape == (4, 3, 32, 32)
     path = str(tmp_path / 'train-labels-idx1-ubyte.gz')
-    for array, message in ((labels + 1, 'label 10 .* is out of range'), (labels[:3], '4 train images but 3 labels'),
+    for array, message in ((labels + 1, 'label 10 .* is out of range'), (labels[:3], 'holds 4 images and .* 3 labels'),
                            (images, 'is not an idx file of bytes with 1 dimensions')):
         write_idx(path, array)
         with pytest.raises(ValueError, match=message):

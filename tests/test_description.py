@@ -2,6 +2,7 @@
 import json
 import os
 import shutil
+from functools import partial
 
 import mxnet as mx
 import numpy as np
@@ -10,14 +11,18 @@ import pytest
 import evaluate
 import inference
 import train_cifar
+import train_imagenet
 from cli.trained import description_of
 from data import DATASETS
+from model import MODELS
 from tests.test_scripts import ROOT, refusal
 from tools.look import classify, visualize
-from tools.share import describe, export, half
+from tools.records import make_small
+from tools.share import check_params, describe, export, half
 from training.weights.arrays import save_weights
 from training.weights.description import description_path, read_description, written
 from training.weights.disk import sealed
+from training.weights.params_file import read_params
 
 PARAMS = sorted(name for name in os.listdir(os.path.join(ROOT, 'params')) if name.endswith('.params'))
 
@@ -115,7 +120,7 @@ def test_flags_that_make_the_same_network_are_taken(run, flags, runs):
 
 def test_python_believes_the_description_too(runs):
     path = str(runs / 'ChaATAC' / 'last.params')
-    assert inference.load(path).names == list(DATASETS['fashion-mnist-mini'].class_names())
+    assert inference.load(path).names == DATASETS['fashion-mnist-mini'].class_names()
     for wrong in ({'act_type': 'swish'}, {'model': 'cifar_resnet', 'r': 2}, {'dataset': 'cifar10'}):
         with pytest.raises(ValueError, match='contradicts it'):
             inference.load(path, **wrong)
@@ -166,6 +171,92 @@ def test_a_checkpoint_of_an_earlier_version_is_known_by_its_flags(runs, tmp_path
         evaluate.main(['--params', path, '--data-dir', tiny_data, '--json'])
     shutil.copy(runs / 'relu' / 'last.params', tmp_path / 'run' / 'other.params')
     assert description_of(str(tmp_path / 'run' / 'other.params')) is None
+
+
+@pytest.fixture(scope='module')
+def own_classes(tmp_path_factory):
+    """A run on class folders of five animals, under the default head of 1000 classes, and its folder."""
+    folder = tmp_path_factory.mktemp('own')
+    make_small.write(str(folder / 'all'), size=40, train=60, val=30)
+    names = ['ant', 'bee', 'cat', 'dog', 'eel']
+    for split in ('train', 'val'):
+        for number, name in enumerate(names):
+            shutil.copytree(folder / 'all' / split / f'class{number}', folder / 'pictures' / split / name)
+    with pytest.MonkeyPatch.context() as patch:
+        one_block_a_stage(patch)
+        train_imagenet.main(own_flags(folder, '--num-epochs', '1'))
+    return folder
+
+
+def own_flags(folder, *more):
+    return ['--model', 'resnet50_v1b', '--data-dir', str(folder / 'pictures'), '--input-size', '32', '--lr', '0.01',
+            '--batch-size', '10', '--lr-mode', 'step', '-j', '1', '--save-dir', str(folder / 'run'), '--logging-file',
+            str(folder / 'run.log'), *more]
+
+
+def one_block_a_stage(patch):
+    network = MODELS['resnet50_v1b']
+    patch.setitem(MODELS, 'resnet50_v1b', network._replace(make=partial(network.make, layers=(1, 1, 1, 1))))
+
+
+def test_own_classes_keep_their_names(own_classes, monkeypatch, capsys):
+    """Under a head of 1000 classes too, where ImageNet would say goldfish."""
+    one_block_a_stage(monkeypatch)
+    params = str(own_classes / 'run' / 'last.params')
+    image = next(str(path) for path in (own_classes / 'pictures' / 'val' / 'bee').iterdir())
+    assert read_description(params).class_names == ['ant', 'bee', 'cat', 'dog', 'eel']
+    top = [entry['class'] for entry in classify.main([image, '--params', params, '--top', '1000'])[0]['top']]
+    assert {'ant', 'bee', 'cat', 'dog', 'eel', 'class 5', 'class 999'} <= set(top) and 'goldfish' not in top
+
+
+def test_folders_are_scored_by_their_names(own_classes, tmp_path, monkeypatch, caplog, capsys):
+    """A class that lacks in val/ or a folder that is none moves no label; one that the weights do not know is named."""
+    one_block_a_stage(monkeypatch)
+    params = str(own_classes / 'run' / 'last.params')
+    shutil.copytree(own_classes / 'pictures', tmp_path / 'pictures')
+    whole = evaluate.main(['--params', params, '--data-dir', str(tmp_path / 'pictures'), '--json'])
+    shutil.rmtree(tmp_path / 'pictures' / 'val' / 'ant')
+    for folder in ('.ipynb_checkpoints', '@eaDir', 'lost+found'):
+        (tmp_path / 'pictures' / 'val' / folder).mkdir()
+    part = evaluate.main(['--params', params, '--data-dir', str(tmp_path / 'pictures'), '--json'])
+    ants = len(os.listdir(own_classes / 'pictures' / 'val' / 'ant'))
+    assert part['images'] == whole['images'] - ants and 'has 4 of 5 classes; absent are ant' in caplog.text
+    right = round(whole['images'] * (1 - whole['top1_error'] / 100))
+    assert right - ants <= round(part['images'] * (1 - part['top1_error'] / 100)) <= right
+    os.rename(tmp_path / 'pictures' / 'val' / 'bee', tmp_path / 'pictures' / 'val' / 'wasp')
+    sentence = refusal(evaluate.main, ['--params', params, '--data-dir', str(tmp_path / 'pictures')], capsys,
+                       monkeypatch)
+    assert 'the class wasp of' in sentence and 'is none of the 5 known classes' in sentence
+
+
+def test_a_class_that_was_renamed_is_noticed_on_resume(own_classes, tmp_path, monkeypatch, capsys):
+    one_block_a_stage(monkeypatch)
+    for name in ('run', 'pictures'):
+        shutil.copytree(own_classes / name, tmp_path / name)
+    shutil.copy(own_classes / 'run.log', tmp_path)
+    shutil.copy(own_classes / 'run.jsonl', tmp_path)
+    for split in ('train', 'val'):
+        os.rename(tmp_path / 'pictures' / split / 'ant', tmp_path / 'pictures' / split / 'zebra')
+    sentence = refusal(train_imagenet.main, own_flags(tmp_path, '--num-epochs', '2', '--resume'), capsys, monkeypatch)
+    assert 'the classes are not those of the run in' in sentence and 'ant is bee, bee is cat, cat is dog' in sentence
+
+
+def test_synsets_are_scored_by_imagenets_labels(own_classes, tmp_path, monkeypatch, caplog):
+    """A subset such as Imagenette, by weights of 1000 classes that have no description, as the authors' have none."""
+    one_block_a_stage(monkeypatch)
+    net = MODELS['resnet50_v1b'].make(classes=1000)
+    net.initialize(mx.init.Zero())
+    bias = np.zeros(1000, 'float32')
+    bias[482] = 1  # n02979186, cassette player
+    net.fc.bias.set_data(mx.nd.array(bias))
+    net.save_parameters(str(tmp_path / 'x.params'))
+    for number, synset in enumerate(('n01440764', 'n02979186')):
+        shutil.copytree(own_classes / 'all' / 'val' / f'class{number}', tmp_path / 'val' / synset)
+    score = evaluate.main(['--model', 'resnet50_v1b', '--params', str(tmp_path / 'x.params'), '--data-dir',
+                           str(tmp_path), '--input-size', '32', '--json'])
+    right = len(os.listdir(tmp_path / 'val' / 'n02979186'))
+    assert score['top1_error'] == pytest.approx(100 * (1 - right / score['images']))
+    assert 'has 2 of 1000 classes' in caplog.text
 
 
 def harmed(path, **harm):
@@ -258,3 +349,26 @@ def test_weights_are_never_without_their_description(runs, tmp_path, monkeypatch
     with open(description_path(path)) as file:
         assert json.load(file) == written(read_description(path))
     assert (mx.nd.load(path)['a'].asnumpy() == 1).all()
+
+
+def test_the_table_of_params_is_what_the_files_give(capsys):
+    """Of every file; the errors on the small data set are measured here, the others by tools.check_params."""
+    with open(os.path.join(ROOT, 'params', 'README.md')) as file:
+        rows = [line.strip('| \n').split(' | ') for line in file if '.params | ' in line]
+    assert [cells[0] for cells in rows] == PARAMS
+    for name, *_, described, _, mini in rows:
+        path = os.path.join(ROOT, 'params', name)
+        assert described == f'{100 * read_description(path).errors["val_top1_error"]:.2f}'
+        if mini != '-':
+            found = evaluate.main(['--params', path, '--dataset', 'fashion-mnist-mini', '--json'])['top1_error']
+            assert found == pytest.approx(float(mini), abs=0.1)  # one or two of 1,600 images, by rounding
+
+
+def test_a_file_that_errs_otherwise_than_described_is_named(tmp_path, monkeypatch, capsys):
+    path = str(tmp_path / 'x.params')
+    known = read_description(os.path.join(ROOT, 'params', 'fashion-mnist-relu-b1.params'))
+    save_weights(path, read_params(os.path.join(ROOT, 'params', 'fashion-mnist-relu-b1.params')),
+                 known._replace(dataset='fashion-mnist-mini'))
+    with pytest.raises(FloatingPointError, match='other errors than described: x.params'):
+        check_params.main([path])
+    assert check_params.main([path, '--tolerance', '5'])[0]['measured (%)'] == pytest.approx(7.12, abs=0.1)

@@ -45,7 +45,7 @@ def trained(tmp_path_factory):
 
 def settled(name, shape, stages=(1, 1, 1, 1), **options):
     """(network, images): BatchNorm's statistics are those of the images, as if trained. stages: its blocks."""
-    if MODELS[name].host == 'cifar':
+    if MODELS[name].host.name == 'cifar':
         net = get_model(name, blocks=1, **options)
     else:
         net = get_model(name, layers=stages, input_size=shape[-1], classes=10, **options)
@@ -357,7 +357,7 @@ def test_classify_as_a_process(trained, tmp_path, capsys, monkeypatch):
         assert [guess['probability'] for guess in entry['top']] == pytest.approx([value for _, value in top], abs=1e-5)
     (tmp_path / 'text.png').write_text('no image')
     sentence = refusal(classify.main, [images[0], tmp_path / 'text.png', *flags], capsys, monkeypatch)
-    assert sentence.endswith('text.png is not an image')
+    assert 'text.png is not an image' in sentence
 
 
 def test_classify_prints_a_table_and_takes_int8(trained, tmp_path, capsys):

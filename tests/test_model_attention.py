@@ -8,9 +8,10 @@ import mxnet as mx
 import numpy as np
 import pytest
 
-from model.attention import BLOCK, AttentionStem, AugmentedConv, LocalAttention
+from model.attention import AugmentedConv
 from model.complexity import parameters
 from model.gate import GatherExcite, SqueezeExcitation, check_input_size, stage_extents
+from model.local_attention import BLOCK, AttentionStem, LocalAttention
 from tests.numpy_layers import batch_norm, convolution, part, randomise, relu, sigmoid
 
 # The formulas once more, pixel by pixel. p: arrays by their names in the block.
@@ -260,7 +261,7 @@ def test_gather_excite_names_the_sizes_it_takes():
     gate = GatherExcite(16, 5)
     gate.initialize()
     for _ in range(2):
-        with pytest.raises(ValueError, match='5x5 alone, not of 4x5'):
+        with pytest.raises(ValueError, match='only maps of 5x5, not of 4x5'):
             gate(mx.nd.zeros((1, 16, 4, 5)))
         gate.hybridize()
     assert stage_extents(224) == (56, 28, 14, 7)

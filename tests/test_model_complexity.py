@@ -8,11 +8,12 @@ from mxnet.gluon import nn
 
 from model import ACTIVATIONS, MODELS, get_model
 from model import complexity as counter
-from model.attention import LocalAttention
+from model.local_attention import LocalAttention
+from tests.test_scripts import ROOT
 from tools.share import complexity as table
 from tools.share.published import PUBLISHED
 
-README = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'README.md')
+COUNTING = os.path.join(ROOT, 'docs', 'counting.md')
 
 
 @pytest.fixture(scope='module')
@@ -33,9 +34,9 @@ def test_every_published_number_is_reached_by_its_rule(facts, name):
     assert round(counted / 1e6, 1) == PUBLISHED[name].parameters
 
 
-def test_the_table_in_the_readme_is_the_commands(facts):
+def test_the_table_of_the_page_is_the_commands(facts):
     rows = [table.cells(facts[name]) for name in MODELS if name in PUBLISHED]
-    with open(README) as file:
+    with open(COUNTING) as file:
         assert table.table(rows, markdown=True) in file.read()
 
 

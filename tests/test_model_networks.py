@@ -230,7 +230,7 @@ def test_bad_options_are_refused():
             ('cifar_resnet', dict(r=3), 'r=3 must .* divide the 16 channels'),
             ('atac_resnet50_v1b', dict(act_layers=5), 'act_layers=5 must be'),
             ('resnet_v1b', dict(layers=(1, 1)), 'must be four numbers'),
-            ('resnet50_v1b', dict(final_drop=1.5), 'final_drop=1.5 must lie')):
+            ('resnet50_v1b', dict(final_drop=1.5), 'final_drop=1.5 must be in')):
         with pytest.raises(ValueError, match=message):
             get_model(name, **options)
 

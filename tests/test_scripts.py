@@ -21,7 +21,7 @@ from cli import build, exits
 from cli.flags import BY_DEST, IMAGENET_MODELS
 from data import cifar
 from model import ACTIVATIONS, MODELS, get_model
-from tests.test_data_small import small, write_cifar
+from tests.test_data_cifar import small, write_cifar
 from training import checkpoint
 from training.weights.params_file import read_params
 
@@ -247,7 +247,7 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
             (['--blocks', '1001'], '1001 must be at most 1000'),
             (['--act-layers', '5'], 'invalid choice: 5'), (['--lr-decay-epoch', ''], 'is not a list of epochs'),
             (['--lr-decay-epoch', '5,3'], 'is not in ascending order'), (['--batch-size', '151'], 'larger than'),
-            (['--data-dir', '/absent'], '/absent/train-images'), (['--gpus', 'x'], 'not a list of numbers'),
+            (['--data-dir', '/absent'], 'no Fashion-MNIST in /absent'), (['--gpus', 'x'], 'not a list of numbers'),
             (['--save-dir', '/dev/null/x'], '/x is no folder'), (['--logging-file', '/dev/null/x'], '/dev/null'),
             (['--warmup-epochs', '2'], 'warm-up epochs must be fewer'), (['--wd', 'inf'], 'must be at least 0'),
             (['--num-epochs', '1', '--batch-size', '100'], 'over a single step is no schedule'),
@@ -268,12 +268,13 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
                             (['--model', 'aa_resnet50', '--r', '4'], 'aa_resnet50 takes no unit: --r is for'),
                             (['--num-gpus', '-1'], '-1 must be at least 0'),
                             (['--data-dir', '/absent'], 'give one of them'),
-                            (['--crop-ratio', '0'], 'must lie between'),
+                            (['--crop-ratio', '0'], 'must be between'),
                             (['--model', 'x'], "invalid choice: 'x'"), (['--num-gpus', '1'], '1 GPUs asked'),
                             (['--num-classes', '3'], 'is out of range: there are 3 classes')):
         assert sentence in refused(train_imagenet.main, *imagenet, *flags), flags
     for main, flags in ((train_imagenet.main, ['--rec-train', 'x']),
-                        (evaluate.main, ['--model', 'resnet50', '--params', os.devnull, '--rec-val', 'x'])):
+                        (evaluate.main, ['--model', 'resnet50', '--dataset', 'imagenet', '--params', os.devnull,
+                                         '--rec-val', 'x'])):
         assert 'does nothing without --use-rec' in refused(main, *flags)
 
 

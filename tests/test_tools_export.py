@@ -34,7 +34,7 @@ def random_net(net):
 
 def small(name, monkeypatch):
     """A network of one block a stage and few channels, with random weights, and the side of its images."""
-    if MODELS[name].host == 'cifar':
+    if MODELS[name].host.name == 'cifar':
         return random_net(get_model(name, blocks=1)), 12
     # 80 channels are the least that the 8 heads of AugmentedConv can share.
     monkeypatch.setattr(sys.modules['model.resnet_v1b'], 'STAGE_CHANNELS', (16, 80, 80, 80))
@@ -270,7 +270,7 @@ def test_the_int8_symbol_is_near_to_the_network(flags, weights, tmp_path, capsys
     ('atac_resnet50_v1b', None, 'ChaATAC'), ('resnet50_v1b', None, 'relu'), ('aa_resnet50', None, 'relu')])
 def test_the_unit_is_named_also_where_no_flag_names_it(model, unit, expected, tmp_path):
     (tmp_path / 'x.params').write_bytes(b'')
-    data = ['--dataset', 'cifar10'] if model in CIFAR_MODELS else []
+    data = ['--dataset', 'cifar10' if model in CIFAR_MODELS else 'imagenet']
     flags = ['--model', model, '--params', str(tmp_path / 'x.params'), *data]
     args = export.parse_args(flags + ['--act-type', unit] * bool(unit))
     assert export.metadata_of(args, [])['unit'] == expected

@@ -6,7 +6,7 @@ import pytest
 from model import complexity, get_model
 from tools.scaling import cost, draw, measure
 from tools.scaling.__main__ import main
-from tools.scaling.cost import Fitted, Gradient, Step, Sum
+from tools.scaling.cost import Cluster, Fitted, Gpu, Gradient, Step, Sum
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MEASURED = os.path.join(ROOT, 'logs', 'scaling.json')
@@ -17,7 +17,8 @@ SOME = Gradient(2.5e7, 1e8)
 @pytest.mark.parametrize('servers', [1, 2, 3, 4, 8])
 def test_the_busiest_link_carries_what_is_counted_host_by_host(workers, servers):
     if servers <= workers:
-        sent, received = [0] * workers, [0] * workers
+        sent = [0] * workers
+        received = [0] * workers
         for worker in range(workers):
             for server in range(servers):  # lives on the host of this number
                 if server != worker:
@@ -30,7 +31,7 @@ def test_the_busiest_link_carries_what_is_counted_host_by_host(workers, servers)
 
 def test_one_host_sums_without_a_link():
     assert cost.busiest_link(100, 1, 1.0) == 0
-    found = cost.predict(Fitted(1.0, 1e-9, 0.5), SOME, 1, 8, 0, 0, 128, 64)
+    found = cost.predict(Fitted(1.0, 1e-9, 0.5), SOME, Cluster(1, 8, 0, 0), Gpu(128, 64))
     assert found == (8, 0, 2.0, 512.0, 1.0, 'computing')
 
 
@@ -50,7 +51,8 @@ def test_the_fullest_server_has_at_least_its_share():
 
 
 def test_the_fit_finds_the_numbers_that_made_the_times():
-    truth, cores = Fitted(1.1, 2e-9, 0.3), 2
+    truth = Fitted(1.1, 2e-9, 0.3)
+    cores = 2
     jobs = [(2, 1, 5e7), (3, 3, 5e7), (4, 2, 1e8), (2, 1, None), (3, 3, None)]
     sums = [Sum(*job, cost.sum_seconds(truth, SOME, job[0], cost.fullest_server(job[1]), job[2], cores))
             for job in jobs]
@@ -59,10 +61,12 @@ def test_the_fit_finds_the_numbers_that_made_the_times():
 
 
 def test_what_a_step_waits_for():
-    slow_link, slow_server = Fitted(1.0, 1e-12, 0.2), Fitted(1.0, 1e-6, 0.2)
-    assert cost.predict(slow_link, SOME, 8, 8, 8, 1e8, 128, 1000).limit == 'links'
-    assert cost.predict(slow_server, SOME, 8, 8, 8, 1e8, 128, 1000).limit == 'servers'
-    assert cost.predict(slow_link, SOME, 8, 8, 8, 1e12, 128, 1000).limit == 'computing'
+    slow_link = Fitted(1.0, 1e-12, 0.2)
+    slow_server = Fitted(1.0, 1e-6, 0.2)
+    gpu = Gpu(128, 1000)
+    assert cost.predict(slow_link, SOME, Cluster(8, 8, 8, 1e8), gpu).limit == 'links'
+    assert cost.predict(slow_server, SOME, Cluster(8, 8, 8, 1e8), gpu).limit == 'servers'
+    assert cost.predict(slow_link, SOME, Cluster(8, 8, 8, 1e12), gpu).limit == 'computing'
 
 
 def test_the_document_has_what_the_tool_prints(tmp_path, capsys):
@@ -79,6 +83,6 @@ def test_bad_files_are_said(tmp_path):
     other = tmp_path / 'other.json'
     other.write_text('{"sums": 1}')
     with pytest.raises(ValueError, match='is not what'):
-        draw.read(str(other))
+        draw.read_measured(str(other))
     with pytest.raises(ValueError, match='exists'):
         measure.measure(str(other))

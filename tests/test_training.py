@@ -18,10 +18,11 @@ from model import complexity, get_model
 from training.devices import check_memory, devices_by_id, devices_by_number, split
 from training.distributed import ALONE
 from training.learner import Learner, make_trainer
+from training.logs import read_run
 from training.loop import Hooks, evaluate, train_epoch
 from training.loss import Objective, loss_function, mix, mixing_weight, targets, teach
 from training.resume import check_options
-from training.runlog import RunLog, read_run
+from training.runlog import RunLog
 from training.schedule import decay_epochs, learning_rate
 
 CPU, FOUR_CLASSES = [mx.cpu(0)], Objective(4)

@@ -13,6 +13,7 @@ from data.batches import ArrayBatches
 from data.images import ImageBatches
 from data.recordio import RecordFile
 from tests.dist import trials, worker
+from tests.dist.bench import TOLERANCE, Bench
 from training import distributed
 from training.distributed import ANSWERS_AWAITED, WORDS_A_PIECE, Alone, Workers, join
 from training.learner import make_trainer
@@ -140,7 +141,7 @@ def test_a_job_that_cannot_be_is_one_sentence(monkeypatch):
     with pytest.raises(ValueError, match='Horovod cannot be loaded .* make horovod'):
         join('horovod')
     monkeypatch.setenv('DMLC_ROLE', 'worker')
-    with pytest.raises(ValueError, match='which would train alone by --kvstore device: use dist_sync'):
+    with pytest.raises(ValueError, match='which would train without the others by --kvstore device: use dist_sync'):
         join('device')
     store = mx.kv.create('local')
     monkeypatch.setattr(type(store), 'type', 'dist_sync')
@@ -156,11 +157,11 @@ def alone():
 
 def test_two_processes_compute_what_one_does(alone, tmp_path):
     """Weights after the first step and at the end, loss, errors, and every validation image once."""
-    assert trials.equal_weights(trials.Bench(str(tmp_path), alone), 2, 'dist_sync', tries=1) == (1, True)
-    assert np.abs(alone['last'] - alone['first']).max() > 100 * trials.TOLERANCE
+    assert trials.equal_weights(Bench(str(tmp_path), alone), 2, 'dist_sync', tries=1) == (1, True)
+    assert np.abs(alone['last'] - alone['first']).max() > 100 * TOLERANCE
     assert alone['numbers'][worker.NUMBERS.index('images')] == worker.IMAGES
 
 
 @pytest.mark.skipif(not trials.horovod_runs(), reason='Horovod is not installed: make horovod builds it')
 def test_two_processes_by_horovod_compute_what_one_does(alone, tmp_path):
-    assert trials.horovod(trials.Bench(str(tmp_path), alone)) == (1, True)
+    assert trials.horovod(Bench(str(tmp_path), alone)) == (1, True)

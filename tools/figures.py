@@ -1,7 +1,7 @@
 """How the figures of this repository look, and how they are saved.
 
-Colours are those of M. Okabe and K. Ito, "Color universal design", 2008, without their yellow, which white paper
-swallows. Every line has a marker and dashes of its own as well, so that black-and-white print can be read. Figures are
+Colours are those of M. Okabe and K. Ito, "Color universal design", 2008, without their yellow, which is hard to see on
+white paper. Every line has a marker and dashes of its own too, so that a black-and-white print can be read. Figures are
 drawn at the size they are printed in, with letters of 8 pt.
 """
 import os
@@ -13,7 +13,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
-COLUMN, PAGE = 3.4, 7.0  # widths in inches of one column and of two
+COLUMN = 3.4  # inches, the width of one column
+PAGE = 7.0    # and of two
 COLOURS = ('#000000', '#D55E00', '#0072B2', '#009E73', '#CC79A7', '#E69F00', '#56B4E9')
 MARKERS = ('o', 's', '^', 'D', 'v', '<', '>', '*')
 DASHES = ('-', '--', '-.', (0, (6, 1.5, 1, 1.5, 1, 1.5)), (0, (8, 2)))  # dots are for what is published
@@ -45,16 +46,17 @@ def style(index):
 
 
 def beside(axes):
-    """Where data lie, 4 points to the right: for what would hide behind a marker and its bar."""
+    """Where data lie, 4 points to the right: for what a marker and its bar would hide."""
     return axes.transData + ScaledTranslation(4 / 72, 0, axes.figure.dpi_scale_trans)
 
 
-def add_legend(figure, title=None):
+def add_legend(figure, title=None, first=()):
     """One legend below all panels, of every label once, in as many columns as its longest label leaves room for.
 
-    The figure grows by the height of the legend, so that the panels keep theirs.
+    first: the labels that come first. The figure grows by the height of the legend, so that the panels keep theirs.
     """
-    handles = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels())}
+    found = {label: handle for axes in figure.axes for handle, label in zip(*axes.get_legend_handles_labels())}
+    handles = {label: found[label] for label in (*first, *found) if label in found}
     longest = max(map(len, handles), default=0)
     letters = int(figure.get_figwidth() * LETTERS_PER_INCH)
     columns = max(1, min(len(handles), letters // (longest + 7)))
@@ -66,15 +68,17 @@ def add_legend(figure, title=None):
 
 
 def may_replace(path, begins=None):
-    """UserError if there is a file of this name that is somebody's: no figure with our mark or, where it is given
-    how such a file begins, one that begins otherwise."""
+    """UserError if there is a file of this name that no tool of ours has written.
+
+    begins: how such a file begins; None for a figure, which has MARK in it.
+    """
     if os.path.isdir(path):
-        raise UserError('%s is a folder: choose another --out' % path)
+        raise UserError(f'{path} is a folder: choose another --out')
     if os.path.exists(path):
         with open(path, 'rb') as file:
             head = file.read(HEAD)
         if head and not (head.startswith(begins) if begins else MARK.encode() in head):
-            raise UserError('%s exists and was not written by this tool: choose another --out, or remove it' % path)
+            raise UserError(f'{path} exists and was not written by this tool: choose another --out, or remove it')
 
 
 def save(figure, path):

@@ -1,7 +1,7 @@
 """The checkpoint of a run: written so that at any moment a whole one can be found.
 
-It is three files: `last.params` (the network, as any Gluon net loads it), `last.states` (momentum and float32 master
-weights, in the same format) and `last.json` (everything else, and size and SHA-256 of the other two). The new files are
+It is three files. `last.params` is the network, as any Gluon net loads it. `last.states` is momentum and float32 master
+weights, in the same format. `last.json` is everything else, and size and SHA-256 of the other two. The new files are
 written beside the old ones, flushed to the disk and renamed, the JSON last. The old ones stay as `previous.*`.
 
 `python -m tools.checkpoint` says what one holds and verifies it.
@@ -59,7 +59,7 @@ def set_trainer_arrays(trainer, arrays):
             updater.states[index] = fresh
             updater.states_synced[index] = True
     if used != arrays.keys():
-        raise UserError('the checkpoint is of another optimiser: it has besides %s' % some(arrays.keys() - used))
+        raise UserError('the checkpoint is of another optimiser: it also has %s' % some(arrays.keys() - used))
 
 
 def save(folder, net, trainer, facts, description=None):

@@ -22,7 +22,7 @@ def devices_by_id(gpus, dtype='float32'):
         raise UserError('--gpus %s is not a list of numbers such as 0,1' % gpus) from None
     found = mx.context.num_gpus()
     if any(gpu < 0 for gpu in ids) or len(set(ids)) < len(ids):
-        raise UserError('--gpus %s: ids are not negative, and each stands once' % gpus)
+        raise UserError('--gpus %s: ids are not negative, and each is given once' % gpus)
     if dtype == 'float16' and not (ids and found):
         raise UserError(FLOAT16)
     if ids and not found:
@@ -35,7 +35,8 @@ def devices_by_id(gpus, dtype='float32'):
 
 def devices_by_number(num_gpus, dtype='float32'):
     """The first num_gpus GPUs, or the CPU for 0. Raises UserError if they are not there or cannot compute in dtype."""
-    found, complaints = mx.context.num_gpus(), []
+    found = mx.context.num_gpus()
+    complaints = []
     if num_gpus > found:
         complaints.append('%d GPUs asked, %d found: use --num-gpus %d' % (num_gpus, found, found))
     if dtype == 'float16' and not min(num_gpus, found):
@@ -46,9 +47,12 @@ def devices_by_number(num_gpus, dtype='float32'):
 
 
 def check_memory(images, bytes_an_image, devices):
-    """UserError if a batch of so many images, each of at least so many bytes in training, cannot fit into the memory;
-    it says which might. GPUs, which say so themselves, are not asked."""
-    needed, free = images * bytes_an_image, runtime.free_memory()
+    """UserError if a batch of this number of images cannot fit into the memory; it says which might.
+
+    bytes_an_image: that one takes in training, at least. GPUs, which say so themselves, are not asked.
+    """
+    needed = images * bytes_an_image
+    free = runtime.free_memory()
     if devices[0].device_type == 'cpu' and needed > free:
         raise UserError('a batch of %d images needs at least %.1f GB of memory and %.1f GB are free: %d might fit'
                         % (images, needed / 1e9, free / 1e9, free // bytes_an_image))

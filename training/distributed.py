@@ -1,16 +1,13 @@
 """The workers of a job: processes, on one machine or many, that train one network together.
 
 Gradients are summed by MXNet's own engines: ps-lite, which is inside the MXNet wheel, or Horovod where it is installed.
-Whatever else workers must tell one another (losses, counts, a request to stop, a checkpoint) is a sum through the same
-engine, so all of them must make the same calls in the same order. `Alone` is the job of one worker, which asks nobody.
+Workers also tell one another losses, counts, a request to stop and a checkpoint: each is a sum through the same engine,
+so all of them must make the same calls in the same order. `Alone` is the job of one worker, which asks nobody.
 """
 import io
 import json
 import os
 import struct
-import sys
-import threading
-import time
 from collections import deque
 from math import ceil
 
@@ -21,6 +18,7 @@ import numpy as np
 
 from training.horovod_store import HorovodStore
 from training.signals import ASKING
+from training.watchdog import Watchdog
 
 KVSTORES = ('local', 'device', 'nccl', 'dist_sync', 'dist_device_sync', 'horovod')
 JOB_VARIABLES = ('DMLC_ROLE', 'DMLC_PS_ROOT_URI', 'DMLC_PS_ROOT_PORT', 'DMLC_NUM_SERVER', 'DMLC_NUM_WORKER')
@@ -28,7 +26,6 @@ OWN_KEYS = 1 << 20         # of sums that are no gradients; the Trainer numbers 
 ANSWERS_AWAITED = 2        # steps until a request to stop is known to all, so that no step waits for it
 WORDS_A_PIECE = 1 << 16    # of 16 bits, each as a float32: 256 KB
 SHARED_ERRORS = (FloatingPointError, OSError, UserError, ValueError)
-STALLED = 3                # exit code
 
 
 def join(kvstore, stall_timeout=0):
@@ -45,8 +42,8 @@ def join(kvstore, stall_timeout=0):
                             'with python -m tools.launch' % (kvstore, ', '.join(missing)))
         return Workers(mx.kv.create(kvstore), stall_timeout)
     if os.environ.get('DMLC_ROLE') == 'worker':
-        raise UserError('this is a worker of a job (DMLC_ROLE is set), which would train alone by --kvstore %s: use '
-                        'dist_sync' % kvstore)
+        raise UserError('this is a worker of a job (DMLC_ROLE is set), which would train without the others by '
+                        '--kvstore %s: use dist_sync' % kvstore)
     if kvstore == 'nccl' and not mx.runtime.Features().is_enabled('NCCL'):
         raise UserError('this MXNet has no NCCL, which comes with the GPU wheels: use --kvstore device')
     return Alone(kvstore)
@@ -106,17 +103,20 @@ ALONE = Alone()
 
 
 class Workers(Alone):
-    """One of several workers.   store: an mx.kvstore.KVStoreBase   stall_timeout: seconds, see Patience; 0 for none
+    """One of several workers.   store: an mx.kvstore.KVStoreBase   stall_timeout: seconds, see Watchdog; 0 for none
 
     rank: its number, DMLC_WORKER_ID where the launcher gives one, as ps-lite numbers workers as they come.
     """
 
     def __init__(self, store, stall_timeout=0):
         super().__init__(store)
-        self.size, self.sums, self.told, self.signal = store.num_workers, {}, deque(), None
+        self.size = store.num_workers
+        self.sums = {}
+        self.told = deque()
+        self.signal = None
         self.rank = int(os.environ.get('DMLC_WORKER_ID', store.rank)) if 'dist' in store.type else store.rank
-        self.patience = Patience(stall_timeout, self.rank)
-        self._barrier_at_exit(False)  # a worker that fails alone must be able to leave
+        self.watchdog = Watchdog(stall_timeout, self.rank)
+        self._barrier_at_exit(False)  # a worker must be able to fail and leave without the others
         places = self._sum(np.arange(self.size) == self.rank)
         if (places != 1).any():
             raise UserError('DMLC_WORKER_ID must give each of the %d workers its own number from 0' % self.size)
@@ -133,7 +133,7 @@ class Workers(Alone):
         trainer._init_kvstore()
         trainer._init_params()
         self._wait()
-        self.patience.begin()
+        self.watchdog.begin()
 
     def total(self, parts):
         shape = parts[0].shape
@@ -150,20 +150,22 @@ class Workers(Alone):
         return [array.copy()]
 
     def share(self, function):
-        message, failure = b'', None
+        message = b''
+        failure = None
         if self.rank == 0:
             try:
                 message = packed(function())
             except SHARED_ERRORS as error:
                 kind = next(kind for kind in SHARED_ERRORS if isinstance(error, kind))
-                message, failure = packed({'error': SHARED_ERRORS.index(kind), 'text': str(error)}, failed=True), error
+                message = packed({'error': SHARED_ERRORS.index(kind), 'text': str(error)}, failed=True)
+                failure = error
         failed, value = unpacked(self._send(message))
         if failed:
             raise failure or SHARED_ERRORS[value['error']](value['text'])
         return value
 
     def tell(self, signal):
-        self.patience.renew()
+        self.watchdog.renew()
         self.told.append(self.total([mx.nd.array([signal == asking for asking in ASKING])])[0])
         if len(self.told) > ANSWERS_AWAITED:
             asking = [asking for asking, count in zip(ASKING, self.told.popleft().asnumpy()) if count]
@@ -173,9 +175,9 @@ class Workers(Alone):
         return self.signal
 
     def finish(self):
-        self.patience.renew()
+        self.watchdog.renew()
         self._wait()
-        self.patience.end()
+        self.watchdog.end()
         self._barrier_at_exit(True)
 
     def _wait(self):
@@ -196,14 +198,15 @@ class Workers(Alone):
         first = self.rank == 0
         length = self._sum(np.frombuffer(struct.pack('<Q', len(content) if first else 0), '<u2'))
         length, = struct.unpack('<Q', length.astype('<u2').tobytes())
-        words, piece = np.frombuffer(content + bytes(len(content) % 2), '<u2'), np.zeros(WORDS_A_PIECE, '<u2')
+        words = np.frombuffer(content + bytes(len(content) % 2), '<u2')
+        piece = np.zeros(WORDS_A_PIECE, '<u2')
         pieces = []
         for number in range(ceil(length / 2 / WORDS_A_PIECE)):
             if first:
                 part = words[number * WORDS_A_PIECE:(number + 1) * WORDS_A_PIECE]
                 piece[:len(part)] = part
             pieces.append(self._sum(piece).astype('<u2').tobytes())
-            self.patience.renew()
+            self.watchdog.renew()
         return b''.join(pieces)[:length]
 
 
@@ -228,34 +231,3 @@ def unpacked(content):
         kind, name = name.split('/', 1)
         groups[kind][name] = array
     return head['failed'], (head['value'], groups)
-
-
-class Patience:
-    """From begin() to end(): ends this process if a step takes longer than `timeout` seconds, 0 for never.
-
-    Then a worker, a server or a link is gone, and ps-lite would wait for it for ever. The time in which the process
-    itself was stopped does not count.
-    """
-
-    def __init__(self, timeout, rank):
-        self.timeout, self.rank, self.waited, self.ended = timeout, rank, 0, False
-
-    def begin(self):
-        if self.timeout:
-            threading.Thread(target=self._watch, daemon=True).start()
-
-    def renew(self):
-        self.waited = 0
-
-    def end(self):
-        self.ended = True
-
-    def _watch(self):
-        while not self.ended:
-            time.sleep(1)
-            self.waited += 1
-            if self.waited > self.timeout and not self.ended:
-                print('%s: error: worker %d has heard nothing for %d seconds: a worker, a server or the network is '
-                      'gone; --resume goes on from the last checkpoint'
-                      % (os.path.basename(sys.argv[0]), self.rank, self.timeout), file=sys.stderr, flush=True)
-                os._exit(STALLED)

@@ -31,9 +31,9 @@ def fit(run, learner, train, validation, net_facts=''):
 
     learner: a Learner; its workers each train on their part of every batch. train, validation: sources of batches
     (data.batches). net_facts: for the log.
-    Raises UserError if the files that are there are of another run, FloatingPointError if a loss, a logit or a weight
-    is not finite, and OSError if a file cannot be written or another run has the folder; the message of the last two
-    names the last good checkpoint. SIGTERM and Ctrl-C end in SystemExit, after the step and a checkpoint.
+    Raises UserError if the files that are there are of another run. Raises FloatingPointError if a loss, a logit or a
+    weight is not finite, and OSError if a file cannot be written or another run has the folder: these two name the last
+    good checkpoint. SIGTERM and Ctrl-C end in SystemExit, after the step and a checkpoint.
     """
     workers = learner.workers
     # Another data set under the same name shows in its size.

@@ -17,7 +17,8 @@ class HorovodStore(mx.kvstore.KVStoreBase):
                 from error
         horovod.init()
         self.horovod = horovod
-        self.rank, self.num_workers = horovod.rank(), horovod.size()
+        self.rank = horovod.rank()
+        self.num_workers = horovod.size()
 
     def devices_of(self, devices):
         """One of a machine's devices, by the number of this process there."""

@@ -39,14 +39,15 @@ class Learner:
             parameter.grad_req = 'add' if parameter.grad_req == 'write' else parameter.grad_req
 
     def step(self, data, labels, images, epoch, batch):
-        """One step on this worker's rows of a batch of so many images in all; queued, not awaited.
+        """One step on this worker's rows of a batch; queued, not awaited.
 
-        data: (n, 3, H, W) float32 NumPy. labels: (n,). n may be 0.
+        data: (n, 3, H, W) float32 NumPy. labels: (n,). n may be 0. images: in the whole batch, of all workers.
         Returns arrays (5,) float32, whose sum is what it measures: loss, wrong guesses, rows, devices whose gradient is
         not finite, and whether the gradient was clipped.
         """
         weight = mixing_weight(self.objective, epoch, batch)
-        measures, used = [], 0
+        measures = []
+        used = 0
         if self.accumulate > 1:
             self.net.collect_params().zero_grad()
 
@@ -87,12 +88,14 @@ class Learner:
                 yield [(image.astype(self.dtype, copy=False), *rest) for image, *rest in shards]
 
     def update(self, images, place):
-        """Update the weights by the gradient of so many images. Returns for each device what step() returns.
+        """Update the weights by the gradient of a batch of `images`. Returns for each device what step() returns.
 
         With a dynamic loss scale this waits for the gradient of all workers, and leaves the step out if it is not
         finite. place: where in the run, for messages.
         """
-        trainer, scale, clipped = self.trainer, self.trainer.loss_scale, [0] * len(self.devices)
+        trainer = self.trainer
+        scale = self.trainer.loss_scale
+        clipped = [0] * len(self.devices)
         if not scale.dynamic and self.clip_norm is None:
             verdicts = [all_finite(trainer, device) for device in self.devices]
             trainer.step(images * scale.value)
@@ -144,7 +147,8 @@ def all_finite(trainer, device):
 
     The loss does not tell: the ReLU of oneDNN makes 0 of NaN, and a ruined network continues with a finite loss.
     """
-    gradients, verdicts = defaultdict(list), []
+    gradients = defaultdict(list)
+    verdicts = []
     for parameter in trainer._params:
         if parameter.grad_req != 'null':
             gradients[np.dtype(parameter.dtype).name].append(parameter.grad(device))

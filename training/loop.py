@@ -28,7 +28,8 @@ class Progress:
             setattr(self, name, (state or {}).get(name, first))
         self.loss_scale = learner.trainer.loss_scale
         self.clips = learner.clip_norm is not None
-        self.pending, self.in_flight = [], deque()
+        self.pending = []
+        self.in_flight = deque()
         self.start = time.perf_counter() - self.seconds
 
     def state(self):
@@ -93,7 +94,8 @@ def train_epoch(learner, source, epoch, progress=None, hooks=None):
     Raises FloatingPointError at a loss or gradient that is not finite. Losses are read from the device when a line is
     logged and at the end.
     """
-    trainer, hooks = learner.trainer, hooks or Hooks()
+    trainer = learner.trainer
+    hooks = hooks or Hooks()
     progress = progress or Progress(learner)
     first = progress.batches
     bar = tqdm(source.epoch(epoch, first), initial=first, total=len(source), desc=f'epoch {epoch}', unit='batch',
@@ -117,7 +119,9 @@ def evaluate(net, source, devices, dtype='float32', after_batch=None, workers=AL
     Returns {'top1_error', 'top5_error', 'images', 'images_per_second'}, errors as fractions; with fewer than five
     classes, the second is the error of guessing all of them. Raises FloatingPointError if a logit is not finite.
     """
-    start, counts, in_flight = time.perf_counter(), [], deque()
+    start = time.perf_counter()
+    counts = []
+    in_flight = deque()
     for data, labels in source.epoch(0):
         parts = zip(split(data, devices), split(labels, devices)) if len(labels) else ()
         hits = [_hits(net(image.astype(dtype, copy=False)).astype('float32'), label) for image, label in parts]

@@ -45,7 +45,8 @@ def targets(labels, objective, weight):
     """Float32 targets of int labels (n,): the labels themselves, or smoothed and mixed distributions (n, classes)."""
     if not is_dense(objective):
         return labels
-    epsilon, classes = objective.label_smoothing, objective.classes
+    epsilon = objective.label_smoothing
+    classes = objective.classes
     smooth = mx.nd.one_hot(labels, classes, on_value=1 - epsilon + epsilon / classes, off_value=epsilon / classes,
                            dtype='float32')
     return mix(smooth, weight)

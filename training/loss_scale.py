@@ -9,13 +9,14 @@ FIRST, LARGEST, FACTOR, WINDOW = 2.0 ** 16, 2.0 ** 24, 2.0, 2000
 class LossScale:
     """A fixed number, or one that finds itself.   scale.value: what to multiply the next loss with
 
-    setting: a number, or 'dynamic': it begins at 2^16, is halved after a step whose gradient is not finite, which is
-    left out, and doubled, up to 2^24, after 2,000 steps in a row whose gradient was. steps: how many that have been.
+    setting: a number, or 'dynamic', which begins at 2^16. A step whose gradient is not finite is left out, and the
+    scale is halved; after 2,000 finite steps in a row it is doubled, up to 2^24. steps: how many these have been.
     """
 
     def __init__(self, setting=1.0):
         self.dynamic = setting == 'dynamic'
-        self.value, self.steps = FIRST if self.dynamic else float(setting), 0
+        self.value = FIRST if self.dynamic else float(setting)
+        self.steps = 0
 
     def after(self, finite, place=''):
         """Follow the verdict on a gradient. Raises FloatingPointError, naming the place, if no smaller one is left."""
@@ -25,11 +26,13 @@ class LossScale:
         if not finite:
             self.value /= FACTOR
         elif self.steps == WINDOW:
-            self.value, self.steps = min(self.value * FACTOR, LARGEST), 0
+            self.value = min(self.value * FACTOR, LARGEST)
+            self.steps = 0
 
     def state(self):
         """For the checkpoint."""
         return {'value': self.value, 'steps': self.steps}
 
     def restore(self, state):
-        self.value, self.steps = state['value'], state['steps']
+        self.value = state['value']
+        self.steps = state['steps']

@@ -42,8 +42,7 @@ def use_dtype(dtype, devices):
 
 
 def check_bfloat16(others='float32'):
-    """UserError if this CPU does not compute in bfloat16, which names the others; a warning if it does so by detours
-    alone."""
+    """UserError, which names the others, if this CPU does not compute in bfloat16; a warning if it only emulates it."""
     try:
         with silence():
             ones = mx.nd.amp_cast(mx.nd.ones((1, 16, 1, 1)), dtype=BFLOAT16)

@@ -9,7 +9,7 @@ from runtime import UserError
 
 from native.compiled import product_of
 from training import checkpoint
-from training.runlog import holds_no_epoch, is_blank, logged_epochs, logged_options, numbers_path
+from training.logs import holds_no_epoch, is_blank, logged_epochs, logged_options, numbers_path
 from training.weights.arrays import set_weights
 
 LOG = logging.getLogger(__name__)
@@ -29,7 +29,9 @@ def restore(run, learner):
     if arrays:
         set_weights(learner.net, arrays['params'], os.path.join(run.save_dir, 'last.params'))
         checkpoint.set_trainer_arrays(learner.trainer, arrays['states'])
-    scale, before, now = facts.pop('loss_scale', None), facts.pop('product', None), product_of(learner.net)
+    scale = facts.pop('loss_scale', None)
+    before = facts.pop('product', None)
+    now = product_of(learner.net)
     if before and before != now:
         LOG.warning('%s multiplied in this run and %s does so now: numbers may be rounded otherwise', before, now)
     if scale:
@@ -80,9 +82,12 @@ def check_new(run):
 
 
 def check_log_of_new(run):
-    """UserError if a run that begins would write over a file, other than a log without an epoch or that of its own
-    first try, or over the log of epochs whose checkpoint is gone."""
-    paths, logged = (run.logging_file, numbers_path(run.logging_file)), logged_options(run.logging_file)
+    """UserError if a run that begins would write over a file, or over the log of epochs whose checkpoint is gone.
+
+    A log without an epoch, and that of its own first try, may be written over.
+    """
+    paths = (run.logging_file, numbers_path(run.logging_file))
+    logged = logged_options(run.logging_file)
     if logged and holds_no_epoch(run.logging_file):  # of a run that was killed, or refused, before its first one
         return
     # A folder by default is named None in the options, so the others must say whether it is the same.
@@ -99,9 +104,12 @@ def check_log_of_new(run):
 
 
 def check_log_of_resumed(run, epochs):
-    """UserError if a run that continues after so many epochs would do so in the log of another, or in one that lacks
-    some of them. One that is gone is begun anew."""
-    path, logged = run.logging_file, logged_options(run.logging_file)
+    """UserError if a run would continue in the log of another, or in one that lacks some of its epochs.
+
+    A log that is gone is begun anew. epochs: how many the run has come to.
+    """
+    path = run.logging_file
+    logged = logged_options(run.logging_file)
     if is_blank(path) and is_blank(numbers_path(path)):
         return
     if not isinstance(logged.get('num_epochs'), int):

@@ -1,7 +1,7 @@
-"""What a run says: human lines in `<run>.log` and on the terminal, the same numbers as JSON lines in `<run>.jsonl`.
+"""How a run writes its log: human lines in `<run>.log` and on the terminal, the same numbers as JSON in `<run>.jsonl`.
 
-Each epoch stands in both files once and in order: on resume, what an interrupted run has said about epochs that come
-again is taken out first.
+Each epoch is in both files once and in order: on resume, what an interrupted run has said about epochs that come again
+is taken out first.
 """
 import json
 import logging
@@ -10,7 +10,6 @@ import platform
 import re
 import subprocess
 import sys
-from collections import namedtuple
 from contextlib import suppress
 
 import runtime
@@ -20,22 +19,14 @@ import mxnet as mx
 import numpy as np
 
 from training.lock import lock
+from training.logs import TIME_STAMP, numbers_path
 
-TIME_STAMP = len('2026-11-22 20:47:50,123 ')
 EPOCH_LINE = re.compile(r'\[?Epoch[ \[](\d+)\](?: Batch \[(\d+)\])?')
 LAST_LINES = ('Best', 'Last')
-LARGEST = 1e15  # of the numbers of an epoch, and so finite
-NOT_NEGATIVE = ('seconds', 'images_per_second')
-PARAMETERS = re.compile(r'Network: .*?(\d{1,15}) parameters, (\d{1,15}) trainable')
-
-# What the two files of a run say. path: of the .log. options: all flags by name, of the last start. epochs: numbers by
-# epoch, as RunLog.epoch wrote them. parameters, trainable: how many the network has. finished: its last epoch is there.
-# first_num_epochs: of the first start.
-Record = namedtuple('Record', 'path options epochs parameters trainable finished first_num_epochs')
 
 
 class LogFile(logging.FileHandler):
-    """A log that says with an OSError that the disk refuses a line, where logging would print a traceback and go on."""
+    """A log that raises an OSError when the disk refuses a line, where logging prints a traceback and continues."""
 
     def handleError(self, record):
         error = sys.exc_info()[1]
@@ -109,7 +100,7 @@ class RunLog:
         self.scalars('batch', epoch, batch + 1, numbers)
 
     def scalars(self, group, epoch, batches, numbers):
-        """What an epoch came to in so many batches, for TensorBoard, if it is wanted."""
+        """What an epoch came to after a number of batches, for TensorBoard, if it is wanted."""
         if self.events:
             for name, value in numbers.items():
                 if name not in ('epoch', 'seconds'):
@@ -128,7 +119,7 @@ class RunLog:
 
 
 def _event_writer(folder, path, steps):
-    """The writer for a run that begins after so many steps; TensorBoard forgets what it was told of later ones.
+    """The writer for a run that begins after `steps` steps; TensorBoard forgets what it was told of later ones.
 
     Its file is named by the second, so the steps keep a run that is resumed at once from writing over it.
     """
@@ -160,94 +151,6 @@ class Silence:
         pass
 
 
-def numbers_path(path):
-    """Where the numbers of a log go. UserError for a name that others may share it with."""
-    stem, ending = os.path.splitext(path)
-    if ending != '.log' or os.path.isdir(path):
-        raise UserError('the log cannot be %s: it must be a file whose name ends in .log' % path)
-    return stem + '.jsonl'
-
-
-def logged_options(path):
-    """The options in the header of a log, {} if it has none."""
-    if os.path.exists(path):
-        with open(path, errors='surrogateescape') as file:
-            return next(filter(None, map(_options_in, file)), {})
-    return {}
-
-
-def is_blank(path):
-    """Whether there is no such file, or nothing in it."""
-    return not os.path.exists(path) or not os.path.getsize(path)
-
-
-def holds_no_epoch(path):
-    """Whether neither file of a log tells of a whole epoch."""
-    if not is_blank(numbers_path(path)):
-        return False
-    with open(path, errors='surrogateescape') as file:
-        return not any(line[TIME_STAMP:].startswith('[Epoch ') for line in file)
-
-
-def logged_epochs(path):
-    """How many epochs the .jsonl of a log holds, 0 without one. UserError if they are not those of a run in order."""
-    return len(_read_epochs(numbers_path(path))) if os.path.exists(numbers_path(path)) else 0
-
-
-def _options_in(line):
-    """The options that a line of a log names, {} for any other line."""
-    with suppress(ValueError, RecursionError):
-        if line[TIME_STAMP:].startswith('Options: {'):
-            return json.loads(line[TIME_STAMP + len('Options: '):])
-    return {}
-
-
-def read_run(path):
-    """The Record of a run, from its .log and the .jsonl beside it; either may be named.
-
-    A last line that was cut in the middle is left out, as the run will write it again.
-    Raises OSError if one of the files is missing, and UserError if they are not those of a run.
-    """
-    path, starts, counts = os.path.splitext(path)[0] + '.log', [], None
-    with open(path, errors='surrogateescape') as file:
-        for line in file:
-            named, found = _options_in(line), PARAMETERS.match(line[TIME_STAMP:])
-            starts += [named] if named else []
-            counts = [int(count) for count in found.groups()] if found else counts
-    options = starts[-1] if starts else {}
-    if not isinstance(options.get('num_epochs'), int) or not counts:
-        raise UserError('%s is not the log of a run, or was cut off: it names no %s'
-                        % (path, 'network' if options else 'options'))
-    epochs = _read_epochs(numbers_path(path))
-    return Record(path, options, epochs, *counts, len(epochs) >= options['num_epochs'], starts[0].get('num_epochs'))
-
-
-def _read_epochs(path):
-    with open(path, errors='surrogateescape') as file:
-        lines = file.readlines()
-    if lines and not lines[-1].endswith('\n'):
-        lines.pop()
-    try:
-        epochs = [json.loads(line) for line in lines]
-        in_order = [numbers['epoch'] for numbers in epochs] == list(range(len(epochs)))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        in_order = False
-    if not in_order:
-        raise UserError('%s is damaged: its lines are not the epochs of a run in order' % path)
-    for numbers in epochs:
-        for name, value in numbers.items():
-            if not _is_sound(name, value):
-                raise UserError('%s is damaged: %s of epoch %d is %.40r' % (path, name, numbers['epoch'], value))
-    return epochs
-
-
-def _is_sound(name, value):
-    """Whether a number of an epoch can be one; compared and not computed with, as JSON may hold integers that are no
-    float."""
-    low, high = (0, 1) if name.endswith('_error') else (0 if name in NOT_NEGATIVE else -LARGEST, LARGEST)
-    return type(value) in (int, float) and low <= value <= high
-
-
 def commit():
     """The commit of this repository, with -dirty if files differ from it, or 'unknown'."""
     try:
@@ -273,6 +176,6 @@ def _keep(path, wanted):
 
 
 def _place_of_line(line):
-    """(epoch, batch) of which a line tells; the line of an epoch is behind those of its batches."""
+    """(epoch, batch) of which a line tells; the line of an epoch comes after those of its batches."""
     found = EPOCH_LINE.match(line[TIME_STAMP:])
     return (int(found.group(1)), float(found.group(2) or 'inf')) if found else (-1, -1)

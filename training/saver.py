@@ -18,7 +18,11 @@ class Saver(Hooks):
     """
 
     def __init__(self, run, log, learner, watch, facts):
-        self.run, self.log, self.learner, self.watch, self.facts = run, log, learner, watch, facts
+        self.run = run
+        self.log = log
+        self.learner = learner
+        self.watch = watch
+        self.facts = facts
         self.workers = learner.workers
         blocks = []
         learner.net.apply(blocks.append)
@@ -41,7 +45,8 @@ class Saver(Hooks):
 
     def after_step(self, epoch, batch, progress, is_last):
         """Log a line and save within the epoch, where they are due. The last batch is followed by save_epoch."""
-        interval, step = self.run.log_interval, self.run.save_every_steps
+        interval = self.run.log_interval
+        step = self.run.save_every_steps
         if interval and (batch + 1) % interval == 0:
             progress.read()
             self.log.batch(epoch, batch, progress.numbers())
@@ -63,7 +68,9 @@ class Saver(Hooks):
 
     def save_epoch(self, numbers):
         """Log and save a whole epoch, and its weights if they are the best."""
-        run, best, epoch = self.run, self.facts['best'], numbers['epoch']
+        run = self.run
+        best = self.facts['best']
+        epoch = numbers['epoch']
         if best is None or numbers['val_top1_error'] < best['val_top1_error']:
             best = dict(numbers, **self.workers.share(partial(
                 checkpoint.save_best, run.save_dir, run.title, numbers, self.learner.net, run.description)))

@@ -1,8 +1,8 @@
 """The learning rate, a pure function of the position in the run; GluonCV's schedules, no state, nothing to resume.
 
-The authors' log is reproduced in every printed line with n = images // batch steps an epoch for the length of the
-schedule, and a position that counts what has really been read: ceil(epoch * images / batch) + batch number + 1. Where
-rounding n down would leave more than 1 % of the run at a rate of 0, with few large batches, it is not rounded.
+The authors' log is reproduced in every printed line. For this the length of the schedule is n = images // batch steps
+an epoch, and the position counts what has really been read: ceil(epoch * images / batch) + batch number + 1. With few
+large batches, rounding n down would leave more than 1 % of the run at a rate of 0: there it is not rounded.
 """
 from math import ceil
 

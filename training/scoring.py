@@ -27,7 +27,7 @@ LOG = logging.getLogger(__name__)
 DTYPES = ('float32', 'bfloat16', 'int8')
 CALIBRATION_MODES = ('naive', 'entropy')
 FEWEST_TO_CALIBRATE = 16
-# What int8 leaves alone: BatchNorms that are not folded, classifiers, and products by elemwise_mul, whose quantised
+# What int8 does not touch: BatchNorms that are not folded, classifiers, and products by elemwise_mul, whose quantised
 # operator in MXNet 1.9.1 fails on factors that are never negative.
 FLOAT32 = ('BatchNorm', '_sg_mkldnn_fully_connected', 'elemwise_mul')
 SAMPLE = 16          # images on which the memory that one takes is measured
@@ -60,7 +60,7 @@ def compiled(net, dtype='float32', calibration=None, calib_mode='naive'):
 
 
 def check_dtype(dtype):
-    """UserError if this CPU does not compute in a dtype; a warning if it does so by detours alone."""
+    """UserError if this CPU does not compute in a dtype; a warning if it does so only by detours."""
     if dtype not in DTYPES:
         raise UserError('%s is not for CPUs: there are %s' % (dtype, ', '.join(DTYPES)))
     if dtype == 'bfloat16':
@@ -118,7 +118,8 @@ def check_memory(net, shape):
         return
     net(mx.nd.zeros((1, *shape[1:]))).wait_to_read()  # what is made once and stays
     grown = _growth(net, mx.nd.zeros((SAMPLE, *shape[1:])))
-    per_image, free = grown / SAMPLE + 4 * INPUTS_HELD * int(np.prod(shape[1:])), runtime.free_memory()
+    per_image = grown / SAMPLE + 4 * INPUTS_HELD * int(np.prod(shape[1:]))
+    free = runtime.free_memory()
     if shape[0] * per_image > free:
         raise UserError('a batch of %d images needs about %.1f GB of memory and %.1f GB are free: %d would fit'
                         % (shape[0], shape[0] * per_image / 1e9, free / 1e9, free // per_image))

@@ -10,7 +10,8 @@ class Watch:
     """signal: the one that has asked to stop, or None. before: {signal: the handler that was there}."""
 
     def __init__(self):
-        self.signal, self.before = None, {}
+        self.signal = None
+        self.before = {}
 
     def note(self, number, _):
         self.signal = signal.Signals(number)

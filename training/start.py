@@ -25,7 +25,7 @@ def start_from(net, arrays, path, classifier, same_classes=True):
 def freeze(net, pattern):
     """Keep the parameters whose names, as in a .params file, hold a regular expression, from being trained.
 
-    A BatchNorm whose running statistics are among them uses these in training too, and leaves them alone. Raises
+    A BatchNorm whose running statistics are among them uses these in training too, and does not change them. Raises
     UserError for a pattern that is none, that no name holds, or that leaves nothing to train.
     """
     try:

@@ -14,7 +14,8 @@ import time
 import runtime  # noqa: F401  (before mxnet)
 
 from tests.dist import worker
-from tests.dist.trials import TRIALS, Bench
+from tests.dist.bench import Bench
+from tests.dist.trials import TRIALS
 from tests.trial_table import print_trials
 
 AT_ONCE = 3  # trials, as the longer ones do little but wait until somebody is given up

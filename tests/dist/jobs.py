@@ -37,7 +37,8 @@ class Job:
         self.environment = dict(clean, OMP_NUM_THREADS='1', PYTHONPATH=ROOT, DMLC_PS_ROOT_URI=home[0],
                                 DMLC_PS_ROOT_PORT=str(free_ports(1, local=True)), DMLC_NUM_SERVER='1',
                                 DMLC_NUM_WORKER=str(workers))
-        self.folder, self.end = folder, time.time() + LIMIT
+        self.folder = folder
+        self.end = time.time() + LIMIT
         self.others = [self._start(role, SERVE, home) for role in ('scheduler', 'server')]
         self.workers = []
         for number in range(workers):
@@ -51,7 +52,7 @@ class Job:
                                     start_new_session=True, preexec_fn=die_with_parent)
 
     def path(self, role, number, kind):
-        return os.path.join(self.folder, '%s%s.%s' % (role, number, kind))
+        return os.path.join(self.folder, f'{role}{number}.{kind}')
 
     def error(self, number):
         """What a worker has said on standard error."""

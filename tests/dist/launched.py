@@ -1,4 +1,4 @@
-"""What a job of tools.launch must stand, its workers being real trainings: each function gives (tries, held)."""
+"""What a job of tools.launch must survive, with real trainings as its workers: each function gives (tries, held)."""
 import os
 import random
 import signal
@@ -13,7 +13,7 @@ from tools.scaling.hosts import cut, hosts, reached_by_ssh
 
 ENDING = 30  # seconds from a death to the end of the job
 PERIODIC = ('--save-every-steps', 2)
-# Lines of the log, in front of which there is a checkpoint.
+# Lines of the log, before each of which there is a checkpoint.
 STEPS = ['Epoch[%d] Batch [%d]' % step for step in ((0, 2), (0, 3), (0, 4), (1, 0), (1, 1), (1, 2))]
 
 
@@ -22,7 +22,8 @@ class Launched:
 
     def __init__(self, folder, command, *flags, path=None):
         os.makedirs(folder, exist_ok=True)
-        self.folder, self.error = folder, os.path.join(folder, 'launch.err')
+        self.folder = folder
+        self.error = os.path.join(folder, 'launch.err')
         with open(self.error, 'w') as error:
             self.process = subprocess.Popen(
                 [sys.executable, '-m', 'tools.launch', '-s', '1', *map(str, flags), '--', *command], cwd=ROOT,
@@ -57,21 +58,21 @@ class Launched:
                 if os.path.join(self.folder, 'run').encode() in words.read().split(b'\0') \
                         and b'DMLC_WORKER_ID=%d' % number in environment.read().split(b'\0'):
                     return os.kill(int(process), signal.SIGKILL)
-        raise RuntimeError('there is no worker %d of the job in %s' % (number, self.folder))
+        raise RuntimeError(f'there is no worker {number} of the job in {self.folder}')
 
 
 def worker_killed(bench):
-    """At a random step: the job says who, ends in time with a whole checkpoint, and goes on from it."""
+    """At a random step: the job says who, ends in time with a whole checkpoint, and continues from it."""
     folder = bench.place()
     with Launched(folder, train_cifar(bench.data, folder, *PERIODIC), '-n', 2) as job:
         job.wait_for(random.choice(STEPS))
         job.kill_worker(0)
         ended = job.wait(ENDING) == 137 and 'launch: worker 0 left with exit code 137 (SIGKILL)' in job.said()
-    return 1, ended and bench.goes_on(folder)
+    return 1, ended and bench.continues(folder)
 
 
 def worker_killed_and_restarted(bench):
-    """The launcher itself begins again, in time, and the training goes on where it was."""
+    """The launcher itself begins again, in time, and the training continues where it was."""
     folder = bench.place()
     with Launched(folder, train_cifar(bench.data, folder, *PERIODIC), '-n', 2, '--max-restarts', 1) as job:
         job.wait_for(random.choice(STEPS))
@@ -81,13 +82,13 @@ def worker_killed_and_restarted(bench):
         in_time = time.monotonic() < end
         ended = job.wait() == 0 and 'launch: worker 1 left with exit code 137 (SIGKILL)' in job.said()
     with open(os.path.join(folder, 'run.log')) as file:
-        went_on = file.read().count('Epoch[0] Batch [0]') == 1
-    return 1, in_time and ended and went_on and runs.equal(bench.whole, runs.outcome(folder))
+        continued = file.read().count('Epoch[0] Batch [0]') == 1
+    return 1, in_time and ended and continued and runs.equal(bench.whole, runs.outcome(folder))
 
 
 @contextmanager
 def over_hosts(bench, number, command, *flags):
-    """(a Launched job with a worker on each of so many Hosts, the Hosts); (None, []) where there can be none.
+    """(a Launched job with a worker on each of this number of Hosts, the Hosts); (None, []) where there can be none.
 
     command: function of the folder of the job.
     """
@@ -112,7 +113,7 @@ def four_hosts(bench):
 
 
 def link_cut(bench):
-    """Of a job over two hosts: the heartbeats miss it, the job ends in time, and goes on from its checkpoint."""
+    """Of a job over two hosts: the heartbeats miss it, the job ends in time, and continues from its checkpoint."""
     with over_hosts(bench, 2, lambda folder: train_cifar(bench.data, folder, *PERIODIC), '--heartbeat-timeout',
                     5) as (job, places):
         if not job:
@@ -120,4 +121,4 @@ def link_cut(bench):
         job.wait_for(STEPS[0])
         cut(places[1])
         ended = job.wait(ENDING) == 1 and 'no heartbeat for 5 seconds from ' in job.said()
-    return 1, ended and bench.goes_on(job.folder)
+    return 1, ended and bench.continues(job.folder)

@@ -1,7 +1,4 @@
-"""What a job of several workers must stand: each function tries it and returns (tries, held).
-
-`Bench` has the numbers of the run of one process, and the outcome of a job that nothing has hindered.
-"""
+"""What a job of several workers must survive: each function tries it on a Bench and returns (tries, held)."""
 import importlib.util
 import os
 import signal
@@ -9,69 +6,16 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
-from functools import cached_property
-from itertools import count
-from threading import Lock
 
-import numpy as np
-
-from tests.dist import launched, worker
-from tests.dist.jobs import LIMIT, ROOT, Job, train_cifar
+from tests.dist import launched
+from tests.dist.jobs import LIMIT, ROOT, Job
 from tests.faults import runs
 from tools.scaling.hosts import cut, hosts
-from training import checkpoint
-from training.distributed import STALLED
+from training.watchdog import STALLED
 
 HOROVODRUN = os.path.join(os.path.dirname(sys.executable), 'horovodrun')
-TOLERANCE = 1e-5
 STALL_TIMEOUT = 15  # seconds; the load of a test machine must not look like a cut link
 PATIENT = ('--save-every-steps', 2, '--stall-timeout', STALL_TIMEOUT)
-
-
-class Bench:
-    """A place for jobs, of several trials at once.
-
-    alone: what one process computes. whole: the outcome of an unhindered job of two workers.
-    """
-
-    def __init__(self, root, alone):
-        self.root, self.numbers, self.alone, self.first = root, count(), alone, Lock()
-        self.data = runs.write_tiny(os.path.join(root, 'data'))
-
-    @property
-    def whole(self):
-        with self.first:
-            return self._whole
-
-    @cached_property
-    def _whole(self):
-        folder = self.place()
-        with self.job(2, folder, '--save-every-steps', 2) as job:
-            if job.wait() != [0, 0]:
-                raise RuntimeError('the unhindered job failed: %s' % job.error(0))
-        return runs.outcome(folder)
-
-    def place(self):
-        return os.path.join(self.root, 'job-%d' % next(self.numbers))
-
-    def job(self, workers, folder, *flags, **options):
-        return Job(workers, train_cifar(self.data, folder, *flags), folder, **options)
-
-    def begun(self, job, line='Epoch[0] Batch [2]'):
-        """Wait until the job has logged a line, by default one behind its first checkpoint; whether it runs then."""
-        return runs.wait_for_line(job.workers[0], os.path.join(job.folder, 'run.log'), line)
-
-    def goes_on(self, folder):
-        """Whether there is a whole checkpoint, and a job that goes on from it comes to the end of `whole`."""
-        checkpoint.load(os.path.join(folder, 'run'))
-        with self.job(2, folder, '--resume', '--save-every-steps', 2) as job:
-            return job.wait() == [0, 0] and job.left() and runs.equal(self.whole, runs.outcome(folder))
-
-    def agree(self, folder, workers):
-        """Whether all workers have the weights of the first, bit for bit, and those of the single process nearly."""
-        found = [np.load(os.path.join(folder, 'weights-%d.npz' % number)) for number in range(workers)]
-        return all((found[0][name] == own[name]).all() and np.abs(own[name] - alone).max() <= TOLERANCE
-                   for own in found for name, alone in self.alone.items())
 
 
 def equal_weights(bench, workers, kvstore, tries, devices=1):
@@ -133,13 +77,14 @@ def one_worker_is_asked_to_stop(bench):
             job.workers[asked].send_signal((signal.SIGTERM, signal.SIGINT)[number])
             code = (143, 130)[number]
             stopped = job.wait() == [code, code] and job.left()
-        held += stopped and bench.goes_on(folder)
+        held += stopped and bench.continues(folder)
     return 2, held
 
 
 def only_the_first_has_the_folder(bench):
     """A job is cut off and resumed; its second worker has been told of another folder, and leaves nothing there."""
-    folder, elsewhere = bench.place(), bench.place()
+    folder = bench.place()
+    elsewhere = bench.place()
     inside = {1: ('127.0.0.1', ['sh', '-c', 'exec "$@" --save-dir %s/run --logging-file %s/run.log'
                                 % (elsewhere, elsewhere), 'sh'])}
     with bench.job(2, folder, '--save-every-steps', 2, inside=inside) as job:
@@ -155,7 +100,8 @@ def loss_is_not_finite(bench):
     """All leave with 1 and a sentence."""
     folder = bench.place()
     with bench.job(2, folder, '--lr', '1e30') as job:
-        codes, errors = job.wait(), [job.error(number) for number in (0, 1)]
+        codes = job.wait()
+        errors = [job.error(number) for number in (0, 1)]
     return 1, codes == [1, 1] and all(runs.is_sentence(error) and 'not finite in epoch' in error for error in errors)
 
 
@@ -166,7 +112,8 @@ def first_worker_cannot_save(bench):
     with open(os.path.join(folder, 'run'), 'w'):
         pass
     with bench.job(2, folder) as job:
-        codes, errors = job.wait(), [job.error(number) for number in (0, 1)]
+        codes = job.wait()
+        errors = [job.error(number) for number in (0, 1)]
     return 1, codes == [2, 2] and all(map(runs.is_sentence, errors))
 
 
@@ -183,7 +130,7 @@ def worker_killed(bench):
         bench.begun(job)
         job.workers[0].kill()
         gave_up = stalled(job, but=[0])
-    return 1, gave_up and bench.goes_on(folder)
+    return 1, gave_up and bench.continues(folder)
 
 
 def server_killed(bench):
@@ -192,12 +139,13 @@ def server_killed(bench):
         bench.begun(job)
         job.others[1].kill()
         gave_up = stalled(job)
-    return 1, gave_up and bench.goes_on(folder)
+    return 1, gave_up and bench.continues(folder)
 
 
 def slow_worker(bench):
-    """One that stands still, at last for two thirds of what the other would wait, is waited for."""
-    folder, waited = bench.place(), []
+    """One that is stopped, at last for two thirds of what the other would wait, is waited for."""
+    folder = bench.place()
+    waited = []
     with bench.job(2, folder, *PATIENT) as job:
         for line, seconds in (('Epoch[0] Batch [0]', 1), ('Epoch[0] Batch [2]', STALL_TIMEOUT * 2 / 3)):
             bench.begun(job, line)
@@ -210,7 +158,7 @@ def slow_worker(bench):
 
 
 def link_cut(bench):
-    """A worker on another host, first undisturbed, then with its link cut: all give up, and the job goes on later."""
+    """A worker on another host, first undisturbed, then with its link cut: all give up, and the job continues later."""
     with ExitStack() as stack:
         try:
             here, there = stack.enter_context(hosts(2))
@@ -225,7 +173,7 @@ def link_cut(bench):
             bench.begun(job)
             cut(there)
             gave_up = stalled(job)
-        return 2, undisturbed + (gave_up and bench.goes_on(folder))
+        return 2, undisturbed + (gave_up and bench.continues(folder))
 
 
 TRIALS = [
@@ -240,12 +188,12 @@ TRIALS = [
     ('the other workers neither read nor write in the save folder, and resume', only_the_first_has_the_folder),
     ('loss not finite: all stop', loss_is_not_finite),
     ('the first worker cannot save: all stop', first_worker_cannot_save),
-    ('worker killed at a random step, tools.launch: the job ends within 30 s, and goes on from its checkpoint',
+    ('worker killed at a random step, tools.launch: the job ends within 30 s, and continues from its checkpoint',
      launched.worker_killed),
     ('the same with --max-restarts: begins again by itself', launched.worker_killed_and_restarted),
     ('worker killed, without a launcher: the others give up', worker_killed),
     ('server killed, the same', server_killed),
     ('slow worker: waited for', slow_worker),
     ('worker on another host (network namespace); its link cut: the others give up', link_cut),
-    ('link to a host cut, tools.launch: the job ends within 30 s, and goes on from its checkpoint', launched.link_cut),
+    ('link to a host cut, tools.launch: the job ends within 30 s, and continues from its checkpoint', launched.link_cut),
 ]

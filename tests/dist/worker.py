@@ -21,7 +21,8 @@ from training.loop import evaluate, train_epoch
 from training.loss import Objective
 
 # Two workers share 52 images evenly; of the last batch, of two images, most of four workers get none.
-IMAGES, BATCH = 210, 52
+IMAGES = 210
+BATCH = 52
 NUMBERS = ('train_loss', 'train_error', 'top1_error', 'top5_error', 'images')
 
 
@@ -59,7 +60,9 @@ def weights(net):
 
 def train(workers=ALONE, devices=(mx.cpu(),)):
     """{name: array} of what this worker has come to; the weights are those on its last device."""
-    net, (training, validation), seen = network(devices), sources(workers.rank, workers.size), []
+    net = network(devices)
+    training, validation = sources(workers.rank, workers.size)
+    seen = []
     trainer = make_trainer(net, 0.9, 1e-4, workers=workers)
 
     def lr_at(epoch, batch):

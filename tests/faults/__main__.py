@@ -13,7 +13,7 @@ import runtime  # noqa: F401  (before mxnet)
 
 import numpy as np
 
-from tests.faults import files, processes
+from tests.faults import descriptions, files, processes
 from tests.trial_table import print_trials
 
 FAULTS = [
@@ -26,6 +26,7 @@ FAULTS = [
     ('exploding learning rate', processes.exploding_learning_rate),
     ('NaN in the training images', files.nan_images),
     *files.FAULTS,
+    ('descriptions that are damaged or hostile', descriptions.hostile_descriptions),
 ]
 
 

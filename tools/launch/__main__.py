@@ -2,7 +2,7 @@
 
     python -m tools.launch -n 2 -s 1 -- python train_cifar.py --kvstore dist_sync --useReLU
 
-starts MXNet's parameter servers, their scheduler and so many workers, here or with -H over ssh, and writes what they
+starts one of MXNet's parameter servers, its scheduler and two workers, here or with -H over ssh, and writes what they
 write with `[worker 1]` in front. A bare `python` is the Python that runs the launcher. The first process that fails
 ends the job, and its exit code is the job's. The number of a worker is its rank in MXNet's kvstore; only with
 --interface, where the addresses are not known here, it may differ. SLURM and Kubernetes start processes themselves:
@@ -10,20 +10,19 @@ for them a script or a manifest is printed.
 
 How the job ends:
 - a process fails: workers get SIGTERM and --grace seconds; then all is killed. A worker that waits for one that died
-  cannot save any more: a job goes on from the last checkpoint that it made by itself (--save-every-steps);
+  cannot save any more: a job is resumed from the last checkpoint that it made by itself (--save-every-steps);
 - Ctrl-C, SIGTERM or SIGHUP to the launcher: passed on in the same way, and a training saves some three steps later; a
   second one kills at once; exit code 130, 143 or 129;
-- kill -9 of the launcher: every process stands behind a guard, which does the same when its standard input closes, or
-  over ssh when it has not heard from the launcher for 30 seconds;
-- a host, a process or its link to the scheduler is gone without a word, which ps-lite alone waits out for ever: each
+- kill -9 of the launcher: every process has a guard, which does the same when its standard input closes, or over ssh
+  when it has not heard from the launcher for 30 seconds;
+- a host, a process or its link to the scheduler is gone without a word, for which ps-lite would wait for ever: each
   node sends a heartbeat, and the scheduler leaves when one has not come for --heartbeat-timeout seconds;
-- no process writes a line for --idle-timeout seconds, if that is given. Nothing else covers a link between a worker
-  and a server that is cut while both reach the scheduler, a worker that hangs in its own code, and one that never
-  finds the scheduler.
+- no process writes a line for --idle-timeout seconds, if that is given. Nothing else ends a job whose worker hangs in
+  its own code or never finds the scheduler, or whose worker and server reach the scheduler but not each other.
 
-Here are the flags and the attempts; nodes.py says who works where, job.py starts and ends the processes, guard.py is
-what each stands behind, server.py what the servers run, printed.py what SLURM and Kubernetes get. Only server.py
-imports MXNet: with the DMLC_ROLE of a server, that would never return.
+Here are the flags and the attempts. nodes.py says who works where, job.py starts and ends the processes, guard.py
+guards each of them, server.py is what the servers run, printed.py what SLURM and Kubernetes get. Only server.py imports
+MXNet: with the DMLC_ROLE of a server, that would never return.
 """
 import argparse
 import os
@@ -62,26 +61,27 @@ def parse_args(argv=None):
     parser.add_argument('--grace', type=number_from(0), default=15, metavar='SECONDS',
                         help='what workers have after SIGTERM before they are killed (default 15)')
     parser.add_argument('--heartbeat-timeout', type=number_from(0), default=20, metavar='SECONDS',
-                        help='end the job when the scheduler has not heard from a node for so long (default 20; 0: no)')
+                        help='end the job when a node has not been heard of for this time (default 20; 0: never)')
     parser.add_argument('--idle-timeout', type=number_from(0), default=0, metavar='SECONDS',
-                        help='end the job when no process has written anything for so long (default 0: no)')
+                        help='end the job when no process has written anything for this time (default 0: never)')
     parser.add_argument('--port', type=number_from(1), help='of the scheduler (default: a free one)')
     parser.add_argument('--root-uri', metavar='ADDRESS', help='of the scheduler (default: of the first host)')
     parser.add_argument('--interface', help='network interface of all nodes (default: the one with the address of the '
                                             'hostfile)')
     parser.add_argument('--image', help='of the containers of Kubernetes, with the repository as its working folder')
     parser.add_argument('--name', default='atac', help='of the job of SLURM or Kubernetes')
-    args, command = parser.parse_args(argv[:end]), argv[end + 1:]
+    args = parser.parse_args(argv[:end])
+    command = argv[end + 1:]
     args.launcher = args.launcher or ('ssh' if args.hostfile else 'local')
-    refuse(args, command)
+    check_flags(args, command)
     return args, by_this_python(args, command)
 
 
 def number_from(bound):
-    """An argparse type: an integer that is not below the bound. (That of options.py would import MXNet.)"""
+    """An argparse type: an integer that is not below the bound. (That of cli/kinds.py would import MXNet.)"""
     def integer(text):
         if int(text) < bound:
-            raise argparse.ArgumentTypeError('%s must be at least %d' % (text, bound))
+            raise argparse.ArgumentTypeError(f'{text} must be at least {bound}')
         return int(text)
     return integer
 
@@ -93,26 +93,26 @@ def by_this_python(args, command):
     return command
 
 
-def refuse(args, command):
+def check_flags(args, command):
     """LaunchError for flags that do not go together, and for a command that is not there."""
     if not command:
-        raise LaunchError('there is no command: write it behind --')
+        raise LaunchError('there is no command: write it after --')
     if bool(args.hostfile) != (args.launcher == 'ssh'):
-        raise LaunchError('-H and --launcher ssh go together, not with --launcher %s' % args.launcher
+        raise LaunchError(f'-H and --launcher ssh go together, not with --launcher {args.launcher}'
                           if args.hostfile else '--launcher ssh needs -H')
     if args.launcher in PRINTED and (args.max_restarts or args.idle_timeout or not args.servers):
-        raise LaunchError('--launcher %s takes neither --max-restarts nor --idle-timeout nor -s 0' % args.launcher)
+        raise LaunchError(f'--launcher {args.launcher} takes neither --max-restarts nor --idle-timeout nor -s 0')
     if args.launcher in PRINTED and args.gpus_per_worker:
-        raise LaunchError('--gpus-per-worker is for processes that are started here: %s gives out GPUs itself'
-                          % args.launcher)
+        raise LaunchError(f'--gpus-per-worker is for processes that are started here: {args.launcher} gives out GPUs '
+                          'itself')
     if bool(args.image) != (args.launcher == 'kubernetes'):
         raise LaunchError('--image and --launcher kubernetes go together')
     if not re.fullmatch('[a-z]([a-z0-9-]{0,40}[a-z0-9])?', args.name):
-        raise LaunchError('--name %r is not of small letters, digits and -' % args.name)
+        raise LaunchError(f'--name {args.name!r} is not of small letters, digits and -')
     if args.port and args.port + args.workers > 65535:
-        raise LaunchError('--port %d leaves no ports for %d workers above it' % (args.port, args.workers))
+        raise LaunchError(f'--port {args.port} leaves no ports for {args.workers} workers above it')
     if args.launcher == 'local' and not shutil.which(command[0]):
-        raise LaunchError('there is no program %s' % command[0])
+        raise LaunchError(f'there is no program {command[0]}')
 
 
 def attempts(args, command):
@@ -120,7 +120,8 @@ def attempts(args, command):
 
     What the command itself calls a mistake in its flags or files, 2, would fail again.
     """
-    signals, places = [], places_of(args)
+    signals = []
+    places = places_of(args)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
             signal.signal(number, lambda number, _: signals.append(number))
@@ -129,12 +130,12 @@ def attempts(args, command):
         if code in (0, 2) or signals or attempt == args.max_restarts:
             break
         command = resumed(command)
-        say('starting again, %d of %d: %s' % (attempt + 1, args.max_restarts, shlex.join(command)))
+        say(f'starting again, {attempt + 1} of {args.max_restarts}: {shlex.join(command)}')
     return code
 
 
 def resumed(command):
-    """The command of another attempt: one of our trainings goes on from its last checkpoint."""
+    """The command of another attempt: one of our trainings continues from its last checkpoint."""
     ours = any(os.path.basename(word) in TRAININGS for word in command)
     return [*command, '--resume'] if ours and '--resume' not in command else command
 
@@ -152,5 +153,5 @@ if __name__ == '__main__':
     try:
         sys.exit(main())
     except (OSError, LaunchError) as error:
-        print('launch: error: %s' % error, file=sys.stderr)
+        print(f'launch: error: {error}', file=sys.stderr)
         sys.exit(2)

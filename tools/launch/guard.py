@@ -1,4 +1,4 @@
-"""python -m tools.launch.guard: behind it stands one process of a job, of which nothing outlives the launcher.
+"""python -m tools.launch.guard: runs one process of a job and sees to it that nothing of it outlives the launcher.
 
 The launcher starts a guard for every process, here or over ssh, and speaks to it through its standard input. First
 comes a line, the task as JSON: Task of job.py with the seconds `grace` and `silence`. Each byte that follows is the
@@ -22,7 +22,7 @@ COUNTING = 60  # seconds that it may take to count the cores, with CUDA's librar
 
 
 def main():
-    """Run the task, kill what it leaves behind, and leave with its exit code."""
+    """Run the task, kill what it leaves, and leave with its exit code."""
     if os.getsid(0) != os.getpid():
         os.setsid()
     task = json.loads(open(0, 'rb', buffering=0, closefd=False).readline())
@@ -32,7 +32,7 @@ def main():
         child = subprocess.Popen(task['argv'], cwd=task['cwd'], env=environment_of(task), stdin=subprocess.DEVNULL,
                                  preexec_fn=die_with_parent)
     except (OSError, subprocess.SubprocessError) as error:
-        sys.exit('%s cannot be started: %s' % (task['argv'][0], error))
+        sys.exit(f'{task["argv"][0]} cannot be started: {error}')
     threading.Thread(target=obey, args=(task,), daemon=True).start()
     code = child.wait()
     signal_session(os.getpid(), signal.SIGKILL)
@@ -86,7 +86,7 @@ def session_members(session):
     members = []
     for process in filter(str.isdigit, os.listdir('/proc')):
         try:
-            with open('/proc/%s/stat' % process) as file:
+            with open(f'/proc/{process}/stat') as file:
                 state, _, _, its_session = file.read().rpartition(')')[2].split()[:4]
         except OSError:
             continue

@@ -16,8 +16,12 @@ from tools.launch.guard import exit_code, signal_session
 
 SSH = ['ssh', '-T', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=10', '-o', 'ServerAliveInterval=5',
        '-o', 'ServerAliveCountMax=3']
-SIGN_OF_LIFE, SILENCE = 5, 30  # seconds between the launcher's, and without one until a guard on another host acts
-LEAVING, DRAINING = 10, 2  # seconds that servers have when the workers are done; that the last output has
+# Seconds: between the launcher's signs of life; without one until a guard on another host acts; that servers have when
+# the workers are done; that the last output has.
+SIGN_OF_LIFE = 5
+SILENCE = 30
+LEAVING = 10
+DRAINING = 2
 TAIL = 10  # lines of standard error in a message
 LONGEST = 1 << 20  # bytes of a line that is forwarded whole
 
@@ -30,8 +34,11 @@ class Stream:
     """What a process writes, passed on line by line with its name in front. tail: its last lines."""
 
     def __init__(self, source, target, name):
-        self.source, self.target, self.prefix = source, target, b'[%s] ' % name.encode()
-        self.rest, self.tail = b'', deque(maxlen=TAIL)
+        self.source = source
+        self.target = target
+        self.prefix = b'[%s] ' % name.encode()
+        self.rest = b''
+        self.tail = deque(maxlen=TAIL)
 
     def forward(self):
         """Pass on what there is; False at the end."""
@@ -47,13 +54,14 @@ class Stream:
 
 
 class Process:
-    """A task at work behind its guard. code: None until it has ended, then its exit code."""
+    """A task at work, with its guard. code: None until it has ended, then its exit code."""
 
     def __init__(self, task, grace):
-        self.task, self.code = task, None
+        self.task = task
+        self.code = None
         argv = [sys.executable, '-m', 'tools.launch.guard']
         if task.host:
-            argv = [*SSH, task.host, 'cd %s && exec %s' % (shlex.quote(ROOT), shlex.join(argv))]
+            argv = [*SSH, task.host, f'cd {shlex.quote(ROOT)} && exec {shlex.join(argv)}']
         self.popen = subprocess.Popen(argv, cwd=ROOT, bufsize=0, start_new_session=True, stdin=subprocess.PIPE,
                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.streams = [Stream(self.popen.stdout, sys.stdout.buffer, task.name),
@@ -66,7 +74,7 @@ class Process:
             self.popen.stdin.write(orders)
 
     def poll(self):
-        """See whether it has ended. What a guard leaves behind that was itself killed is killed here."""
+        """See whether it has ended. What a guard leaves that was itself killed is killed here."""
         if self.code is None and self.popen.poll() is not None:
             self.code = exit_code(self.popen.returncode)
             signal_session(self.popen.pid, signal.SIGKILL)
@@ -78,16 +86,16 @@ class Process:
         for pipe in (self.popen.stdin, self.popen.stdout, self.popen.stderr):
             pipe.close()
 
-    def obituary(self):
-        """Who, how, and the last lines of its standard error."""
-        how = 'left with exit code %d' % self.code
+    def how_it_ended(self):
+        """A sentence, and the last lines of its standard error."""
+        text = f'{self.task.name} left with exit code {self.code}'
         if self.code - 128 in set(signal.Signals):
-            how += ' (%s)' % signal.Signals(self.code - 128).name
+            text += f' ({signal.Signals(self.code - 128).name})'
         if self.task.host:
-            how += ' on %s' % self.task.host
-            how += ', which ssh did not reach or has lost' if self.code == 255 else ''
+            text += f' on {self.task.host}'
+            text += ', which ssh did not reach or has lost' if self.code == 255 else ''
         tail = b'\n'.join(self.streams[1].tail).decode(errors='replace')
-        return '%s %s%s' % (self.task.name, how, '; the end of its standard error:\n' + tail if tail else '')
+        return text + (f'; the end of its standard error:\n{tail}' if tail else '')
 
 
 class Job:
@@ -98,8 +106,13 @@ class Job:
     """
 
     def __init__(self, tasks, grace, idle, signals):
-        self.tasks, self.grace, self.idle, self.signals = tasks, grace, idle, signals
-        self.processes, self.selector, self.over = [], selectors.DefaultSelector(), threading.Event()
+        self.tasks = tasks
+        self.grace = grace
+        self.idle = idle
+        self.signals = signals
+        self.processes = []
+        self.selector = selectors.DefaultSelector()
+        self.over = threading.Event()
         self.last_output = time.monotonic()
 
     def run(self):
@@ -135,17 +148,17 @@ class Job:
             self.step()
             failed = [process for process in self.processes if process.code]
             if self.signals:
-                say('%s: ending the job' % signal.Signals(self.signals[0]).name)
+                say(f'{signal.Signals(self.signals[0]).name}: ending the job')
                 return 128 + self.signals[0]
             if failed:
                 self.drain(failed)
                 for process in failed:
-                    say(process.obituary())
+                    say(process.how_it_ended())
                 return failed[0].code
             if all(process.code == 0 for process in self.processes if process.task.sharing):
                 return 0
             if self.idle and time.monotonic() - self.last_output > self.idle:
-                say('no process has written anything for %g seconds: ending the job' % self.idle)
+                say(f'no process has written anything for {self.idle:g} seconds: ending the job')
                 return 1
 
     def end(self, code):
@@ -161,7 +174,7 @@ class Job:
         self.wait(others, DRAINING)
         for process in self.processes:
             if process.code is None:
-                say('%s has not left and is killed' % process.task.name)
+                say(f'{process.task.name} has not left and is killed')
         self.order(self.processes, signal.SIGKILL)
         self.wait(self.processes, DRAINING)
         self.drain(self.processes)
@@ -175,7 +188,7 @@ class Job:
         self.step_until(seconds, lambda: len(self.signals) > 1 or all(one.code is not None for one in processes))
 
     def drain(self, processes):
-        """Pass on the last that these have written, which may come behind their end."""
+        """Pass on the last that these have written, which may come after their end."""
         sources = {stream.source for process in processes for stream in process.streams}
         self.step_until(DRAINING, lambda: not sources & {key.fileobj for key in self.selector.get_map().values()})
 
@@ -202,4 +215,4 @@ class Job:
 
 def say(message):
     with suppress(BrokenPipeError):  # a job is ended in order even if nobody reads why
-        print('launch: ' + message, file=sys.stderr, flush=True)
+        print(f'launch: {message}', file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
 """Who works where: hosts, addresses and ports, and what each process of a job finds in its environment.
 
-MXNet's servers (ps-lite) know one another by what stands there: DMLC_ROLE, how many there are, the address and the port
-of the scheduler, their own address, PORT for a worker's own port.
+From there MXNet's servers (ps-lite) know one another: DMLC_ROLE, how many there are, the address and the port of the
+scheduler, their own address, PORT for a worker's own port.
 """
 import os
 import random
@@ -30,13 +30,14 @@ def places_of(args):
         return [(None, os.environ.get('DMLC_NODE_HOST', '127.0.0.1'))] * args.workers
     hosts = read_hostfile(args.hostfile)
     if len(hosts) < args.workers:
-        raise LaunchError('%s has %d slots for %d workers: write for example `%s slots=%d`'
-                          % (args.hostfile, len(hosts), args.workers, hosts[0], args.workers))
+        raise LaunchError(f'{args.hostfile} has {len(hosts)} slots for {args.workers} workers: write for example '
+                          f'`{hosts[0]} slots={args.workers}`')
     places = [(host, address_of(host)) for host in hosts]
     loopback = [address.startswith('127.') for _, address in places]
     if any(loopback) and not all(loopback):
-        raise LaunchError('%s is at %s, where the other hosts cannot reach it: put its address into %s'
-                          % (*places[loopback.index(True)], args.hostfile))
+        host, address = places[loopback.index(True)]
+        raise LaunchError(f'{host} is at {address}, where the other hosts cannot reach it: put its address into '
+                          f'{args.hostfile}')
     return places
 
 
@@ -48,11 +49,11 @@ def read_hostfile(path):
             line = line.partition('#')[0].strip()
             found = re.fullmatch(r'([A-Za-z0-9_][A-Za-z0-9_.@:-]*)(?:\s+slots=([1-9][0-9]{0,3}))?', line)
             if line and not found:
-                raise LaunchError('%s, line %d: %r is not of the form `host` or `host slots=4`' % (path, number, line))
+                raise LaunchError(f'{path}, line {number}: {line!r} is not of the form `host` or `host slots=4`')
             if line:
                 hosts += [found.group(1)] * int(found.group(2) or 1)
     if not hosts:
-        raise LaunchError('%s names no host' % path)
+        raise LaunchError(f'{path} names no host')
     return hosts
 
 
@@ -61,12 +62,12 @@ def address_of(host):
     try:
         return socket.gethostbyname(host.rpartition('@')[2])
     except OSError:
-        raise LaunchError('%s has no address here: put its address into the hostfile (what ssh needs to know of it '
-                          'belongs into ~/.ssh/config)' % host) from None
+        raise LaunchError(f'{host} has no address here: put its address into the hostfile (what ssh needs to know of '
+                          'it belongs into ~/.ssh/config)') from None
 
 
 def free_ports(count, local):
-    """The first of so many successive ports; free ones here, if they are to be used here."""
+    """The first of this number of successive ports; free ones, if they are to be used here."""
     while True:
         first = random.choice(PORTS)
         if not local or all(map(is_free, range(first, first + count))):
@@ -84,21 +85,22 @@ def is_free(port):
 
 
 def tasks_of(args, places, command):
-    """The scheduler, the servers and the workers of one attempt, in this order; without servers the workers alone.
+    """The scheduler, the servers and the workers of one attempt, in this order; without servers only the workers.
 
     Raises LaunchError if the port that --port says is taken.
     """
     local = args.launcher == 'local'
     if args.port and local and not is_free(args.port):
-        raise LaunchError('port %d is taken: leave out --port, or choose another' % args.port)
+        raise LaunchError(f'port {args.port} is taken: leave out --port, or choose another')
     env = {'DMLC_ROLE': None, 'DMLC_RANK': None}
     if not local:
         env.update((name, value) for name, value in os.environ.items() if FORWARDED.fullmatch(name))
     if not args.servers:
         return worker_tasks(args, places, command, env, None)
-    uri, port = args.root_uri or places[0][1], args.port or free_ports(args.workers + 1, local)
+    uri = args.root_uri or places[0][1]
+    port = args.port or free_ports(args.workers + 1, local)
     env.update(job_environment(args, uri, port))
-    say('workers: %d, servers: %d, scheduler at %s:%d' % (args.workers, args.servers, uri, port))
+    say(f'workers: {args.workers}, servers: {args.servers}, scheduler at {uri}:{port}')
     return server_tasks(args, places, env) + worker_tasks(args, places, command, env, port)
 
 
@@ -106,7 +108,7 @@ def server_tasks(args, places, env):
     """The scheduler on the first host, and servers in turn on all."""
     hosts = list(dict.fromkeys(places))
     nodes = [('scheduler', 'scheduler', *hosts[0])]
-    nodes += [('server', 'server %d' % number, *hosts[number % len(hosts)]) for number in range(args.servers)]
+    nodes += [('server', f'server {number}', *hosts[number % len(hosts)]) for number in range(args.servers)]
     return [Task(name, host, [sys.executable, '-m', 'tools.launch.server'], ROOT,
                  {**env, **node_environment(args, role, address)}, 0) for role, name, host, address in nodes]
 
@@ -117,7 +119,8 @@ def worker_tasks(args, places, command, env, port):
     port: of the scheduler, those of the workers follow it; None where there are no servers.
     """
     places = sorted(places[:args.workers], key=lambda place: place[1], reverse=True)
-    sharing, before = Counter(host for host, _ in places), Counter()
+    sharing = Counter(host for host, _ in places)
+    before = Counter()  # workers of a host that have their GPUs
     tasks = []
     for number, (host, address) in enumerate(places):
         own = {'DMLC_WORKER_ID': str(number)}
@@ -127,7 +130,7 @@ def worker_tasks(args, places, command, env, port):
             first = args.gpus_per_worker * before[host]
             own['CUDA_VISIBLE_DEVICES'] = ','.join(map(str, range(first, first + args.gpus_per_worker)))
         before[host] += 1
-        tasks.append(Task('worker %d' % number, host, command, os.getcwd(), {**env, **own}, sharing[host]))
+        tasks.append(Task(f'worker {number}', host, command, os.getcwd(), {**env, **own}, sharing[host]))
     return tasks
 
 

@@ -48,7 +48,8 @@ def slurm_script(args, command):
 
 def kubernetes_manifest(args, command):
     """A headless service and one indexed job with a pod for each process, as JSON, which kubectl takes like YAML."""
-    name, pods = args.name, 1 + args.servers + args.workers
+    name = args.name
+    pods = 1 + args.servers + args.workers
     env = job_environment(args, args.root_uri or '%s-0.%s' % (name, name), args.port or 9191)
     env['DMLC_USE_KUBERNETES'] = '1'  # the scheduler listens at 0.0.0.0
     env = [{'name': key, 'value': value} for key, value in env.items()]

@@ -26,19 +26,19 @@ def main():
 
 def refuse_command(number, *_):
     """What a worker's set_optimizer sends is a pickle, which anybody who reaches the port could send."""
-    leave('refused command %d: an optimizer for the server would be a pickle; '
-          'make the Trainer with update_on_kvstore=False' % number)
+    leave(f'refused command {number}: an optimizer for the server would be a pickle; '
+          'make the Trainer with update_on_kvstore=False')
 
 
 def watch_heartbeats(kvstore, timeout):
-    """In the scheduler: end it when a node has been silent for so many seconds, naming the node."""
+    """In the scheduler: end it when a node has been silent for this number of seconds, naming the node."""
     from mxnet.base import _LIB
-    nodes = {'%s %d' % (role, number): first + 2 * number  # the ids that ps-lite gives
+    nodes = {f'{role} {number}': first + 2 * number  # the ids that ps-lite gives
              for role, first, variable in (('server', 8, 'DMLC_NUM_SERVER'), ('worker', 9, 'DMLC_NUM_WORKER'))
              for number in range(int(os.environ[variable]))}
     dead = ctypes.c_int()
     while True:
-        # Waiting first: nobody can have been silent for so long, and ps-lite must have begun.
+        # Waiting first: nobody can have been silent for this time, and ps-lite must have begun.
         time.sleep(min(timeout, 5))
         lost = []
         for name, node in nodes.items():
@@ -47,8 +47,8 @@ def watch_heartbeats(kvstore, timeout):
             if dead.value:
                 lost.append(name)
         if lost:
-            leave('no heartbeat for %d seconds from %s: the host, the process or the link to it is gone'
-                  % (timeout, ', '.join(lost)))
+            leave(f'no heartbeat for {timeout} seconds from {", ".join(lost)}: the host, the process or the link to it '
+                  'is gone')
 
 
 def leave(message):

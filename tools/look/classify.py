@@ -11,13 +11,13 @@ import sys
 import runtime  # noqa: F401  (before mxnet)
 
 import inference
-from cli import flags, trained
+from cli import parsing, trained
 from cli.exits import run_script
 from cli.kinds import at_least
 
 
 def parse_args(argv=None):
-    parser = flags.parser_of('classify', 'Name what is on pictures.')
+    parser = parsing.parser_of('classify', 'Name what is on pictures.')
     parser.add_argument('images', nargs='+', metavar='IMAGE')
     parser.add_argument('--top', type=at_least(1), default=5, help='how many classes to name')
     parser.add_argument('--json', action='store_true', help='print one JSON list and nothing else')

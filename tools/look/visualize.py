@@ -16,7 +16,7 @@ from runtime import UserError
 
 import numpy as np
 
-from cli import build, flags, trained
+from cli import build, parsing, trained
 from cli.exits import run_script
 from cli.kinds import at_least
 from data.pictures import batch_of, class_name, shown
@@ -32,7 +32,7 @@ Picture = namedtuple('Picture', 'name page data label')
 
 
 def parse_args(argv=None):
-    parser = flags.parser_of('visualize', 'Draw gate maps, Grad-CAM and gate histograms of images.')
+    parser = parsing.parser_of('visualize', 'Draw gate maps, Grad-CAM and gate histograms of images.')
     parser.add_argument('images', nargs='*', metavar='IMAGE', help='image files')
     parser.add_argument('--index', type=at_least(0), nargs='+', default=[], help='images of the validation set, from 0')
     parser.add_argument('--layer', metavar='NAME', help='the unit whose gate maps are drawn, as in the .params file, '

@@ -46,7 +46,7 @@ def net_of(name, unit, size):
 def measure(name, unit, authors_way, batch, size):
     """Bytes that this process has held at most, once it has trained."""
     net = net_of(name, unit, size)
-    cifar = MODELS[name].host == 'cifar'
+    cifar = not MODELS[name].host.takes_size
     net.initialize(mx.init.MSRAPrelu())
     if authors_way:
         net.hybridize(static_alloc=not cifar, static_shape=not cifar)
@@ -78,8 +78,8 @@ def main(argv=None):
     for name, unit in NETWORKS:
         if args.model and name not in args.model:
             continue
-        batch = args.batch or BATCHES[MODELS[name].host]
-        size = args.input_size or MODELS[name].input_size
+        batch = args.batch or BATCHES[MODELS[name].host.name]
+        size = args.input_size or MODELS[name].host.input_size
         elements = complexity.activation_elements(net_of(name, unit, size), (1, 3, size, size))
         check_memory(batch, 4 * elements, [mx.cpu()])
         here, theirs = (measured_apart(name, unit, authors_way, batch, size) for authors_way in (False, True))

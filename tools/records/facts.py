@@ -5,8 +5,7 @@ import os
 from runtime import UserError
 
 from data.record_writer import disk_errors_of
-
-MADE_BY = 'data.prepare_imagenet'  # its name when the first files were made
+from data.recordio import MADE_BY
 
 
 def check_settings(path, settings):

@@ -1,19 +1,16 @@
-"""What ImageNet's archives, its development kit and class folders hold: each image, its label, where its bytes lie.
+"""What ImageNet's archives, its development kit and class folders hold: each image, its label, where its bytes are.
 
     train_archive('ILSVRC2012_img_train.tar').images[0]     # Image(label=0, name='n01440764/n01440764_10026.JPEG', ...)
     val_archive('ILSVRC2012_img_val.tar', *devkit_labels('ILSVRC2012_devkit_t12.tar.gz'))
     folder_splits('imagenet')['val']
 
-Labels count the sorted synsets. The archives are read where they lie: nothing is unpacked, and no name in one of them
+Labels count the sorted synsets. The archives are read where they are: nothing is unpacked, and no name in one of them
 becomes a path.
 """
-import gzip
 import hashlib
 import io
 import os
 import re
-import tarfile
-import zlib
 from collections import namedtuple
 
 from runtime import UserError
@@ -22,7 +19,11 @@ import numpy as np
 from scipy.io import loadmat
 from tqdm import tqdm
 
-from data.folders import folder_sources
+from data.archives import plain_files, unpacked
+from data.decode import read_file
+from data.folders import ImageFolder, images_in
+from data.labels import labels_by_name
+from data.places import contents
 
 # The public archives, as image-net.org, gluoncv and others name them.
 SHA1 = {
@@ -31,13 +32,11 @@ SHA1 = {
     'devkit': '092a94ed6a05454b8b72d1c4ecf336fa48d37fda',
 }
 IMAGE_ENDINGS = '.jpeg', '.jpg', '.png'
-# At most. The zeros that end a tar are 10 KB in those of ImageNet; more of them are a hole in a download.
-IMAGE_BYTES, KIT_FILE_BYTES, KIT_BYTES, TAR_HEADER_BYTES, TAR_END_BYTES = 1 << 26, 1 << 24, 1 << 28, 1 << 20, 1 << 16
+IMAGE_BYTES = 1 << 26     # at most, of an image in an archive
+KIT_FILE_BYTES = 1 << 24  # of a file in the development kit
+KIT_BYTES = 1 << 28       # of all of it, unpacked
 CLASS_TAR = re.compile(r'(n\d{8})\.tar')
 LABEL_LINE = re.compile(r'(ILSVRC2012_val_\d{8})(?:\.JPEG)?[,\s]\s*(n\d{8})\b')
-# What tarfile, gzip and zlib raise for damaged and for hostile archives.
-DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, IndexError, OverflowError,
-          RecursionError)
 
 # An image: `size` bytes at `offset` of the file `path`. name: <class>/<file>, for messages.
 Image = namedtuple('Image', 'label name path offset size')
@@ -47,19 +46,31 @@ Split = namedtuple('Split', 'images class_names')
 
 def read_image(image):
     """The bytes of an Image. OSError if its file was cut after it had been looked through."""
-    with open(image.path, 'rb') as file:
-        file.seek(image.offset)
-        content = file.read(image.size)
+    content = read_file(image.path, image.offset, image.size)
     if len(content) != image.size:
         raise OSError('%s was cut short while it was being read' % image.path)
     return content
 
 
-def folder_splits(root):
-    """{'train': Split, 'val': Split} of class folders."""
-    return {name: Split([Image(label, '%s/%s' % (source.class_names[label], os.path.basename(path)), path, 0,
-                               os.path.getsize(path)) for path, label in source.items], source.class_names)
-            for name, source in zip(('train', 'val'), folder_sources(root))}
+def folder_splits(root, val_labels=None):
+    """{'train': Split, 'val': Split} of class folders.
+
+    val_labels: (synsets, class names) of the images of val/, where they have no class folders, as Kaggle has them.
+    """
+    train = ImageFolder(root, True)
+    if val_labels:
+        val = val_folder(os.path.join(root, 'val'), *val_labels)
+    else:
+        val = folder_split(ImageFolder(root, False), train.class_names)
+    return {'train': folder_split(train, train.class_names), 'val': val}
+
+
+def folder_split(folder, class_names):
+    """The Split of an ImageFolder, with the labels of these classes."""
+    labels = labels_by_name(folder.class_names, class_names, folder.path)
+    images = [Image(labels[label], '%s/%s' % (folder.class_names[label], os.path.basename(path)), path, 0,
+                    os.path.getsize(path)) for path, label in folder.items]
+    return Split(sorted(images), list(class_names))
 
 
 def train_archive(path):
@@ -82,14 +93,28 @@ def val_archive(path, synsets, class_names):
     """The Split of ILSVRC2012_img_val.tar, a flat tar.   synsets: {file name without ending: synset}"""
     with open(path, 'rb') as file:
         members = plain_files(file, 0, os.path.getsize(path), path)
-    unknown = [name for name in members if os.path.splitext(name)[0] not in synsets]
+    found = labels_of(members, synsets, class_names, path)
+    return Split(sorted(image_in(path, *found[name], name, place) for name, place in members.items()), class_names)
+
+
+def val_folder(path, synsets, class_names):
+    """The same, of a folder."""
+    images = {os.path.basename(image): image for image in images_in(path)}
+    found = labels_of(images, synsets, class_names, path)
+    return Split(sorted(Image(label, '%s/%s' % (synset, name), images[name], 0, os.path.getsize(images[name]))
+                        for name, (label, synset) in found.items()), class_names)
+
+
+def labels_of(names, synsets, class_names, path):
+    """{file name: (label, synset)} of images. UserError if there is none, or one of them has no synset."""
+    stems = {name: os.path.splitext(name)[0] for name in names}
+    unknown = [name for name in names if stems[name] not in synsets]
     if unknown:
         raise UserError('there is no label for %r, one of %d such images in %s' % (unknown[0], len(unknown), path))
-    labels, images = {name: label for label, name in enumerate(class_names)}, []
-    for name, place in members.items():
-        synset = synsets[os.path.splitext(name)[0]]
-        images.append(image_in(path, labels[synset], synset, name, place))
-    return Split(sorted(images), class_names)
+    if not stems:
+        raise UserError('there is no image in %s: %s' % (path, contents(path)))
+    labels = {name: label for label, name in enumerate(class_names)}
+    return {name: (labels[synsets[stem]], synsets[stem]) for name, stem in stems.items()}
 
 
 def image_in(path, label, class_name, name, place):
@@ -105,14 +130,10 @@ def image_in(path, label, class_name, name, place):
 def devkit_labels(path):
     """({file name without ending: synset}, sorted synsets) of the validation set, by ILSVRC2012_devkit_t12.tar.gz.
 
-    Its ground truth is a line with a number for each image, and its meta.mat says which synset a number stands for.
+    Its ground truth is a line with a number for each image, and its meta.mat says which synset a number means.
     Synsets with children are groups of classes.
     """
-    try:
-        with gzip.open(path, 'rb') as file:
-            content = file.read(KIT_BYTES)  # to the end, where gzip's checksum stands
-    except DAMAGE as error:
-        raise damaged(path, error) from error
+    content = unpacked(path, KIT_BYTES)
     found, kit = plain_files(io.BytesIO(content), 0, len(content), path, parts=2), []
     for name in 'data/meta.mat', 'data/ILSVRC2012_validation_ground_truth.txt':
         offset, size = found.get(name, (0, 0))
@@ -153,62 +174,3 @@ def check_sha1(path, sha1):
     if digest.hexdigest() != sha1:
         raise UserError('%s is not the public archive: its SHA-1 is %s instead of %s; fetch it again, or take it as '
                         'it is with --no-checksum' % (path, digest.hexdigest(), sha1))
-
-
-def plain_files(file, start, size, path, parts=1):
-    """{name: (offset in file, size)} of the plain files in a tar of `size` bytes that begins at `start` of a file.
-
-    Folders, links, devices and sparse files are passed over. path: for messages. parts: how many parts of its path are
-    a file's name. Raises UserError if the archive is empty, damaged, cut short, or holds a name twice.
-    """
-    window, found = Window(file, start, size), {}
-    try:
-        with tarfile.open(fileobj=window, mode='r:') as tar:
-            for member in tar:
-                if member.size < 0:
-                    raise tarfile.ReadError('a negative size')
-                if member.isreg() and not member.issparse():
-                    name = '/'.join(member.name.split('/')[-parts:])
-                    if name in found:
-                        raise tarfile.ReadError('it holds %r twice' % name)
-                    found[name] = start + member.offset_data, member.size
-            # tarfile takes a damaged header, a hole and the end of the file for the end, which is a few KB of zeros.
-            window.seek(tar.offset)
-            end = window.read(TAR_END_BYTES)
-            if not end or end.strip(b'\0') or window.position < size:
-                raise tarfile.ReadError('the header at byte %d' % (start + tar.offset))
-    except DAMAGE as error:
-        raise damaged(path, error) from error
-    if not found:
-        raise UserError('%s holds no file' % path)
-    return found
-
-
-def damaged(path, error):
-    return UserError('%s is damaged, cut short, or no tar archive (%s)' % (path, error))
-
-
-class Window:
-    """A stretch of a file for tarfile to read headers from. A header that claims to be large or negative is refused,
-    where tarfile would read all of the archive into memory."""
-
-    def __init__(self, file, start, size):
-        self.file, self.start, self.size, self.position = file, start, size, 0
-
-    def tell(self):
-        return self.position
-
-    def seek(self, position):
-        if position < 0:
-            raise tarfile.ReadError('a negative size')
-        self.position = position
-
-    def read(self, count):
-        if not 0 <= count <= TAR_HEADER_BYTES:
-            raise tarfile.ReadError('a header of %d bytes' % count)
-        if self.position >= self.size:
-            return b''
-        self.file.seek(self.start + self.position)
-        content = self.file.read(min(count, self.size - self.position))
-        self.position += len(content)
-        return content

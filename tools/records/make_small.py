@@ -14,7 +14,8 @@ import mxnet as mx
 import numpy as np
 
 from data.fashion_mnist import load_mini
-from data.recordio import RecordFile, seal
+from data.recordio import RecordFile
+from data.sealing import seal
 
 
 def write(folder, size=64, train=640, val=160, folders=True):

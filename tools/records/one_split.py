@@ -2,6 +2,7 @@
 import hashlib
 import os
 import random
+import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,10 +13,10 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data.images import decoded
+from data.decode import decode
 from data.record_writer import RecordWriter
-from data.recordio import RecordFile
-from tools.records.facts import MADE_BY, check_settings, finished_facts, report, write_facts
+from data.recordio import MADE_BY, RecordFile
+from tools.records.facts import check_settings, finished_facts, report, write_facts
 from tools.records.ilsvrc import read_image
 
 SHUFFLE_SEED = 100                            # im2rec's
@@ -39,7 +40,7 @@ def make_split(split, final, args, shuffled):
         write_facts(part + '.json', settings)
     keys = write_records(split, part, args, shuffled)
     if not keys:
-        raise UserError('none of the %d images for %s.rec can be decoded' % (len(split.images), final))
+        raise UserError('none of the %d images for %s.rec can be used' % (len(split.images), final))
     counts = np.bincount([split.images[key].label for key in keys], minlength=len(split.class_names)).tolist()
     left_out = [split.images[key].name for key in sorted(set(range(len(split.images))) - set(keys))]
     write_facts(part + '.json', dict(settings, counts=counts, left_out=left_out))
@@ -49,7 +50,7 @@ def make_split(split, final, args, shuffled):
 
 
 def settings_of(split, args, shuffled):
-    """What the bytes of a .rec depend on; a run that was begun with others is not gone on with."""
+    """What the bytes of a .rec depend on; a run that was begun with others is not continued."""
     listing = hashlib.sha256()
     for image in split.images:
         listing.update(('%d %r %d\n' % (image.label, image.name, image.size)).encode())
@@ -59,7 +60,7 @@ def settings_of(split, args, shuffled):
 
 
 def write_records(split, stem, args, shuffled):
-    """Write, or go on writing, the records of a Split; returns the keys of the images that are in the file.
+    """Write, or continue to write, the records of a Split; returns the keys of the images that are in the file.
 
     The key of an image is its row in the Split, as im2rec has it.
     """
@@ -72,8 +73,10 @@ def write_records(split, stem, args, shuffled):
         jpegs = mapped_ahead(partial(encoded, args.size, args.quality), images, args.jobs)
         with tqdm(jpegs, os.path.basename(stem), len(order), unit=' images', initial=begin, disable=None) as progress:
             for key, jpeg in zip(order[begin:], progress):
-                if jpeg is not None:
+                if isinstance(jpeg, bytes):
                     writer.write(key, split.images[key].label, jpeg)
+                else:
+                    tqdm.write('left out: %s' % jpeg, sys.stderr)
         return writer.keys
 
 
@@ -90,14 +93,15 @@ def mapped_ahead(function, items, threads):
 
 
 def encoded(size, quality, image):
-    """The JPEG of an Image with its shorter side resized; None if it cannot be decoded, or would be too long."""
-    pixels = decoded(read_image(image))
-    if pixels is None:
-        return None
+    """The JPEG of an Image with its shorter side resized, or the UserError that says why there is none."""
+    try:
+        pixels = decode(read_image(image), image.name)
+    except UserError as error:
+        return error
     height, width = pixels.shape[:2]
     shape = (size, height * size // width) if height > width else (width * size // height, size)
     if max(shape) > LONGEST_SIDE:
-        return None
+        return UserError('%s would be longer than the %d pixels of a JPEG' % (image.name, LONGEST_SIDE))
     return cv2.imencode('.jpg', cv2.resize(pixels, shape), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
 
 
@@ -119,12 +123,13 @@ def verify(stem, jobs):
 def check_record(records, facts, row):
     """The label of a record; UserError if that or the image is wrong."""
     content, label = records.read(row)
-    image = decoded(content)
-    if image is None or min(image.shape[:2]) != facts['size']:
-        raise UserError('image %d of %s cannot be decoded, or has another size' % (row, records.path))
+    image = decode(content, records.name(row))
+    if min(image.shape[:2]) != facts['size']:
+        raise UserError('%s is %dx%d: its shorter side is not %d'
+                        % (records.name(row), *image.shape[1::-1], facts['size']))
     if not 0 <= label < len(facts['class_names']):
-        raise UserError('image %d of %s has the label %d, and there are %d classes'
-                        % (row, records.path, label, len(facts['class_names'])))
+        raise UserError('%s has the label %d, and there are %d classes'
+                        % (records.name(row), label, len(facts['class_names'])))
     return label
 
 

@@ -3,6 +3,7 @@
     python -m tools.prepare_imagenet --train-tar ILSVRC2012_img_train.tar --val-tar ILSVRC2012_img_val.tar \\
         --devkit ILSVRC2012_devkit_t12.tar.gz --out DIR -j 8
     python -m tools.prepare_imagenet --folder FOLDER --out DIR -j 8      (FOLDER/train/<class>/*.jpg, FOLDER/val/...)
+    python -m tools.prepare_imagenet --folder ILSVRC/Data/CLS-LOC --val-labels LOC_val_solution.csv --out DIR   (Kaggle)
     python -m tools.prepare_imagenet --out DIR --verify-only
 
 What comes out is, byte for byte, what `im2rec --resize 480 --quality 95` of MXNet makes of class folders (a test
@@ -16,7 +17,8 @@ is right when the same command is given again. Only after every record has been 
 renamed to train.rec, .idx, .crc32 (tools.seal) and .json (classes, counts, settings). One run at a time works in DIR.
 The training and the validation images there, made together or one after the other, must have the same classes.
 
-An image that cannot be decoded is left out and named, in the .json too, and the exit code is then 2.
+An image that cannot be used, be it damaged, too large or a thin strip, is left out and named, in the .json too, and the
+exit code is then 2.
 """
 import argparse
 import os
@@ -27,9 +29,11 @@ from runtime import UserError
 
 from cli.exits import run_script
 from cli.kinds import at_least
+from data.places import listed
 from data.record_writer import one_run_in
+from data.recordio import MADE_BY
 from tools.records import ilsvrc
-from tools.records.facts import MADE_BY, read_facts, report
+from tools.records.facts import read_facts, report
 from tools.records.one_split import ENDINGS, LONGEST_SIDE, make_split, verify
 
 SPLITS = 'train', 'val'
@@ -45,7 +49,8 @@ def parse_args(argv=None):
                                                              "Kaggle's LOC_val_solution.csv")
     source.add_argument('--no-checksum', action='store_true',
                         help='take archives whose SHA-1 is not that of the public ones, or was compared before')
-    source.add_argument('--folder', metavar='DIR', help='with train/<class>/*.jpg and val/<class>/*.jpg')
+    source.add_argument('--folder', metavar='DIR', help='with train/<class>/*.jpg and val/<class>/*.jpg, or val/*.jpg '
+                                                        'and --val-labels')
     parser.add_argument('--out', metavar='DIR', required=True, help='where the files go')
     parser.add_argument('-j', '--jobs', type=at_least(1), default=runtime.physical_cores(), help='threads')
     parser.add_argument('--size', type=at_least(1, most=LONGEST_SIDE), default=480,
@@ -53,10 +58,11 @@ def parse_args(argv=None):
     parser.add_argument('--quality', type=at_least(1), default=95, help='of the JPEGs, at most 100')
     parser.add_argument('--verify-only', action='store_true', help='read and decode what is in --out')
     args = parser.parse_args(argv)
-    archives = args.train_tar or args.val_tar or args.devkit or args.val_labels
+    archives = args.train_tar or args.val_tar or args.devkit or args.val_labels and not args.folder
     if sum(map(bool, (archives, args.folder, args.verify_only))) != 1:
         parser.error('give archives, or --folder, or --verify-only')
-    if bool(args.val_tar) != bool(args.devkit or args.val_labels) or args.devkit and args.val_labels:
+    labels = bool(args.devkit) + bool(args.val_labels)
+    if labels > 1 or not args.folder and bool(args.val_tar) != bool(labels):
         parser.error('--val-tar goes with --devkit or --val-labels')
     if args.quality > 100:
         parser.error('--quality is at most 100')
@@ -69,8 +75,7 @@ def main(argv=None):
     made = verify_all(args.out, args.jobs) if args.verify_only else make_all(args)
     left_out = ['%s/%s' % (name, image) for name, facts in made.items() for image in facts['left_out']]
     if left_out:
-        raise UserError('%d images could not be decoded and are not in the files: %s%s'
-                        % (len(left_out), ', '.join(map(ascii, left_out[:5])), ' ...' if len(left_out) > 5 else ''))
+        raise UserError('%d images could not be used and are not in the files: %s' % (len(left_out), listed(left_out)))
     return made
 
 
@@ -80,7 +85,7 @@ def make_all(args):
     with one_run_in(args.out):
         names = [name for name in SPLITS if args.folder or getattr(args, name + '_tar')]
         check_nothing_foreign(args.out, names)
-        splits = ilsvrc.folder_splits(args.folder) if args.folder else archive_splits(args)
+        splits = folder_splits(args) if args.folder else archive_splits(args)
         check_same_classes(args.out, {name: splits[name].class_names for name in names})
         return {name: make_split(splits[name], os.path.join(args.out, name), args, name == 'train') for name in names}
 
@@ -105,6 +110,11 @@ def check_nothing_foreign(out, names):
         for path in (stem + ending for stem in stems for ending in ENDINGS):
             if os.path.lexists(path):
                 raise UserError('%s is there already and %s did not make it: choose another --out' % (path, MADE_BY))
+
+
+def folder_splits(args):
+    """{'train': Split, 'val': Split} of the class folders."""
+    return ilsvrc.folder_splits(args.folder, args.val_labels and ilsvrc.listed_labels(args.val_labels))
 
 
 def archive_splits(args):

@@ -1,8 +1,13 @@
-"""python -m tools.seal FILE.rec...: write a checksum for every record beside a RecordIO file, as FILE.crc32."""
+"""python -m tools.seal FILE.rec...: write a checksum for every record beside a RecordIO file, as FILE.crc32.
+
+The index FILE.idx is made too if it is missing.
+"""
 import argparse
+import os
 import sys
 
-from data.recordio import RecordFile, seal, seal_path
+from data.recordio import RecordFile, seal_path, stem_of
+from data.sealing import make_index, seal
 
 
 def main(argv=None):
@@ -10,6 +15,8 @@ def main(argv=None):
     parser.add_argument('rec', nargs='+')
     try:
         for rec in parser.parse_args(argv).rec:
+            if not os.path.exists(stem_of(rec) + '.idx'):
+                print('%s is made' % make_index(rec))
             print('%s: %d records' % (seal_path(rec), seal(RecordFile(rec, sealed=False))))
     except (OSError, ValueError) as error:
         parser.error(str(error))

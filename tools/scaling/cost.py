@@ -5,10 +5,9 @@
 
 bytes, elements: of the gradients. fullest: the part of them that the fullest server sums. busiest: bytes that the
 busiest link carries in one direction. rate: of a link, in bytes/s. link: what the network adds to the bytes (1:
-nothing). processing: seconds of a core for an element on its way from a worker to a server, into the sum and back, all
-of it ascribed to one core of the server. overlap: the part of a step's computation beside which gradients travel. The
-last three are fitted; where all hosts share the cores of one machine, the second term is divided by these and not by
-the servers.
+nothing). processing: seconds of one core of the server for an element; that is all of its way from a worker, into the
+sum and back. overlap: the part of a step's computation beside which gradients travel. The last three are fitted. Where
+all hosts share the cores of one machine, the second term is divided by these and not by the servers.
 """
 import statistics
 from collections import namedtuple
@@ -19,19 +18,25 @@ import numpy as np
 from model import get_model
 
 NETWORK = 'atac_resnet50_v1b'
-WHOLE, HASH = 1000000, 9973  # of MXNet's kvstore: MXNET_KVSTORE_BIGARRAY_BOUND, and a prime
+# Of MXNet's kvstore: MXNET_KVSTORE_BIGARRAY_BOUND, and a prime.
+WHOLE = 1000000
+HASH = 9973
 # A measured round. rate: bytes/s of each link, or None without a limit. seconds: the median of its rounds.
 Sum = namedtuple('Sum', 'workers servers rate seconds')
 Step = namedtuple('Step', 'workers servers rate seconds compute sum')
 Fitted = namedtuple('Fitted', 'link processing overlap')
 Gradient = namedtuple('Gradient', 'elements bytes')  # of all parameters together
+# One GPU with no other: images of a step, and how many a second.
+Gpu = namedtuple('Gpu', 'batch images_per_second')
+# Hosts with one worker each. gpus: of a host. rate: bytes/s of each link.
+Cluster = namedtuple('Cluster', 'hosts gpus servers rate')
 # What a job is expected to do. servers: 0 on one host. limit: what a step waits for.
 Prediction = namedtuple('Prediction', 'gpus servers seconds images_per_second efficiency limit')
 
 
 def speed(rate):
     """The words for a link's rate."""
-    return '%g Mbit/s' % (8e-6 * rate) if rate else 'no limit'
+    return f'{8e-6 * rate:g} Mbit/s' if rate else 'no limit'
 
 
 @lru_cache(maxsize=None)
@@ -65,8 +70,8 @@ def fullest_server(servers, bound=WHOLE):
 def busiest_link(size, workers, part):
     """Bytes through the busiest link in one direction, with a worker on every host and servers on the first hosts.
 
-    The host of the fullest server sends what other servers sum, size (1 - part), and gives its own part of the sum to
-    the other workers, (W - 1) size part; it receives as much. A host without a server sends and receives size.
+    The host of the fullest server sends what other servers sum, size (1 - part). It gives its own part of the sum to
+    the other workers, (W - 1) size part; and it receives as much. A host without a server sends and receives size.
     """
     return size * (1 + (workers - 2) * part) if workers > 1 else 0
 
@@ -93,18 +98,16 @@ def fit(gradient, sums, steps, cores):
     return Fitted(link, processing, overlap)
 
 
-def predict(fitted, gradient, hosts, gpus_a_host, servers, rate, batch, images_per_second):
-    """A Prediction for hosts with one worker each.   batch, images_per_second: of a GPU alone
-
-    Summing over the GPUs of a host is not in it: nothing here could measure it.
-    """
-    compute, gpus = batch / images_per_second, hosts * gpus_a_host
-    if hosts == 1:
-        return Prediction(gpus, 0, compute, gpus * images_per_second, 1.0, 'computing')
-    part = fullest_server(servers)
-    summing = sum_seconds(fitted, gradient, hosts, part, rate)
+def predict(fitted, gradient, cluster, gpu):
+    """The Prediction for a Cluster of Gpus. Summing over the GPUs of a host is not in it: it was not measured."""
+    gpus = cluster.hosts * cluster.gpus
+    compute = gpu.batch / gpu.images_per_second
+    if cluster.hosts == 1:
+        return Prediction(gpus, 0, compute, gpus * gpu.images_per_second, 1.0, 'computing')
+    part = fullest_server(cluster.servers)
+    summing = sum_seconds(fitted, gradient, cluster.hosts, part, cluster.rate)
     seconds = step_seconds(fitted, compute, summing)
     limit = 'computing'
     if seconds > compute:
-        limit = 'servers' if summing == sum_seconds(fitted, gradient, hosts, part) else 'links'
-    return Prediction(gpus, servers, seconds, gpus * batch / seconds, compute / seconds, limit)
+        limit = 'servers' if summing == sum_seconds(fitted, gradient, cluster.hosts, part) else 'links'
+    return Prediction(gpus, cluster.servers, seconds, gpus * gpu.batch / seconds, compute / seconds, limit)

@@ -7,6 +7,8 @@ from runtime import UserError
 
 from tools import ROOT, figures
 from tools.scaling.cost import (
+    Cluster,
+    Gpu,
     Gradient,
     Step,
     Sum,
@@ -20,9 +22,10 @@ from tools.scaling.cost import (
 )
 
 BENCHMARK = os.path.join(ROOT, 'logs', 'benchmark.json')
-GPU = 471  # images/s of one of the authors' two GPUs: half of the median over the epochs of their log
-GPUS = {"the authors' GPU": GPU, 'one four times as fast': 4 * GPU}
-BATCH, GPUS_A_HOST = 128, 8
+BATCH = 128
+RATE = 471  # images/s of one of the authors' two GPUs: half of the median over the epochs of their log
+GPUS = {"the authors' GPU": Gpu(BATCH, RATE), 'one four times as fast': Gpu(BATCH, 4 * RATE)}
+GPUS_A_HOST = 8
 LINKS = {'1 Gbit/s': 1e9 / 8, '10 Gbit/s': 10e9 / 8}
 CASES = [(8, 1), (8, 8), (64, 8), (64, 64)]  # hosts, servers
 SECONDS = ['0.2', '0.5', '1', '2', '5']       # marked on its axes
@@ -32,17 +35,17 @@ HOSTS = [1, 2, 4, 8, 16, 32, 64]             # of the figure
 def draw(measured, out):
     """Print the tables, save the figure, and return what was fitted."""
     figures.may_replace(out)
-    gradient, sums, steps, cores = read(measured)
+    gradient, sums, steps, cores = read_measured(measured)
     fitted = fit(gradient, sums, steps, cores)
-    print('link %.2f, processing %.2f ns an element, overlap %.2f\n'
-          % (fitted.link, 1e9 * fitted.processing, fitted.overlap))
+    print(f'link {fitted.link:.2f}, processing {1e9 * fitted.processing:.2f} ns an element, '
+          f'overlap {fitted.overlap:.2f}\n')
     print('\n'.join([*measured_table(fitted, gradient, sums, steps, cores), '', *predicted_table(fitted)]))
     with figures.look():
-        figures.save(drawn(fitted, gradient, sums, cores), out)
+        figures.save(figure_of(fitted, gradient, sums, cores), out)
     return fitted
 
 
-def read(path):
+def read_measured(path):
     """(Gradient, Sums, Steps, cores) of a file of measure(). Raises UserError if it is none."""
     try:
         with open(path) as file:
@@ -50,7 +53,7 @@ def read(path):
         return (Gradient(*found['gradient']), [Sum(*row) for row in found['sums']],
                 [Step(*row) for row in found['steps']], found['cores'])
     except (KeyError, TypeError, ValueError):
-        raise UserError('%s is not what `python -m tools.scaling measure` writes' % path) from None
+        raise UserError(f'{path} is not what `python -m tools.scaling measure` writes') from None
 
 
 def modelled(fitted, gradient, one, cores):
@@ -62,28 +65,24 @@ def measured_table(fitted, gradient, sums, steps, cores):
     lines = ['| job | workers | servers | links | measured (s) | model (s) | error |', '|---|---|---|---|---|---|---|']
     rows = [('sum', one, modelled(fitted, gradient, one, cores)) for one in sums]
     rows += [('step', one, step_seconds(fitted, one.compute, one.sum)) for one in steps]
-    return lines + ['| %s | %d | %d | %s | %.2f | %.2f | %+.0f %% |'
-                    % (what, one.workers, one.servers, speed(one.rate), one.seconds, seconds,
-                       100 * (seconds / one.seconds - 1)) for what, one, seconds in rows]
+    return lines + [f'| {what} | {one.workers} | {one.servers} | {speed(one.rate)} | {one.seconds:.2f} | {seconds:.2f} '
+                    f'| {100 * (seconds / one.seconds - 1):+.0f} % |' for what, one, seconds in rows]
 
 
 def predicted_table(fitted):
     """Lines of Markdown: what to expect of many GPUs, and the cores that decode JPEGs for a host of them."""
-    gradient, decoded, alone = whole_gradient('float16'), decoding_rate(), (1, 0, None)
-    cases = [(*case, link) for case in CASES for link in LINKS]
-    lines = ['| GPU | GPUs | links | servers | images/s | of computing alone | waits for | cores a host that decode |',
+    gradient = whole_gradient('float16')
+    decoded = decoding_rate()
+    cases = [(1, 0, None)] + [(*case, link) for case in CASES for link in LINKS]
+    lines = ['| GPU | GPUs | links | servers | images/s | efficiency | waits for | cores a host that decode |',
              '|---|---|---|---|---|---|---|---|']
-    for name, images_per_second in GPUS.items():
-        for hosts, servers, link in [alone, *cases]:
-            found = predict(fitted, gradient, hosts, GPUS_A_HOST, servers, LINKS.get(link), BATCH, images_per_second)
-            lines.append(line(name, link or '-', found, hosts, decoded))
+    for name, gpu in GPUS.items():
+        for hosts, servers, link in cases:
+            found = predict(fitted, gradient, Cluster(hosts, GPUS_A_HOST, servers, LINKS.get(link)), gpu)
+            lines.append(f'| {name} | {found.gpus} | {link or "-"} | {servers or "-"} | {found.images_per_second:,.0f} '
+                         f'| {100 * found.efficiency:.0f} % | {found.limit} '
+                         f'| {found.images_per_second / hosts / decoded:.1f} |')
     return lines
-
-
-def line(name, link, found, hosts, decoded):
-    return '| %s | %d | %s | %s | %s | %.0f %% | %s | %.1f |' % (
-        name, found.gpus, link, found.servers or '-', format(round(found.images_per_second), ','),
-        100 * found.efficiency, found.limit, found.images_per_second / hosts / decoded)
 
 
 def decoding_rate():
@@ -95,7 +94,7 @@ def decoding_rate():
     return rate / found['machine']['cores']
 
 
-def drawn(fitted, gradient, sums, cores):
+def figure_of(fitted, gradient, sums, cores):
     """The figure: the model beside what was measured, and the efficiency with a server on every host."""
     figure, ((left, right),) = figures.new_figure(1, 2, 2.6)
     for number, rate in enumerate(sorted({one.rate for one in sums if one.rate}) + [None]):
@@ -107,16 +106,14 @@ def drawn(fitted, gradient, sums, cores):
     for axis in (left.xaxis, left.yaxis):
         axis.set_ticks([float(text) for text in SECONDS], labels=SECONDS)
         axis.set_ticks([], minor=True)
-    half, number = whole_gradient('float16'), 3
-    for name, images_per_second in GPUS.items():
-        for link, rate in LINKS.items():
-            found = [predict(fitted, half, hosts, GPUS_A_HOST, hosts, rate, BATCH, images_per_second)
-                     for hosts in HOSTS]
-            right.plot([one.gpus for one in found], [100 * one.efficiency for one in found],
-                       label='%s, %s' % (name, link), **figures.style(number))
-            number += 1
+    half = whole_gradient('float16')
+    cases = [(name, gpu, link, rate) for name, gpu in GPUS.items() for link, rate in LINKS.items()]
+    for number, (name, gpu, link, rate) in enumerate(cases, 3):
+        found = [predict(fitted, half, Cluster(hosts, GPUS_A_HOST, hosts, rate), gpu) for hosts in HOSTS]
+        right.plot([one.gpus for one in found], [100 * one.efficiency for one in found], label=f'{name}, {link}',
+                   **figures.style(number))
     right.set_xscale('log', base=2)
-    right.set(xlabel='GPUs, 8 and a server a host', ylabel='of computing alone (%)', ylim=(0, 105),
+    right.set(xlabel='GPUs, 8 and a server a host', ylabel='efficiency (%)', ylim=(0, 105),
               title='predicted, float16', xticks=[GPUS_A_HOST * hosts for hosts in HOSTS],
               xticklabels=[GPUS_A_HOST * hosts for hosts in HOSTS])
     figures.add_legend(figure)

@@ -1,6 +1,6 @@
 """Hosts that are not there: network namespaces of this machine, each with an address and a link of its own to a switch.
 
-Linux alone, and only for the superuser.
+Linux only, and only for the superuser.
 """
 import os
 import subprocess
@@ -8,9 +8,11 @@ from collections import namedtuple
 from contextlib import contextmanager
 from itertools import count
 
-BURST = '256kb'      # what a link may pass on at once; more than the largest packet between namespaces, 64 KB
-NUMBERS = count()    # of the sets of hosts of this process
-WAITING = '100ms'    # how long a packet may wait for a shaped link before it is dropped
+# What a link may pass on at once; more than the largest packet between namespaces, 64 KB.
+BURST = '256kb'
+# How long a packet may wait for a shaped link before it is dropped.
+WAITING = '100ms'
+NUMBERS = count()  # of the sets of hosts of this process
 
 SSH = """#!/bin/sh
 # What tools.launch takes for ssh: options, a host, and one string for its shell.
@@ -23,22 +25,22 @@ case "$1" in
 esac
 """
 
-# address: IPv4. words: what stands in front of a command that is to run there. link: the switch's end of its cable.
+# address: IPv4. words: what comes before a command that is to run there. link: the switch's end of its cable.
 # switch: the namespace of the switch.
 Host = namedtuple('Host', 'address words link switch')
 
 
 @contextmanager
 def hosts(count, rate=None):
-    """So many Hosts that reach one another.   rate: bit/s of each link in each direction, or None for no limit
+    """This number of Hosts that reach one another.   rate: bit/s of each link in each direction, or None for no limit
 
     Raises OSError where this machine allows no namespaces, or cannot shape a link.
     """
-    switch = 'atac%d-%d' % (os.getpid(), next(NUMBERS))
-    names = ['%s-%d' % (switch, number) for number in range(count)]
+    switch = f'atac{os.getpid()}-{next(NUMBERS)}'
+    names = [f'{switch}-{number}' for number in range(count)]
     try:
         run('ip netns add ' + switch)
-        run('ip netns exec %s sysctl -qw net.ipv4.ip_forward=1' % switch)
+        run(f'ip netns exec {switch} sysctl -qw net.ipv4.ip_forward=1')
         yield [connected(switch, name, number, rate) for number, name in enumerate(names)]
     finally:
         for name in [*names, switch]:
@@ -46,27 +48,29 @@ def hosts(count, rate=None):
 
 
 def connected(switch, name, number, rate):
-    link, address, gateway = 'port%d' % number, '10.213.%d.2' % number, '10.213.%d.1' % number
-    for command in ('ip netns add ' + name,
-                    'ip -n %s link add %s type veth peer name eth0 netns %s' % (switch, link, name),
-                    'ip -n %s addr add %s/24 dev %s' % (switch, gateway, link),
-                    'ip -n %s link set %s up' % (switch, link),
-                    'ip -n %s addr add %s/24 dev eth0' % (name, address),
-                    'ip -n %s link set eth0 up' % name,
-                    'ip -n %s link set lo up' % name,
-                    'ip -n %s route add default via %s' % (name, gateway)):
+    """A new Host with a cable from its eth0 to a port of the switch."""
+    link = f'port{number}'
+    address = f'10.213.{number}.2'
+    gateway = f'10.213.{number}.1'
+    for command in (f'ip netns add {name}',
+                    f'ip -n {switch} link add {link} type veth peer name eth0 netns {name}',
+                    f'ip -n {switch} addr add {gateway}/24 dev {link}',
+                    f'ip -n {switch} link set {link} up',
+                    f'ip -n {name} addr add {address}/24 dev eth0',
+                    f'ip -n {name} link set eth0 up',
+                    f'ip -n {name} link set lo up',
+                    f'ip -n {name} route add default via {gateway}'):
         run(command)
     for place, device in ((switch, link), (name, 'eth0')):
         if rate:
-            run('tc -n %s qdisc add dev %s root tbf rate %d burst %s latency %s'
-                % (place, device, rate, BURST, WAITING))
+            run(f'tc -n {place} qdisc add dev {device} root tbf rate {rate} burst {BURST} latency {WAITING}')
     return Host(address, ['ip', 'netns', 'exec', name], link, switch)
 
 
 def reached_by_ssh(folder, places):
     """(hostfile, PATH) with which tools.launch reaches these Hosts; both lie in the folder."""
     with open(os.path.join(folder, 'ssh'), 'w') as file:
-        file.write(SSH % '\n'.join('%s) shift; exec %s sh -c "$*";;' % (host.address, ' '.join(host.words))
+        file.write(SSH % '\n'.join(f'{host.address}) shift; exec {" ".join(host.words)} sh -c "$*";;'
                                    for host in places))
     os.chmod(file.name, 0o755)
     with open(os.path.join(folder, 'hosts'), 'w') as file:
@@ -76,11 +80,11 @@ def reached_by_ssh(folder, places):
 
 def cut(host):
     """Take the cable of a host out."""
-    run('ip -n %s link set %s down' % (host.switch, host.link))
+    run(f'ip -n {host.switch} link set {host.link} down')
 
 
 def run(command):
     try:
         subprocess.run(command.split(), check=True, capture_output=True, text=True)
     except subprocess.CalledProcessError as error:
-        raise OSError('%s: %s' % (command, error.stderr.strip())) from error
+        raise OSError(f'{command}: {error.stderr.strip()}') from error

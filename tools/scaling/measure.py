@@ -11,25 +11,26 @@ import runtime
 from runtime import UserError
 
 from tools import ROOT
-from tools.machine.doctor import processor
 from tools.scaling.cost import Step, Sum, speed, whole_gradient
 from tools.scaling.hosts import hosts, reached_by_ssh
 
 JOBS = [(2, 1), (2, 2), (3, 1), (3, 3), (4, 1), (4, 2), (4, 4)]  # workers, servers
 RATES = [5e8 / 8, 1e9 / 8, None]                                 # bytes/s
-SIZE, BATCH, ROUNDS = 64, 2, 5  # of the images, of a worker
+SIZE = 64    # of the images
+BATCH = 2    # of a worker
+ROUNDS = 5
 PATIENCE = 300  # seconds that a job may take
 
 
 def measure(path):
     """Measure, write the file, and return what is written. UserError if it is there."""
     if os.path.exists(path):
-        raise UserError('%s exists: choose another --json, or remove it' % path)
+        raise UserError(f'{path} exists: choose another --json, or remove it')
     sums = [Sum(*job, rate, seconds_of('sum', *job, rate)) for job in JOBS for rate in RATES]
     compute = seconds_of('step', 2, 0, None)
     steps = [Step(one.workers, one.servers, one.rate, seconds_of('step', one.workers, one.servers, one.rate), compute,
                   one.seconds) for one in sums if one.workers == 2 and one.rate]
-    measured = {'command': 'python -m tools.scaling measure --json ' + path, 'processor': processor()[0],
+    measured = {'command': 'python -m tools.scaling measure --json ' + path, 'processor': runtime.processor()[0],
                 'cores': runtime.physical_cores(), 'gradient': whole_gradient(), 'sums': sums, 'steps': steps}
     with open(path, 'w') as file:
         json.dump(measured, file, indent=1)
@@ -47,8 +48,7 @@ def seconds_of(what, workers, servers, rate):
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     rounds = [seconds for line in re.findall(r'\[worker \d+\] (\[.*\])', done.stdout) for seconds in json.loads(line)]
     if len(rounds) != workers * ROUNDS:
-        raise OSError('the job of %d workers and %d servers failed: %s' % (workers, servers, done.stderr.strip()))
+        raise OSError(f'the job of {workers} workers and {servers} servers failed: {done.stderr.strip()}')
     seconds = round(statistics.median(rounds), 2)
-    print('%s, %d workers, %d servers, %s: %.2f s'
-          % (what, workers, servers, speed(rate), seconds), flush=True)
+    print(f'{what}, {workers} workers, {servers} servers, {speed(rate)}: {seconds:.2f} s', flush=True)
     return seconds

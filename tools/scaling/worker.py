@@ -20,10 +20,12 @@ from training.loss import Objective
 
 
 def main(what, kvstore, size, batch, rounds):
-    workers, net = join(kvstore), get_model('atac_resnet50_v1b')
+    workers = join(kvstore)
+    net = get_model('atac_resnet50_v1b')
     net.initialize(mx.init.MSRAPrelu())
     net.hybridize(static_alloc=True, static_shape=True)
-    images, labels = np.ones((batch, 3, size, size), 'float32'), np.zeros(batch, 'int32')
+    images = np.ones((batch, 3, size, size), 'float32')
+    labels = np.zeros(batch, 'int32')
     trainer = make_trainer(net, momentum=0.9, wd=1e-4, workers=workers)
     learner = Learner(net, trainer, None, Objective(1000), [mx.cpu()], workers=workers)
     step = partial(learner.step, images, labels, batch * workers.size, 0, 0)

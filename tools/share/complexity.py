@@ -29,7 +29,7 @@ def facts(name, net, input_shape):
 def sized_network(name, input_size, batch):
     """(a network for images of this side, or of its usual one, the shape of a batch of them)."""
     found = network(name)
-    size = input_size or found.input_size
+    size = input_size or found.host.input_size
     return found.make(**found.sized(size)), (batch, 3, size, size)
 
 

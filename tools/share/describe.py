@@ -14,7 +14,7 @@ from cli import flags
 from cli.build import build_network, describe
 from cli.exits import run_script
 from cli.trained import class_names_of
-from training.runlog import TIME_STAMP, read_run
+from training.logs import TIME_STAMP, read_run
 from training.weights.arrays import load_weights
 from training.weights.description import description_path, written
 from training.weights.disk import file_digest, saving_into, write_json

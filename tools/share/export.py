@@ -30,7 +30,7 @@ import mxnet as mx
 import numpy as np
 from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 
-from cli import build, flags, trained
+from cli import build, parsing, trained
 from cli.exits import run_script
 from cli.kinds import at_least
 from data import DATASETS, pictures
@@ -46,7 +46,7 @@ SYMBOL_FILES = ('-symbol.json', '-0000.params')
 
 
 def parse_args(argv=None):
-    parser = flags.parser_of('export', "Export a trained network as ONNX or as MXNet's symbol.")
+    parser = parsing.parser_of('export', "Export a trained network as ONNX or as MXNet's symbol.")
     export = parser.add_argument_group('export')
     export.add_argument('images', nargs='*', metavar='IMAGE',
                         help='pictures that the result is checked on (default: %d of fashion-mnist-mini)' % CHECKED)

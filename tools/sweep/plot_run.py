@@ -2,14 +2,16 @@
 
     python -m tools.plot_run LOG ... [--out FILE.png]
 
-A LOG is the .log (or .jsonl) of a run of this repository, the log of the authors' ImageNet script (or of GluonCV's,
-which it comes from), or a table such as logs/authors-resnet50_v1b_ChaATAC_2.csv. What a log does not say is not drawn.
-Epochs are counted from 0, as in the logs; the learning rate is that of the last line of an epoch.
+A LOG is the .log (or .jsonl) of a run of this repository, or the log of the authors' ImageNet script (or of GluonCV's,
+which it comes from). It may be a table too, such as logs/authors-resnet50_v1b_ChaATAC_2.csv. What a log does not say is
+not drawn. Epochs are counted from 0, as in the logs; the learning rate is that of the last line of an epoch.
+
+Of runs of 80 epochs and more the line is a running median, and the numbers themselves are faint; the end of their error
+has a panel of its own. Two such runs get one for their difference too. Of each run after the first it is said from
+which epoch on the order of the two did not change any more.
 """
 import argparse
-import csv
 import os
-import re
 import sys
 from collections import namedtuple
 
@@ -17,22 +19,30 @@ from runtime import UserError
 
 from cli.exits import run_script
 from tools import figures
-from training.runlog import LARGEST, read_run
+from tools.sweep.curves import (
+    NAMES,
+    differences,
+    names_of,
+    read_curves,
+    running_median,
+    settled,
+    values_of,
+    window_of,
+)
 
-# The lines of an authors' log, and the numbers in them.
-THEIR_LINES = [re.compile(r'Epoch\[(?P<epoch>\d+)\] Batch \[\d+\]\t.*\tlr=(?P<lr>\d+\.\d+)$'),
-               re.compile(r'\[Epoch (?P<epoch>\d+)\] training: accuracy=(?P<train_accuracy>\d\.\d+)$'),
-               re.compile(r'\[Epoch (?P<epoch>\d+)\] speed: (?P<images_per_second>\d+) samples/sec\t'),
-               re.compile(r'\[Epoch (?P<epoch>\d+)\] validation: err-top1=(?P<val_top1_error>\d\.\d+) err-top5=\d')]
-# Panels: title of the axis, and what is drawn in it: (name of the number, factor, is dashed).
-PANELS = [('training loss', [('train_loss', 1, False)]),
-          ('top-1 error (%)', [('train_error', 100, True), ('val_top1_error', 100, False)]),
-          ('learning rate', [('lr', 1, False)]),
-          ('images/s', [('images_per_second', 1, False)])]
-NAMES = [name for _, drawn in PANELS for name, _, _ in drawn]
+# A panel. title: of its axis. drawn: [(name of the number, factor, is dashed)]. begin: the part of the run before it.
+Panel = namedtuple('Panel', 'title drawn begin', defaults=(0,))
 
-# A run to be drawn. epochs: [{'epoch': number, name: number, ...}], with those of NAMES that its log says.
-Curves = namedtuple('Curves', 'label epochs')
+ERRORS = [('train_error', 100, True), ('val_top1_error', 100, False)]
+PANELS = [Panel('training loss', [('train_loss', 1, False)]),
+          Panel('top-1 error (%)', ERRORS),
+          Panel('learning rate', [('lr', 1, False)]),
+          Panel('images/s', [('images_per_second', 1, False)])]
+# Of long runs, and of two of them.
+END = Panel('top-1 error (%), last quarter', ERRORS, begin=0.75)
+DIFFERENCE = Panel('validation error,\nfirst less second (points)', [('val_top1_error', 100, False)])
+HEIGHT = 2.2  # inches of a row of panels
+GREY = '0.35'
 
 
 def parse_args(argv=None):
@@ -42,101 +52,88 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def read_curves(path, label):
-    """The Curves of a log of any of the three kinds. Raises UserError or OSError if it is none, or has no epoch."""
-    if path.endswith('.csv'):
-        curves = Curves(label, read_table(path))
-    elif is_theirs(path):
-        curves = Curves(label, read_theirs(path))
-    elif not path.endswith(('.log', '.jsonl')):
-        raise UserError('%s is not the .log, .jsonl or .csv of a run' % path)
-    else:
-        record = read_run(path)
-        of = '' if record.finished else ' (%d of %d epochs)' % (len(record.epochs), record.options['num_epochs'])
-        curves = Curves(label + of, record.epochs)
-    if not curves.epochs:
-        raise UserError('%s has no whole epoch yet' % path)
-    for numbers in curves.epochs:
-        if not all(abs(numbers.get(name, 0)) <= LARGEST for name in ['epoch', *NAMES]):
-            raise UserError('%s is damaged: its epoch %.20s has something else than finite numbers of a run'
-                            % (path, numbers['epoch']))
-    return curves
-
-
-def read_table(path):
-    """The epochs of a CSV with a column `epoch` and some of NAMES."""
-    with open(path, newline='', errors='replace') as file:
-        try:
-            return [{'epoch': int(row['epoch']), **{name: float(row[name]) for name in NAMES if row.get(name)}}
-                    for row in csv.DictReader(file)]
-        except (KeyError, ValueError, TypeError, csv.Error):
-            raise UserError('%s is not a table of epochs: it has no column `epoch`, or something else than numbers'
-                            % path) from None
-
-
-def is_theirs(path):
-    """Whether a file has the lines of the authors' log: ours begin with the time."""
-    with open(path, errors='replace') as file:
-        return any(line.startswith(('Epoch[', '[Epoch ')) for line in file)
-
-
-def read_theirs(path):
-    """The epochs of an authors' log that have been scored; a last line that was cut in the middle is left out."""
-    epochs = {}
-    with open(path, errors='replace') as file:
-        for line in file:
-            for found in filter(None, (pattern.match(line) for pattern in THEIR_LINES if line.endswith('\n'))):
-                numbers = found.groupdict()
-                epochs.setdefault(int(numbers.pop('epoch')), {}).update(
-                    (name, float(value)) for name, value in numbers.items())
-    return [dict(numbers, epoch=epoch, **({'train_error': 1 - numbers['train_accuracy']}
-                                          if 'train_accuracy' in numbers else {}))
-            for epoch, numbers in sorted(epochs.items()) if 'val_top1_error' in numbers]
-
-
-def labels_of(paths):
-    """The names of the files, or whole paths where two would have the same."""
-    names = [os.path.splitext(os.path.basename(path))[0] for path in paths]
-    return [path if names.count(name) > 1 else name for path, name in zip(paths, names)]
-
-
 def draw(runs):
     """The figure: a panel for each of PANELS that some run has logged, a line for each run."""
-    logged = {name for run in runs for numbers in run.epochs for name in numbers}
-    shown = [(title, drawn) for title, drawn in PANELS if logged & {name for name, _, _ in drawn}]
+    window = window_of(runs)
+    shown = shown_panels(runs, window)
     if not shown:
-        raise UserError('no log has any of the numbers %s' % ', '.join(NAMES))
+        raise UserError(f'no log has any of the numbers {", ".join(NAMES)}')
     rows = -(-len(shown) // 2)
-    figure, panels = figures.new_figure(rows, min(2, len(shown)), 2.2 * rows)
+    figure, panels = figures.new_figure(rows, min(2, len(shown)), HEIGHT * rows)
     for axes in panels.flat[len(shown):]:
         axes.set_axis_off()
-    for axes, (title, drawn) in zip(panels.flat, shown):
-        for number, run in enumerate(runs):
-            for name, factor, dashed in drawn:
-                draw_line(axes, run, name, factor, number, '--' if dashed else '-')
-        axes.set(xlabel='epoch', ylabel=title)
+    for axes, panel in zip(panels.flat, shown):
+        (draw_difference if panel is DIFFERENCE else draw_runs)(axes, panel, runs, window)
+        axes.set(xlabel='epoch', ylabel=panel.title)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        if drawn[0][0] == 'images_per_second':
-            axes.set_ylim(bottom=0)
-        if drawn[0][0] == 'lr' and has_steps(runs):
-            axes.set_yscale('log')
-    figures.add_legend(figure, 'error: dashed in training, solid in validation')
+    smoothed = f'; lines: running median of {window} epochs' if window > 1 else ''
+    figures.add_legend(figure, f'error: dashed in training, solid in validation{smoothed}')
     return figure
 
 
-def has_steps(runs):
-    """Whether the learning rate falls so far that a linear axis shows its first values alone."""
+def shown_panels(runs, window):
+    """Those panels of which some run has logged a number."""
+    more = [END, *[DIFFERENCE] * (len(runs) == 2)] if window > 1 else []
+    logged = {name for run in runs for numbers in run.epochs for name in numbers}
+    return [panel for panel in [*PANELS[:2], *more, *PANELS[2:]] if logged & {name for name, _, _ in panel.drawn}]
+
+
+def draw_runs(axes, panel, runs, window):
+    begin = panel.begin * max(numbers['epoch'] + 1 for run in runs for numbers in run.epochs)
+    for number, run in enumerate(runs):
+        for name, factor, dashed in panel.drawn:
+            epochs, values = values_of(run, name)
+            points = [(epoch, factor * value, factor * median)
+                      for epoch, value, median in zip(epochs, values, running_median(values, window))
+                      if epoch >= begin]
+            if points:
+                draw_line(axes, points, run.label, dict(figures.style(number), linestyle='--' if dashed else '-'),
+                          number, faint=window > 1)
+    if panel.drawn[0][0] == 'images_per_second':
+        axes.set_ylim(bottom=0)
+    if panel.drawn[0][0] == 'lr':
+        show_steps(axes, runs)
+
+
+def draw_line(axes, points, label, style, number, faint):
+    """A line with about a dozen open markers, at other epochs for each run, as lines of runs may be the same.
+
+    points: [(epoch, value, its running median)].
+    """
+    epochs, values, medians = zip(*points)
+    every = -(-len(points) // 12)
+    if faint:
+        axes.plot(epochs, values, color=style['color'], linestyle=style['linestyle'], linewidth=0.5, alpha=0.3)
+    axes.plot(epochs, medians, label=label, markevery=(3 * number % every, every),
+              **dict(style, markerfacecolor='none'))
+
+
+def draw_difference(axes, panel, runs, window):
+    """The number of the first run less that of the second, and a mark where their order changes for good."""
+    (_, factor, _), = panel.drawn
+    for smoothing, look in ((1, {'linewidth': 0.5, 'alpha': 0.3}), (window, {})):
+        epochs, values = differences(*runs, smoothing)
+        axes.plot(epochs, [factor * value for value in values], color=GREY, **look)
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    change = settled(*runs, window)
+    if change:
+        axes.axvline(change[1], color=GREY, linewidth=0.8, linestyle=':')
+
+
+def show_steps(axes, runs):
+    """A logarithmic axis where the learning rate falls so far that a linear one would show only its first values."""
     rates = [numbers['lr'] for run in runs for numbers in run.epochs if 'lr' in numbers]
-    return min(rates) > 0 and max(rates) >= 50 * min(rates)
+    if min(rates) > 0 and max(rates) >= 50 * min(rates):
+        axes.set_yscale('log')
+        axes.yaxis.set_major_formatter('{x:g}')
 
 
-def draw_line(axes, run, name, factor, number, dashes):
-    """A line with about a dozen open markers, at other epochs for each run, as lines of runs may be the same."""
-    points = [(numbers['epoch'], factor * numbers[name]) for numbers in run.epochs if name in numbers]
-    if points:
-        every = -(-len(points) // 12)
-        axes.plot(*zip(*points), label=run.label, markevery=(3 * number % every, every),
-                  **dict(figures.style(number), linestyle=dashes, markerfacecolor='none'))
+def order_of(first, second, window):
+    """A sentence: which of two runs has the smaller error at the end, and since when."""
+    found = [settled(first, second), settled(first, second, window)]
+    single, smooth = (f'{change[0].label} from epoch {change[1]} on' if change else 'neither' for change in found)
+    median = f'; in the running median of {window} epochs: {smooth}' if window > 1 else ''
+    return f'smaller validation error of {first.label} and {second.label}: {single}{median}'
 
 
 def main(argv=None):
@@ -144,12 +141,14 @@ def main(argv=None):
     args = parse_args(argv)
     out = args.out or os.path.splitext(args.logs[0])[0] + '.png'
     if os.path.splitext(out)[1] not in figures.ENDINGS:
-        raise UserError('--out %s: it must end in %s' % (out, ' or '.join(figures.ENDINGS)))
+        raise UserError(f'--out {out}: it must end in {" or ".join(figures.ENDINGS)}')
     figures.may_replace(out)
-    runs = [read_curves(path, label) for path, label in zip(args.logs, labels_of(args.logs))]
+    runs = [read_curves(path, label) for path, label in zip(args.logs, names_of(args.logs))]
     with figures.look():
         figures.save(draw(runs), out)
-    print('written: %s' % out)
+    for run in runs[1:]:
+        print(order_of(runs[0], run, window_of(runs)))
+    print(f'written: {out}')
     return runs
 
 

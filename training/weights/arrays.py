@@ -23,9 +23,9 @@ def network_arrays(net):
 def load_weights(net, path, devices=None):
     """Put a .params file into a network, cast to the types that the network has.
 
-    Raises OSError if there is no file, FloatingPointError if a number is not finite, and UserError if it is damaged,
-    if a file SHA256SUMS beside it has another checksum for it, or if it belongs to another architecture; the message
-    says which names or shapes differ, and the network is untouched.
+    Raises OSError if there is no file, and FloatingPointError if a number is not finite. Raises UserError if it is
+    damaged, if a file SHA256SUMS beside it has another checksum for it, or if it belongs to another architecture. The
+    message says which names or shapes differ, and the network is untouched.
     """
     set_weights(net, weights_for(net, path), path, devices)
 
@@ -45,7 +45,7 @@ def set_weights(net, arrays, path, devices=None):
     parameters = net._collect_params_with_prefix()
     missing, extra = parameters.keys() - arrays.keys(), arrays.keys() - parameters.keys()
     if missing or extra:
-        parts = ['it lacks ' + some(missing)] * bool(missing) + ['it has besides ' + some(extra)] * bool(extra)
+        parts = ['it lacks ' + some(missing)] * bool(missing) + ['it also has ' + some(extra)] * bool(extra)
         raise UserError('%s is of another architecture: %s; is that the network, unit and depth of its training?'
                         % (path, '; '.join(parts)))
     differing = [name for name, parameter in parameters.items() if not _fits(parameter.shape, arrays[name].shape)]
@@ -72,7 +72,7 @@ def _published_checksum(path):
 
 
 def _fits(expected, shape):
-    """Whether a shape is the expected one, whose zeros stand for sizes that the network does not know yet."""
+    """Whether a shape is the expected one, whose zeros mean sizes that the network does not know yet."""
     return len(expected) == len(shape) and all(wanted in (0, size) for wanted, size in zip(expected, shape))
 
 
@@ -97,7 +97,8 @@ def save_weights(path, arrays, description=None, numbers=None):
     description: a Description, which is said to be of this file and, if they are given, of these numbers of an epoch.
     Raises OSError if the disk refuses.
     """
-    folder, beside = os.path.dirname(path) or '.', description_path(path)
+    folder = os.path.dirname(path) or '.'
+    beside = description_path(path)
     with saving_into(folder, [path + '.new', beside + '.new']):
         saved = write_params(path + '.new', arrays)
         if description:  # first, so that the weights are never without it

@@ -28,7 +28,8 @@ class _Reader:
     """A position in bytes that cannot leave them."""
 
     def __init__(self, path):
-        self.path, self.position = path, 0
+        self.path = path
+        self.position = 0
         with open(path, 'rb') as file:
             self.content = memoryview(file.read())
 
@@ -56,8 +57,8 @@ def read_params(path):
     for _ in range(count):
         arrays.append(_array(reader))
     names = [_name(reader) for _ in range(_count_of_names(reader, count))]
-    reader.expect(reader.position == len(reader.content), 'there are bytes behind its end')
-    reader.expect(len(set(names)) == count, 'a name stands twice')
+    reader.expect(reader.position == len(reader.content), 'there are bytes after its end')
+    reader.expect(len(set(names)) == count, 'a name is there twice')
     return dict(zip(names, arrays))
 
 
@@ -66,7 +67,8 @@ def write_params(path, arrays):
 
     Raises OSError if the disk does not take all of it.
     """
-    digest, size = hashlib.sha256(), 0
+    digest = hashlib.sha256()
+    size = 0
     with open(path, 'wb') as file:
         for piece in _pieces(arrays):
             file.write(piece)

@@ -1,0 +1,105 @@
+"""The pixels of an encoded picture: one rule for class folders, RecordIO and what people bring.
+
+A picture is upright, as its EXIF says, and what is transparent in it shows white. Grey, palette and CMYK become three
+colours; of 16 bits the upper eight count. OpenCV decodes JPEGs, as MXNet's im2rec does, and Pillow the rest. Both look
+at the header before they decode: neither takes more than runtime.LARGEST_PICTURE pixels.
+"""
+import io
+import os
+import warnings
+
+import runtime
+from runtime import UserError
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps
+
+from data.opencv import cv2
+
+JPEG = b'\xff\xd8\xff'
+# Pillow's name of the formats that are read; it has others, of which one starts a program.
+FORMATS = ('BMP', 'DIB', 'GIF', 'JPEG2000', 'PNG', 'PPM', 'TIFF', 'WEBP')
+ENDINGS = tuple('.bmp .dib .gif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp'.split())
+LARGEST_ASPECT = 100     # a thin strip becomes a huge image when its shorter side is enlarged
+LARGEST_FILE = 1 << 28   # bytes
+
+warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # from half of the limit on
+
+
+def decode(content, name):
+    """The picture (H, W, 3) uint8, BGR, of an encoded one. UserError, with its name, if it is none that can be used."""
+    picture = _jpeg(content, name) if content.startswith(JPEG) else _other(content, name)
+    check_aspect(picture, name)
+    return picture
+
+
+def check_aspect(picture, name):
+    """UserError if a picture is too thin a strip."""
+    height, width = picture.shape[:2]
+    if max(height, width) > LARGEST_ASPECT * min(height, width):
+        raise UserError('%s of %dx%d is too thin a strip: at most 1:%d is taken'
+                        % (name, width, height, LARGEST_ASPECT))
+
+
+def _jpeg(content, name):
+    try:
+        picture = cv2.imdecode(np.frombuffer(content, 'uint8'), cv2.IMREAD_COLOR)
+    except cv2.error:  # more pixels than OpenCV allows
+        picture = None
+    if picture is None:
+        with _opened(content, name, ('JPEG', 'MPO')):
+            raise UserError('%s cannot be decoded: the JPEG is damaged, or of a rare kind' % name)
+    return picture
+
+
+def _other(content, name):
+    ImageFile.LOAD_TRUNCATED_IMAGES = False  # gluoncv.data sets it, and a cut picture would be half black
+    with _opened(content, name, FORMATS) as image:
+        try:
+            ImageOps.exif_transpose(image, in_place=True)
+            return np.ascontiguousarray(np.asarray(_on_white(image))[..., ::-1])
+        except Exception as error:  # Pillow promises nothing about what it raises for a damaged file
+            raise UserError('%s cannot be decoded (%s)' % (name, error)) from error
+
+
+def _opened(content, name, formats):
+    """The image of Pillow, of which only the header has been read."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=formats)
+        pixels = image.width * image.height
+    except Image.DecompressionBombError:
+        pixels = runtime.LARGEST_PICTURE + 1
+    except Exception as error:  # as above
+        raise UserError('%s is not an image of a kind that is read (JPEG, %s)' % (name, ', '.join(FORMATS))) from error
+    if pixels > runtime.LARGEST_PICTURE:
+        raise UserError('%s has more than the %d million pixels that are read'
+                        % (name, runtime.LARGEST_PICTURE // 10 ** 6))
+    return image
+
+
+def _on_white(image):
+    """An image of Pillow in RGB, composed on white where it is transparent. ValueError if it has more than 16 bits."""
+    if image.mode[0] in 'IF':  # grey of 16 bits, of 32, and with a fraction
+        grey = np.asarray(image)
+        if image.mode == 'F' or grey.min() < 0 or grey.max() > 0xffff:
+            raise ValueError('its colours are numbers of more than 16 bits')
+        image = Image.fromarray((grey >> 8).astype('uint8'))
+    if image.mode in ('La', 'RGBa'):  # colours that were multiplied by their opacity
+        image = image.convert({'La': 'LA', 'RGBa': 'RGBA'}[image.mode])
+    if image.mode in ('LA', 'PA', 'RGBA') or 'transparency' in image.info:
+        image = image.convert('RGBA')
+        image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
+    return image.convert('RGB')
+
+
+def read_file(path, offset=0, size=None):
+    """The bytes of a picture's file, or of a part of it. OSError with its name, UserError if there are too many."""
+    try:
+        with open(path, 'rb') as file:  # cv2.imread crashes at some names
+            size = os.fstat(file.fileno()).st_size if size is None else size
+            if size > LARGEST_FILE:
+                raise UserError('%s is too large for a picture: at most %d MB are read' % (path, LARGEST_FILE >> 20))
+            file.seek(offset)
+            return file.read(size)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error

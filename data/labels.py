@@ -1,0 +1,93 @@
+"""A label is a name: the images of a folder or a file get the labels of the network that is to see them.
+
+    source = labelled(ImageFolder('imagenette', train=False), classes=1000)   # of folders n01440764, ...
+    source.label(0), source.class_names[0]                                    # (0, 'n01440764'), ImageNet's own
+    source.absent                                                             # the classes that it has no image of
+"""
+import logging
+import re
+from collections import Counter
+from functools import lru_cache
+
+from runtime import UserError
+
+from data.places import listed
+
+LOG = logging.getLogger(__name__)
+SYNSET = re.compile(r'n\d{8}')
+
+
+class Labelled:
+    """A source whose labels count the classes of a network.   labels: of the classes of the source, in their order"""
+
+    def __init__(self, source, labels, class_names):
+        self.source, self.labels, self.class_names = source, labels, tuple(class_names)
+        self.path, self.name = source.path, source.name
+        self.absent = tuple(name for label, name in enumerate(class_names) if label not in set(labels))
+
+    def __len__(self):
+        return len(self.source)
+
+    def read(self, row):
+        content, label = self.source.read(row)
+        return content, self.labels[label]
+
+    def label(self, row):
+        return self.labels[self.source.label(row)]
+
+
+def labelled(source, class_names=(), classes=None):
+    """A source with the labels of a network, by the names of the classes. UserError for a class that it does not know.
+
+    class_names: of the outputs of the network, as its training had them; () if they are not known. Then, and where the
+    source does not know its names, labels stay as they are; but synsets in front of 1000 outputs are ImageNet's.
+    classes: how many outputs. Which classes are absent is said in a warning.
+    """
+    are_synsets = bool(source.class_names) and all(map(SYNSET.fullmatch, source.class_names))
+    if not class_names and classes == 1000 and are_synsets and set(source.class_names) <= set(synsets()):
+        class_names = synsets()
+    if not class_names or not source.class_names:
+        return source
+    known = synsets() if are_synsets and tuple(class_names) == imagenet_names() else class_names
+    labels = labels_by_name(source.class_names, known, source.path)
+    found = Labelled(source, labels, class_names)
+    if found.absent:
+        LOG.warning('%s has %d of %d classes; absent are %s', source.path, len(labels), len(class_names),
+                    listed(found.absent))
+    return found
+
+
+def labels_by_name(names, known, path):
+    """The place of each name among the known ones."""
+    counts, places = Counter(known), {name: place for place, name in enumerate(known)}
+    for name in names:
+        if counts[name] != 1:
+            fault = 'the name of two of the' if counts[name] else 'none of the'
+            raise UserError('the class %s of %s is %s %d known classes: %s'
+                            % (listed([name]), path, fault, len(known), listed(known)))
+    return [places[name] for name in names]
+
+
+def readable(class_names):
+    """The same names, but ImageNet's words for its synsets."""
+    if not any(map(SYNSET.fullmatch, class_names)):
+        return tuple(class_names)
+    words = dict(zip(synsets(), imagenet_names()))
+    return tuple(words.get(name, name) for name in class_names)
+
+
+@lru_cache(maxsize=None)
+def imagenet_names():
+    """The 1000 names of ImageNet's classes, in the order of their synsets; two of them come twice."""
+    return tuple(_imagenet().classes)
+
+
+@lru_cache(maxsize=None)
+def synsets():
+    """ImageNet's 1000 synsets, such as n01440764, in the order of its labels."""
+    return tuple(_imagenet().synset)
+
+
+def _imagenet():
+    from gluoncv.data import ImageNet1kAttr
+    return ImageNet1kAttr()

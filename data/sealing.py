@@ -1,0 +1,59 @@
+"""What `python -m tools.seal` writes beside a RecordIO file: a checksum for every record, and an index without one."""
+import os
+
+from runtime import UserError
+
+from data.recordio import HEADER, LABEL, MAGIC, checksum, seal_path, stem_of
+
+FEWEST_BYTES = HEADER.size + LABEL.size
+
+
+def seal(records):
+    """Write the checksums of a RecordFile beside it; returns how many records there are.
+
+    Every record is read, so that an index that lacks one gets no seal.
+    """
+    path = seal_path(records.path)
+    with open(path + '.new', 'w') as file:
+        for row in range(len(records)):
+            records.read(row)
+            file.write(checksum(records.content(row)) + '\n')
+    os.replace(path + '.new', path)
+    return len(records)
+
+
+def make_index(rec):
+    """Write the .idx of a .rec that has none, as MXNet writes it; returns its path.
+
+    The key of a record is its own id, as im2rec has it, unless an id comes twice: then records are counted.
+    Raises UserError if the file is not RecordIO from its beginning to its end.
+    """
+    starts, ids = records_in(rec)
+    keys = ids if len(set(ids)) == len(ids) and max(ids) < 1 << 63 else range(len(ids))
+    path = stem_of(rec) + '.idx'
+    with open(path + '.new', 'w') as file:
+        file.writelines('%d\t%d\n' % entry for entry in zip(keys, starts))
+    os.replace(path + '.new', path)
+    return path
+
+
+def records_in(rec):
+    """(offsets, ids) of the records of a file, found by going from one header to the next."""
+    starts, ids, position, size = [], [], 0, os.path.getsize(rec)
+    with open(rec, 'rb') as file:
+        while position < size:
+            file.seek(position)
+            head = file.read(FEWEST_BYTES)
+            magic, length = HEADER.unpack_from(head.ljust(FEWEST_BYTES))
+            flag, length = length >> 29, length & (1 << 29) - 1
+            end = position + HEADER.size + (length + 3) // 4 * 4
+            if magic != MAGIC or end > size:
+                raise UserError('%s is damaged or no RecordIO file: there is no whole record at byte %d'
+                                % (rec, position))
+            if flag in (0, 1):  # 2 and 3 continue the record before
+                starts.append(position)
+                ids.append(LABEL.unpack_from(head.ljust(FEWEST_BYTES), HEADER.size)[2])
+            position = end
+    if not starts:
+        raise UserError('%s is empty' % rec)
+    return starts, ids

@@ -1,0 +1,46 @@
+"""The demo: with real runs on a tiny data set, and with a stand-in of train_cifar.py where it must fail."""
+import os
+
+import pytest
+
+from tests.stand_in import StandIn
+from tools import ROOT, demo
+
+NAME = 'fashion-mnist-mini-atac-%s-r2-al4bac-b1-seed0'
+
+
+def test_the_demo_leaves_logs_weights_and_a_figure_and_says_what_it_shows(tiny_data, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, 'FLAGS', [*demo.FLAGS, '--data-dir', tiny_data, '--batch-size', '50'])
+    rows = demo.main(['--num-epochs', '2'])
+    assert [(row['unit'], row['n']) for row in rows] == [('relu', 1), ('ChaATAC', 1)]
+    out = capsys.readouterr().out
+    assert 'ChaATAC ' in out and '2 epochs on 6,400 images are no evidence' in out and demo.EVIDENCE in out
+    assert (tmp_path / 'demo' / 'error.png').read_bytes().startswith(b'\x89PNG')
+    for unit in demo.UNITS:
+        assert (tmp_path / 'demo' / (NAME % unit) / 'last.params').exists()
+        assert len((tmp_path / 'demo' / (NAME % unit + '.jsonl')).read_text().splitlines()) == 2
+
+
+def test_the_figure_that_is_evidence_is_there():
+    assert os.path.exists(os.path.join(ROOT, demo.EVIDENCE))
+
+
+def test_an_earlier_demo_is_replaced_and_nothing_else(tmp_path, monkeypatch):
+    stand_in = StandIn(tmp_path, monkeypatch)
+    stand_in({NAME % unit: {'errors': [0.5]} for unit in demo.UNITS}, flags=[*demo.FLAGS, '--num-epochs', '1'])
+    demo.main(['--num-epochs', '1'])
+    with open('demo/mine.log', 'w') as file:
+        file.write('mine')
+    demo.main(['--num-epochs', '1'])
+    assert len(stand_in.calls()) == 4 and os.path.exists('demo/mine.log')
+
+
+def test_a_run_that_fails_fails_the_demo(tmp_path, capsys, monkeypatch):
+    stand_in = StandIn(tmp_path, monkeypatch)
+    stand_in({NAME % 'relu': {'code': 1}}, flags=[*demo.FLAGS, '--num-epochs', '1'])
+    with pytest.raises(SystemExit) as leaving:
+        demo.main(['--num-epochs', '1'])
+    said = capsys.readouterr()
+    assert leaving.value.code == 1 and f'failed: {NAME % "relu"}, exit code 1' in said.err
+    assert 'everything works' not in said.out

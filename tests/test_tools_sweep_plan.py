@@ -1,0 +1,135 @@
+"""The plan of a sweep: what it takes from logs that are there, and what it refuses before anything starts."""
+import os
+import re
+
+import pytest
+
+from model import complexity, get_model
+from tests.stand_in import NAME, SMALL, StandIn, grid, refusal, tree
+from tools import ROOT
+from tools.sweep import __main__ as sweep
+from tools.sweep import plan
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    return StandIn(tmp_path, monkeypatch)
+
+
+def test_dry_run_prints_the_plan_and_leaves_nothing(stand_in, capsys):
+    stand_in({NAME % ('relu', 1, 0): {'errors': [0.5, 0.4]}}, flags=[*SMALL, '--num-epochs', '2'])
+    flags = grid(units=('relu', 'ChaATAC'), small=[*SMALL, '--num-epochs', '2'])
+    points = sweep.main(['--dry-run', *flags])
+    assert tree('.') == {} and os.listdir('.') == [] and stand_in.calls() == []
+    plan = capsys.readouterr().out
+    assert plan.splitlines()[-1] == ('2 runs: 0 done, 0 to resume, 2 new; 4 epochs to go; no estimate of the time: the '
+                                     'logs hold no epoch on this data set')
+    net = get_model('cifar_resnet', act_type='ChaATAC', blocks=1, r=4)
+    assert [point.unit for point in points] == ['relu', 'ChaATAC']
+    assert (points[1].parameters, points[1].trainable) == complexity.parameters(net)
+    assert re.search('%s +%s +%s +%s +new +unknown' % (
+        NAME % ('ChaATAC', 1, 0), *(format(count, ',') for count in (*complexity.parameters(net), points[1].macs))),
+        plan)
+
+    sweep.main(grid(small=[*SMALL, '--num-epochs', '2']))
+    before = tree('.')
+    capsys.readouterr()
+    sweep.main(['--dry-run', '--jobs', '2', *flags])
+    lines = capsys.readouterr().out.splitlines()
+    assert tree('.') == before
+    assert re.search(r' done +-$', lines[1]) and re.search(r' new +%.0f s$' % (4 * points[1].macs / points[0].macs),
+                                                           lines[2])
+    assert lines[-1] == '2 runs: 1 done, 0 to resume, 1 new; 2 epochs to go; about %.0f s, by 2 epochs in the logs' \
+        % (2 * points[1].macs / points[0].macs)
+
+
+def test_bad_flags_are_refused_before_anything_starts(stand_in, capsys, monkeypatch):
+    for flags, small, sentence in (
+            ([], ['--seed', '3'], '--seed is for the sweep to set'), ([], ['--bl', '2'], '--blocks is for the sweep'),
+            ([], ['--act-type', 'elu'], '--act-type is for'), ([], ['--dataset', 'cifar10'], '--dataset is for'),
+            ([], ['--save-dir', 'x'], '--save-dir is for'), ([], ['--logging-file', 'x'], '--logging-file is for'),
+            ([], ['--resume'], '--resume is for'), ([], ['--summary'], '--summary is for'),
+            ([], ['--gpus', '0'], '--gpus is for'), ([], ['--foo'], 'unrecognized arguments: --foo'),
+            ([], ['--lr', '-1'], 'must be positive'), ([], ['--r', '3'], 'divide the 16 channels'),
+            ([], ['--dtype', 'float16'], 'float16 needs a GPU'), ([], ['--model', 'se'], '--act-type ChaATAC does not'),
+            (['--gpus', 'x'], [], 'not a list of numbers'), (['--jobs', '3', '--gpus', '0', '1'], [], '3 but 2 sets'),
+            (['--seeds', '1', '1'], [], '--seeds 1 1: give each value once'),
+            (['--blocks', '0'], [], 'at least 1'), (['--jobs', '0'], [], 'at least 1'),
+            (['--act-type', 'x'], [], "invalid choice: 'x'"),
+            (['--act-type', 'ChaATAC', 'ChaATAC-linear'], [], 'ChaATAC and ChaATAC-linear are the same network'),
+            (['--act-type', 'relu', 'elu'], ['--act-layers', '0'], 'relu and elu are the same network')):
+        refused = refusal(['--act-type', 'ChaATAC', '--blocks', '1', '--seeds', '0', *flags, '--', *small], capsys,
+                          monkeypatch)
+        assert sentence in refused, (flags, small, refused)
+    assert os.listdir('.') == [] and stand_in.calls() == []
+
+
+def test_a_network_with_a_unit_of_its_own_needs_none(stand_in, capsys):
+    points = sweep.main(['--blocks', '1', '--seeds', '0', '--dry-run', '--', '--model', 'se'])
+    assert [point.unit for point in points] == ['SE-ReLU'] and '--act-type' not in points[0].flags
+
+
+def test_options_that_contradict_a_log_are_refused_before_anything_starts(stand_in, capsys, monkeypatch):
+    cosine = [*SMALL, '--lr-mode', 'cosine', '--num-epochs', '2']
+    stand_in({NAME % ('relu', 1, 1): {'errors': [0.5, 0.4]}}, flags=cosine)
+    sweep.main(grid(seeds=(1,), small=cosine))
+    log = 'logs/%s.log' % (NAME % ('relu', 1, 1))
+    before = tree('.')
+    for small, sentence in ((['--lr', '0.1'], 'lr was 0.05 and is 0.1'),
+                            (['--num-epochs', '1'], 'num_epochs was 2 and is 1'),
+                            (['--num-epochs', '3'], 'num_epochs was 2 and is 3, which changes the learning rate'),
+                            (['--lr-mode', 'step'], 'lr_mode was cosine and is step')):
+        said = refusal(grid(seeds=(0, 1), small=cosine + small), capsys, monkeypatch)
+        assert log in said and sentence in said, said
+    assert sweep.main(grid(seeds=(1,), small=[*cosine, '-j', '0', '--log-interval', '9']))[0]['n'] == 1
+    unread = ['--useReLU', '--skernel', '5']  # by relu
+    assert sweep.main(grid(seeds=(1,), small=[*cosine, *unread]))[0]['n'] == 1
+    assert len(stand_in.calls()) == 1 and tree('.') == before
+
+
+def test_the_sweep_of_the_readme_finds_the_logs_of_this_repository(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    points = sweep.main('--dataset fashion-mnist --act-type relu swish ChaATAC --blocks 1 --seeds 0 1 2 --dry-run '
+                        '--logs-dir logs/fashion-mnist -- --useReLU --num-epochs 8 --lr-mode cosine --lr 0.2'.split())
+    assert [plan.state_of(point) for point in points] == ['done'] * 9
+
+
+def test_logs_that_are_damaged_or_without_their_checkpoint_are_refused(stand_in, capsys, monkeypatch):
+    sweep.main(grid())
+    log, numbers = ('logs/%s.%s' % (NAME % ('relu', 1, 0), kind) for kind in ('log', 'jsonl'))
+    whole = tree('.')
+
+    def refused(*small):
+        said = refusal(grid(small=[*SMALL, *small]), capsys, monkeypatch)
+        for path, content in whole.items():
+            with open(path, 'wb') as file:
+                file.write(content)
+        return said
+
+    # A longer run of steps could be resumed, but there is no checkpoint.
+    assert '%s holds 1 epochs, but there is no checkpoint' % log in refused('--num-epochs', '2')
+    unsound = ['{"epoch": 0, "val_top1_error": %s, "seconds": %s}\n' % pair for pair in (
+        ('NaN', 1), ('null', 1), ('1e300', 1), (-3, 1), (0.5, 'Infinity'), (0.5, 'NaN'), (0.5, '9' * 400), (0.5, -5))]
+    for text in ('nonsense\n', '{"epoch": 1}\n', '[1]\n', '{"epoch": 0}\n', *unsound):
+        with open(numbers, 'w') as file:
+            file.write(text)
+        assert '%s is damaged' % numbers in refused()
+    with open(log, 'w') as file:
+        file.write('nothing of a run')
+    assert '%s is not the log of a run' % log in refused()
+    for path in (log, numbers):
+        os.remove(path)
+        assert '%s is missing' % path in refused()
+    # A log that holds no epoch is nothing to protect; one of whose epochs only the .log tells is.
+    open(numbers, 'w').close()
+    points = sweep.main(['--dry-run', *grid(small=[*SMALL, '--lr', '0.1'])])
+    assert [plan.state_of(point) for point in points] == ['new']
+    with open(log, 'a') as file:
+        file.write('2026-11-22 20:47:50,123 [Epoch 0] lr=0.050000\n')
+    assert refused('--lr', '0.1').startswith('sweep.py: error: %s exists and is not of a run in' % log)
+    os.remove(log)
+    os.remove(numbers)
+    os.makedirs('params/' + NAME % ('relu', 1, 0))
+    open('params/%s/last.params' % (NAME % ('relu', 1, 0)), 'w').close()
+    assert '%s is missing, but there is a checkpoint in params/%s' % (log, NAME % ('relu', 1, 0)) in refused()
+    assert len(stand_in.calls()) == 1

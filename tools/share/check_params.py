@@ -1,0 +1,67 @@
+"""python -m tools.check_params [FILE ...]: score weights where their data is there, beside what is said of them.
+
+Without a file: those in params/. The table has the top-1 error that the description of the weights has, and the one
+measured now. `mini` is that on fashion-mnist-mini, which is in this repository. Exit code 1 if an error differs by more
+than --tolerance points.
+"""
+import argparse
+import glob
+import os
+import sys
+
+from runtime import UserError
+
+import evaluate
+from cli.exits import run_script
+from tools import ROOT
+from training.weights.description import read_description
+
+HEAD = ('file', 'network', 'unit', 'blocks', 'epoch', 'described (%)', 'measured (%)', 'mini (%)')
+MINI = {'fashion-mnist': 'fashion-mnist-mini'}  # data set -> the part of it that is in this repository
+
+
+def error_of(path, *flags):
+    """Top-1 error in percent, or None where the data is not there."""
+    try:
+        return evaluate.score(evaluate.parse_args(['--params', path, *flags]))['top1_error']
+    except OSError:
+        return None
+
+
+def row(path):
+    """A dict of HEAD for a file of weights. UserError if it has no description."""
+    found = read_description(path)
+    if found is None:
+        raise UserError(f'{path} has no description')
+    described = found.errors.get('val_top1_error')
+    mini = MINI.get(found.dataset)
+    values = (os.path.basename(path), found.network, found.options.get('act_type'), found.options.get('blocks'),
+              found.epoch, None if described is None else 100 * described, error_of(path),
+              error_of(path, '--dataset', mini) if mini else None)
+    return dict(zip(HEAD, values))
+
+
+def markdown(rows):
+    lines = [HEAD, ['---'] * len(HEAD)]
+    lines += [['-' if value is None else f'{value:.2f}' if isinstance(value, float) else str(value)
+               for value in row.values()] for row in rows]
+    return '\n'.join('| %s |' % ' | '.join(cells) for cells in lines)
+
+
+def main(argv=None):
+    """Print the table; returns its rows."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('files', nargs='*', metavar='FILE', help='.params files (default: those in params/)')
+    parser.add_argument('--tolerance', type=float, default=0.1, help='in points, for weights in float16 (default: 0.1)')
+    args = parser.parse_args(argv)
+    rows = [row(path) for path in args.files or sorted(glob.glob(os.path.join(ROOT, 'params', '*.params')))]
+    print(markdown(rows))
+    differing = [row['file'] for row in rows if None not in (row['described (%)'], row['measured (%)'])
+                 and abs(row['described (%)'] - row['measured (%)']) > args.tolerance]
+    if differing:
+        raise FloatingPointError('other errors than described: ' + ', '.join(differing))
+    return rows
+
+
+if __name__ == '__main__':
+    sys.exit(run_script(main))

@@ -1,0 +1,46 @@
+"""python -m tools.flags > docs/flags.md: every flag of the scripts, from the table that they are made from."""
+import sys
+
+import runtime  # noqa: F401  (before mxnet)
+
+from cli import flags
+
+SHORT = {'train_cifar': 'C', 'train_imagenet': 'I', 'evaluate': 'E', 'classify': 'c', 'export': 'x', 'visualize': 'v'}
+HEAD = '''# Flags
+
+Made by `python -m tools.flags` from the table in `cli/flags.py`; a test compares the two.
+
+Scripts: C `train_cifar.py`, I `train_imagenet.py`, E `evaluate.py`; c `tools.classify`, x `tools.export`,
+v `tools.visualize`. A flag that needs another one is refused without it. "free" flags may differ when a run is
+resumed; every other flag must be what it was. Flags that describe trained weights (`data`, `network`, `unit`) are
+taken from the description of the weights where it exists, and checked against it.
+'''
+
+
+def row(flag):
+    """A flag as a row of Markdown."""
+    needs = {}
+    for script in flag.of:
+        for need in flag.needs_of(script):
+            needs.setdefault(flags.written(need), []).append(SHORT[script])
+    needs = [f'`{need}`' + ('' if len(scripts) == len(flag.of) else f' ({" ".join(scripts)})')
+             for need, scripts in needs.items()]
+    defaults = {str(flag.default(script)) for script in flag.of} - {'None', 'False', ''}
+    by_script = [f'{SHORT[script]}: {flag.default(script)}' for script in flag.of if flag.default(script)]
+    default = defaults.pop() if len(defaults) == 1 else ', '.join(by_script) if defaults else ''
+    cells = (f'`{" ".join(flag.names)}`', ' '.join(SHORT[script] for script in flag.of), default,
+             'free' if flag.free else '', ', '.join(needs), flag.says)
+    return '| %s |' % ' | '.join(cell.replace('|', '\\|') for cell in cells)
+
+
+def text():
+    """The whole page."""
+    lines = [HEAD]
+    for group in dict.fromkeys(flag.group for flag in flags.FLAGS):
+        lines += [f'## {group}\n', '| flag | scripts | default | resume | needs | what |', '|---|---|---|---|---|---|',
+                  *(row(flag) for flag in flags.FLAGS if flag.group == group), '']
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    sys.exit(print(text(), end=''))

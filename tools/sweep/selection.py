@@ -1,0 +1,101 @@
+"""Which logs count: whole runs of train_cifar.py with the wanted options. Of the others, why they are left out."""
+import glob
+import json
+import os
+from collections import namedtuple
+from contextlib import suppress
+
+from runtime import UserError
+
+from cli import flags
+from tools.sweep.settings import DEFAULTS, text_of, values_read
+from training.logs import read_run
+
+# Of a whole run: its options by name, trainable parameters, and accuracy in percent.
+Result = namedtuple('Result', 'path options parameters accuracy')
+
+
+def read_results(named, conditions, score):
+    """(the Results of the wanted runs, {path: why it was left out} of the other logs).
+
+    named: logs and folders of logs. conditions: [(option, values as text)]. score: 'last' or 'best' epoch.
+    """
+    results = []
+    left_out = {}
+    for path in log_paths(named):
+        try:
+            record = read_run(path)
+            check_run(record, conditions)
+        except (OSError, ValueError) as error:
+            left_out[path] = str(error).replace(path + ' ', '', 1)
+            continue
+        accuracies = [100 * (1 - epoch['val_top1_error']) for epoch in record.epochs]
+        accuracy = max(accuracies) if score == 'best' else accuracies[-1]
+        results.append(Result(path, record.options, record.trainable, accuracy))
+    return results, left_out
+
+
+def log_paths(named):
+    """The logs that are named and those in the folders that are named, each once."""
+    paths = []
+    for name in named:
+        if not os.path.exists(name):
+            raise FileNotFoundError(f'there is no log or folder {name}')
+        inside = sorted(glob.glob(os.path.join(glob.escape(name), '*.log')))
+        paths += inside if os.path.isdir(name) else [os.path.splitext(name)[0] + '.log']
+    return list(dict.fromkeys(paths))
+
+
+def check_run(record, conditions):
+    """UserError that says why a run is damaged, not wanted or unfinished."""
+    options = record.options
+    errors = [epoch.get('val_top1_error') for epoch in record.epochs]
+    if not {'blocks', 'dataset', 'act_type'} <= options.keys():
+        raise UserError('not a run of train_cifar.py')
+    check_kinds(options)
+    if None in errors:
+        raise UserError('damaged: an epoch lacks its error')
+    for name, wanted in conditions:
+        check_option(options, name, wanted)
+    if not (record.finished and errors):
+        raise UserError(f'unfinished: {len(errors)} of {options["num_epochs"]} epochs')
+    if record.first_num_epochs != options['num_epochs'] and options.get('lr_mode') != 'step':
+        raise UserError(f'begun for {record.first_num_epochs} epochs and continued to {options["num_epochs"]}: its '
+                        'learning rate follows neither schedule')
+
+
+def check_kinds(options):
+    """UserError if an option is not of the kind of its flag. Fractions may be: nothing computes with them."""
+    for flag in flags.FLAGS:
+        default = DEFAULTS.get(flag.dest)
+        kinds = [type(default)] if default is not None else [type(None), float if 'type' in flag.keywords else str]
+        if flag.dest in options and float not in kinds and type(options[flag.dest]) not in kinds:
+            raise UserError(f'damaged: its option {flag.dest} is {options[flag.dest]!r}')
+    try:
+        json.dumps(options, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise UserError('damaged: its options are not text') from None
+
+
+def check_option(options, name, wanted):
+    """UserError if an option has none of the wanted values; one that network and schedule do not read fits any."""
+    if name not in options:
+        raise UserError(f'it names no option {name}')
+    values = values_read(options, name)
+    if values and not any(says(text, value) for value in values for text in [wanted, *wanted.split(',')]):
+        raise UserError(f'{name} is {text_of(values[0])}, not {wanted}')
+
+
+def unmatched(conditions, groups):
+    """The (option, value) of conditions that no network or schedule of these groups has."""
+    had = {name: [value for group in groups for value in values_read(group.options, name)] for name, _ in conditions}
+    return [(name, text) for name, wanted in conditions if not any(says(wanted, value) for value in had[name])
+            for text in wanted.split(',') if not any(says(text, value) for value in had[name])]
+
+
+def says(text, value):
+    """Whether a text says this value: 0.10 says 0.1, true says True."""
+    with suppress(ValueError):
+        if type(value) in (int, float):
+            return float(text) == value
+    return text.lower() == text_of(value).lower()

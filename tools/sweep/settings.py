@@ -1,0 +1,99 @@
+"""What the network and the schedule of a run read of its options.
+
+Runs that agree in this compute the same, but for their seed. relu has no r; 0 layers of any unit are relu; 4 layers are
+the same from the back and from the front; ChaATAC without its inner ReLU is ChaATAC-linear. All that is known of flags
+comes from their table (cli/flags.py).
+"""
+from cli import flags
+from model import ACTIVATIONS, MODELS, units
+
+# Flags that a unit may read, and what its factory calls them.
+UNIT_FLAGS = {flag.dest: flag.option for flag in flags.FLAGS if flag.option in units.OPTIONS}
+# Those that make a unit another one, with a name of its own.
+ABLATING = {flag: option for flag, option in UNIT_FLAGS.items() if any(option in units.ablated(unit)
+                                                                       for unit in ACTIVATIONS)}
+# Which positions get the unit, and what the others get.
+PLACES = tuple(flag.dest for flag in flags.FLAGS
+               if flag.group == 'unit' and flag.dest not in UNIT_FLAGS and flag.option != 'act_type')
+# The settings that tell networks of one depth apart; all others are of the data and the schedule.
+NETWORK = (*PLACES, *UNIT_FLAGS, 'unit', 'model')
+# What may differ within a group. A run may be resumed with more epochs, but runs of different length are not averaged.
+FREE = flags.RULES.free - {'num_epochs', 'teacher_params'} | {'seed'}
+DEFAULTS = flags.defaults(flags.CIFAR)
+# Networks that have something besides their units, and its name.
+GATED = {'ge': 'GENet-theta'}
+
+
+def settings_of(options):
+    """{name: hashable value} of what the network and schedule of a run read; 'unit' is there instead of act_type."""
+    options = dict(options, replace_act=known_as(options['replace_act'], options))
+    unit = unit_name(options)
+    ignored = FREE | not_read(options, unit) | {'act_type'}
+    settings = {name: text_of(value) if isinstance(value, (list, dict)) else value
+                for name, value in options.items() if name not in ignored}
+    gate = GATED.get(options['model'])
+    if gate:
+        unit = gate if unit == 'relu' else f'{gate} with {unit}'
+    return dict(settings, unit=unit, model=host_of(options['model']))
+
+
+def key_of(options):
+    return frozenset(settings_of(options).items())
+
+
+def unit_name(options):
+    """The unit of a run by the name under which it is known, whichever flags made it."""
+    unit = options.get('act_type') or unit_of_model(options['model'])
+    return known_as(options['replace_act'] if options['act_layers'] == 0 else unit, options)
+
+
+def unit_of_model(model):
+    """The unit of a network of train_cifar.py without --act-type; the name of a network that is not known here."""
+    return MODELS[flags.CIFAR_MODELS[model]].unit if model in flags.CIFAR_MODELS else model
+
+
+def host_of(model):
+    """The function that builds a network: two names of one host differ in their unit only."""
+    if model not in flags.CIFAR_MODELS:
+        return model
+    make = MODELS[flags.CIFAR_MODELS[model]].make
+    return getattr(make, 'func', make).__name__
+
+
+def known_as(unit, options):
+    """The name of a unit with these flags: that of the ablation, if they make it one."""
+    return units.known_as(unit, {option: options.get(flag) for flag, option in UNIT_FLAGS.items()})
+
+
+def not_read(options, unit):
+    """The options that a network of this unit and its schedule do not read."""
+    replaced = known_as(options['replace_act'], options)
+    mixed = 0 < options['act_layers'] < 4 and unit != replaced
+    read = flags_read_by(unit) | (flags_read_by(replaced) | set(PLACES) if mixed else set())
+    return flags.unread(options) | {*UNIT_FLAGS, *PLACES} - read
+
+
+def flags_read_by(unit):
+    """The flags of UNIT_FLAGS that a unit reads; all of them for one that this repository does not know."""
+    known = ACTIVATIONS[unit].options if unit in ACTIVATIONS else UNIT_FLAGS.values()
+    return {flag for flag, name in UNIT_FLAGS.items() if name in known}
+
+
+def values_read(options, name):
+    """The value of an option that a network or its schedule reads, for act_type by all its names; [] if it does not."""
+    options = {**DEFAULTS, **options}
+    settings = settings_of(options)
+    unit = unit_name(options)
+    fixed = units.ablated(unit) if unit in ACTIVATIONS else {}
+    read = {**{free: options[free] for free in FREE & options.keys()}, **settings, 'act_type': settings['unit'],
+            **{flag: fixed[option] for flag, option in ABLATING.items() if option in fixed}}
+    if unit != options['replace_act']:  # settings name the layers only if some have another unit
+        read['act_layers'] = options['act_layers']
+    return ([read[name]] if name in read else []) + [unit, options['act_type']] * (name == 'act_type')
+
+
+def text_of(value):
+    """An option as it would be written after its flag."""
+    if isinstance(value, list):
+        return ','.join(map(text_of, value))
+    return f'{value:.12g}' if isinstance(value, float) else str(value)

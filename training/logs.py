@@ -1,0 +1,109 @@
+"""What the two files of a run say: `<run>.log`, lines for people, and `<run>.jsonl`, the numbers of its epochs."""
+import json
+import os
+import re
+from collections import namedtuple
+from contextlib import suppress
+
+from runtime import UserError
+
+TIME_STAMP = len('2026-11-22 20:47:50,123 ')
+LARGEST = 1e15  # of the numbers of an epoch, and so finite
+NOT_NEGATIVE = ('seconds', 'images_per_second')
+PARAMETERS = re.compile(r'Network: .*?(\d{1,15}) parameters, (\d{1,15}) trainable')
+
+# What the two files of a run say. path: of the .log. options: all flags by name, of the last start. epochs: numbers by
+# epoch, as RunLog.epoch wrote them. parameters, trainable: how many the network has. finished: its last epoch is there.
+# first_num_epochs: of the first start.
+Record = namedtuple('Record', 'path options epochs parameters trainable finished first_num_epochs')
+
+
+def numbers_path(path):
+    """Where the numbers of a log go. UserError for a name that others may share it with."""
+    stem, ending = os.path.splitext(path)
+    if ending != '.log' or os.path.isdir(path):
+        raise UserError('the log cannot be %s: it must be a file whose name ends in .log' % path)
+    return stem + '.jsonl'
+
+
+def logged_options(path):
+    """The options in the header of a log, {} if it has none."""
+    if os.path.exists(path):
+        with open(path, errors='surrogateescape') as file:
+            return next(filter(None, map(_options_in, file)), {})
+    return {}
+
+
+def is_blank(path):
+    """Whether there is no such file, or nothing in it."""
+    return not os.path.exists(path) or not os.path.getsize(path)
+
+
+def holds_no_epoch(path):
+    """Whether neither file of a log tells of a whole epoch."""
+    if not is_blank(numbers_path(path)):
+        return False
+    with open(path, errors='surrogateescape') as file:
+        return not any(line[TIME_STAMP:].startswith('[Epoch ') for line in file)
+
+
+def logged_epochs(path):
+    """How many epochs the .jsonl of a log holds, 0 without one. UserError if they are not those of a run in order."""
+    return len(_read_epochs(numbers_path(path))) if os.path.exists(numbers_path(path)) else 0
+
+
+def _options_in(line):
+    """The options that a line of a log names, {} for any other line."""
+    with suppress(ValueError, RecursionError):
+        if line[TIME_STAMP:].startswith('Options: {'):
+            return json.loads(line[TIME_STAMP + len('Options: '):])
+    return {}
+
+
+def read_run(path):
+    """The Record of a run, from its .log and the .jsonl beside it; either may be named.
+
+    A last line that was cut in the middle is left out, as the run will write it again.
+    Raises OSError if one of the files is missing, and UserError if they are not those of a run.
+    """
+    path = os.path.splitext(path)[0] + '.log'
+    starts = []
+    counts = None
+    with open(path, errors='surrogateescape') as file:
+        for line in file:
+            named = _options_in(line)
+            found = PARAMETERS.match(line[TIME_STAMP:])
+            starts += [named] if named else []
+            counts = [int(count) for count in found.groups()] if found else counts
+    options = starts[-1] if starts else {}
+    if not isinstance(options.get('num_epochs'), int) or not counts:
+        raise UserError('%s is not the log of a run, or was cut off: it names no %s'
+                        % (path, 'network' if options else 'options'))
+    epochs = _read_epochs(numbers_path(path))
+    return Record(path, options, epochs, *counts, len(epochs) >= options['num_epochs'], starts[0].get('num_epochs'))
+
+
+def _read_epochs(path):
+    with open(path, errors='surrogateescape') as file:
+        lines = file.readlines()
+    if lines and not lines[-1].endswith('\n'):
+        lines.pop()
+    try:
+        epochs = [json.loads(line) for line in lines]
+        in_order = [numbers['epoch'] for numbers in epochs] == list(range(len(epochs)))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        in_order = False
+    if not in_order:
+        raise UserError('%s is damaged: its lines are not the epochs of a run in order' % path)
+    for numbers in epochs:
+        for name, value in numbers.items():
+            if not _is_sound(name, value):
+                raise UserError('%s is damaged: %s of epoch %d is %.40r' % (path, name, numbers['epoch'], value))
+    return epochs
+
+
+def _is_sound(name, value):
+    """Whether a number of an epoch can be one; compared and not computed with, as JSON may hold integers that are no
+    float."""
+    low, high = (0, 1) if name.endswith('_error') else (0 if name in NOT_NEGATIVE else -LARGEST, LARGEST)
+    return type(value) in (int, float) and low <= value <= high
