@@ -84,9 +84,14 @@ def description_of_run(params, digest):
         script = flags.CIFAR if 'dataset' in facts['options'] else flags.IMAGENET
         args = argparse.Namespace(**{**flags.defaults(script), **facts['options'], 'command': ''})
         names = class_names_of(args) if dataset_of(args).small else ()  # of somebody's own images nothing is known
-        return describe(args, names)._replace(version='', commit='').of(digest, numbers)
+        return described(args, names, digest, numbers)
     except (UserError, KeyError, TypeError, AttributeError):
         return None  # it is damaged, or not of a run
+
+
+def described(args, names, digest, numbers=None):
+    """The Description of weights that have none, with these flags. By which program they were made is not known."""
+    return describe(args, names)._replace(command='', version='', commit='').of(digest, numbers)
 
 
 def class_names_of(args):
