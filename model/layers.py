@@ -1,8 +1,15 @@
 """What the units are made of: a gate and its product, convolutions, and the mean that global ones begin with."""
+import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from .ground import UserError
+
+
+def check_arrays():
+    """UserError after mx.npx.set_np(): what is here computes with arrays of mx.nd, which MXNet then refuses."""
+    if mx.util.is_np_array():
+        raise UserError('these units and networks take arrays of mx.nd, not of mx.np: call mx.npx.reset_np() first')
 
 
 class Gated(HybridBlock):
