@@ -193,7 +193,7 @@ def test_ranks_sums_and_a_node_that_falls_silent(launcher):
 def test_a_server_unpickles_nothing(monkeypatch, capsys):
     monkeypatch.setattr(os, '_exit', sys.exit)
     with pytest.raises(SystemExit) as leaving:
-        server.refuse_command(0, b'cos\nabort\n(tR.', None)
+        server.leave_at_command(0, b'cos\nabort\n(tR.', None)
     assert leaving.value.code == 1 and 'update_on_kvstore=False' in capsys.readouterr().err
 
 

@@ -77,7 +77,7 @@ def page_paths(found, out, inputs):
         if any(os.path.exists(new) and os.path.samefile(new, source) for new in (path, path + '.new')
                for source in inputs):
             raise UserError(f'the page of {picture.name} would overwrite {path}: choose another folder with --out')
-        figures.may_replace(path)
+        figures.check_replaceable(path)
         paths[path] = picture.name
     return list(paths)
 

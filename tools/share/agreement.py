@@ -14,8 +14,8 @@ def logits_of(net):
 def differences(run, net, images, batch_size=None):
     """{kind of images: largest difference of run(images) from the network's logits}.
 
-    Without a batch size all images at once, and the first by itself; with one, the last batch is filled up with the
-    first images. FloatingPointError if the network's logits are not finite.
+    Without a batch size: of all images at once, and of the first by itself. With one: the last batch is filled up with
+    the first images. FloatingPointError if the network's logits are not finite.
     """
     found, expected = {}, logits_of(net)
     for kind, batch in images.items():
@@ -35,8 +35,8 @@ def differences(run, net, images, batch_size=None):
 def check_agreement(path, found, net, images):
     """FloatingPointError, which says whose fault it is, if one of the differences is beyond TOLERANCE.
 
-    found: of what was written. A network that is about as far from itself, where its input is only nudged, is no
-    better in any other program.
+    found: of what was written. If the network itself gives other logits where its input is only nudged, no program can
+    do better.
     """
     wrong = {kind: images[kind] for kind, difference in found.items() if not difference <= TOLERANCE}
     if not wrong:

@@ -36,8 +36,8 @@ def write_onnx(net, shape, path, batch_size=None, metadata=None):
     with translating(onnx):
         missing = {node['op'] for node in json.loads(symbol.tojson())['nodes']} - set(mx.onnx.get_operator_support())
         if missing:
-            raise UserError('MXNet cannot export this network as ONNX: there is no translation of the operator '
-                            + ', '.join(sorted(missing)))
+            raise UserError(f'MXNet cannot export this network as ONNX: there is no translation of the operator '
+                            f'{", ".join(sorted(missing))}')
         mx.onnx.export_model(symbol, arrays, [(batch_size or 1, *shape)], np.float32, path, **free)
     output = (batch_size or 'N', *symbol.infer_shape(data=(1, *shape))[1][0][1:])
     model = finished(onnx, onnx.load(path), output)
