@@ -1,9 +1,9 @@
 """Score a .params file, ours or the authors': top-1 and top-5 error over every image of a validation set, once.
 
-    python evaluate.py --model atac_resnet50_v1b --params FILE --use-rec --rec-val val.rec
-    python evaluate.py --model atac --act-type ChaATAC --useReLU --blocks 1 --dataset fashion-mnist --params FILE
-
-    python evaluate.py --model atac --blocks 1 --dataset fashion-mnist --params FILE --dtype int8 --calib-images 512
+    python evaluate.py --params FILE                                          # of CIFAR or Fashion-MNIST
+    python evaluate.py --params FILE --use-rec --rec-val val.rec
+    python evaluate.py --params FILE --dtype int8 --calib-images 512
+    python evaluate.py --params FILE --model atac_resnet50_v1b --use-rec --rec-val val.rec   # without a description
 
 On a CPU, float32 is folded (inference.py), and int8 is calibrated on images of the training set; it prints the errors
 of float32 beside its own.

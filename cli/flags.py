@@ -124,8 +124,8 @@ FLAGS = [
     Flag('--r', 'unit', _EVERY, 'reduction, C channels become C/r, inside ' + units_with('r'), option='r',
          type=at_least(1), default=2),
     Flag('--act-layers', 'unit', _EVERY, 'how many of four positions get the unit: the stages, of a CIFAR net three '
-         'and its last activation; the others get relu', option='act_layers', type=int, choices=range(5),
-         default={CIFAR: 4}),
+         'and its last activation; the others get relu. Of an ImageNet network 2, if it is not given',
+         option='act_layers', type=int, choices=range(5), default={CIFAR: 4}),
     Flag('--act-order', 'unit', _EVERY, 'count these positions from the back or from the front', option='act_order',
          choices=['bac', 'pre'], default='bac'),
     Flag('--replace-act', 'unit', _CIFAR_NET, 'what is in the positions without the unit', option='replace_act',
@@ -170,8 +170,8 @@ FLAGS = [
     Flag('--hard-weight', 'objective', TRAIN, 'weight of the labels beside it', needs='teacher_params',
          type=between(0, 1), default=0.5),
 
-    Flag('--init-from', 'start', TRAIN, 'begin with these trained weights; the classifier begins anew if the classes '
-         'are others', metavar='FILE'),
+    Flag('--init-from', 'start', TRAIN, 'begin with these trained weights; the classifier is initialised if the '
+         'classes are others', metavar='FILE'),
     Flag('--freeze', 'start', TRAIN, 'parameters that are not trained: those whose names, as in a .params file, hold '
          'this regular expression, running statistics too', metavar='REGEX'),
     Flag('--accumulate', 'start', TRAIN, 'add up the gradients of N batches for a step, which is then that of a batch '
