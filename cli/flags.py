@@ -89,10 +89,11 @@ FLAGS = [
          needs='dataset=cifar100', choices=LABEL_SETS, default='coarse'),
     Flag('--data-dir', 'data', _EVERY, 'folder of the data set: of its files, or of train/ and val/ with a folder for '
          'each class (default: the places in docs/data.md)', unless='use_rec', free=True,
-         needs=dict.fromkeys(CALIBRATING, 'dtype=int8')),
+         needs={**dict.fromkeys(CALIBRATING, 'dtype=int8'), 'visualize': 'index'}),
     Flag('--use-rec', 'data', _IMAGE_NET, 'read RecordIO files instead of class folders',
          needs={**dict.fromkeys(TRAINED, 'dataset=imagenet'),
-                **dict.fromkeys(CALIBRATING, 'dataset=imagenet dtype=int8')}, **_ON_OFF),
+                **dict.fromkeys(CALIBRATING, 'dataset=imagenet dtype=int8'), 'visualize': 'dataset=imagenet index'},
+         **_ON_OFF),
     Flag('--rec-train', 'data', (IMAGENET, *NUMBERS), 'training images; int8 is calibrated on them',
          needs={IMAGENET: 'use_rec', **dict.fromkeys(NUMBERS, 'use_rec dtype=int8')}, free=True,
          default=_RECORDS + 'train.rec'),
@@ -227,7 +228,7 @@ def meets(options, need):
 def written(need):
     """What a flag needs, as a user writes it: 'lr_mode=step' is --lr-mode step."""
     name, _, wanted = need.partition('=')
-    return ' '.join(filter(None, [BY_DEST[name].names[-1], wanted]))
+    return ' '.join(filter(None, ['--' + name.replace('_', '-'), wanted]))
 
 
 def defaults(script):

@@ -94,7 +94,12 @@ def description_of_run(params, digest):
     script = flags.CIFAR if 'dataset' in options else flags.IMAGENET
     args = argparse.Namespace(**{**flags.defaults(script), **options, 'command': ''})
     names = class_names_of(args) if dataset_of(args).small else ()  # of somebody's own images nothing is known
-    return describe(args, names)._replace(version='', commit='').of(digest, best if digest != saved else last)
+    return described(args, names, digest, last if digest == saved else best)
+
+
+def described(args, names, digest, numbers=None):
+    """The Description of weights that have none, with these flags. By which program they were made is not known."""
+    return describe(args, names)._replace(command='', version='', commit='').of(digest, numbers)
 
 
 def class_names_of(args):

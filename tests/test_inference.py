@@ -342,7 +342,7 @@ def classified(*arguments):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_classify_as_a_process(trained, tmp_path, capsys, monkeypatch):
+def test_classify_as_a_process(trained, tmp_path):
     params, data, pixels, labels = trained
     images = [str(tmp_path / ('%d.png' % row)) for row in range(2)]
     for row, image in enumerate(images):
@@ -356,9 +356,24 @@ def test_classify_as_a_process(trained, tmp_path, capsys, monkeypatch):
     for entry, top in zip(found, expected):
         assert [guess['class'] for guess in entry['top']] == [name for name, _ in top]
         assert [guess['probability'] for guess in entry['top']] == pytest.approx([value for _, value in top], abs=1e-5)
+
+
+def test_classify_continues_after_a_bad_picture(trained, tmp_path):
+    params, _, pixels, _ = trained
+    good = [str(tmp_path / f'{row}.png') for row in range(2)]
+    for row, image in enumerate(good):
+        cv2.imwrite(image, pixels[row][..., ::-1])
     (tmp_path / 'text.png').write_text('no image')
-    sentence = refusal(classify.main, [images[0], tmp_path / 'text.png', *flags], capsys, monkeypatch)
-    assert 'text.png is not an image' in sentence
+    images = [good[0], tmp_path / 'text.png', tmp_path / 'absent.png', good[1]]
+    code, out, error = classified(*images, '--params', params, '--top', 1)
+    assert code == 2 and [line for line in out.splitlines() if line[0] != ' '] == good
+    assert [line.split()[-1] for line in out.splitlines()[1::2]] == \
+        [top[0][0].split()[-1] for top in inference.load(params).top_k(good, 1)]
+    text, absent = error.splitlines()
+    assert text.startswith(f'classify.py: error: {tmp_path}/text.png is not an image of a kind that is read')
+    assert absent == f'classify.py: error: {tmp_path}/absent.png: No such file or directory'
+    code, out, _ = classified(*images, '--params', params, '--json')
+    assert code == 2 and [entry['image'] for entry in json.loads(out)] == good
 
 
 def test_classify_prints_a_table_and_takes_int8(trained, tmp_path, capsys):

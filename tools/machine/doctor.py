@@ -20,6 +20,7 @@ from importlib import metadata
 
 import runtime
 
+from cli.streams import mend_streams
 from native.library import find, mxnet_folder
 from tools import ROOT
 
@@ -372,4 +373,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
+    mend_streams()
     sys.exit(main())

@@ -4,6 +4,7 @@ import sys
 import runtime  # noqa: F401  (before mxnet)
 
 from cli import flags
+from cli.exits import run_script
 
 SHORT = {'train_cifar': 'C', 'train_imagenet': 'I', 'evaluate': 'E', 'classify': 'c', 'export': 'x', 'visualize': 'v'}
 HEAD = '''# Flags
@@ -44,5 +45,10 @@ def text():
     return '\n'.join(lines)
 
 
+def main():
+    """Print the page."""
+    print(text(), end='')
+
+
 if __name__ == '__main__':
-    sys.exit(print(text(), end=''))
+    sys.exit(run_script(main))
