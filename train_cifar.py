@@ -21,6 +21,7 @@ from model import ACTIVATIONS, complexity
 from training.devices import devices_by_id
 from training.fit import fit
 
+LOG = logging.getLogger(__name__)
 INPUT_SHAPE = (1, 3, 32, 32)
 LABELS = {
     'coarse': 'labels: the 20 coarse ones under a head of 100, as in the published figure (honest CIFAR-100: fine)',
@@ -55,12 +56,12 @@ def main(argv=None):
     if args.summary:
         return print(complexity.summary(net, INPUT_SHAPE))
     if not args.useReLU and 'use_relu' in ACTIVATIONS[build.unit_of(args)].options:
-        logging.warning('without --useReLU there is no ReLU inside of %s, as in the ablation ChaATAC-linear',
-                        build.unit_of(args))
-    place = build.place_of(args, devices_by_id(args.gpus, args.dtype))
+        LOG.warning('without --useReLU there is no ReLU inside of %s, as in the ablation ChaATAC-linear',
+                    build.unit_of(args))
+    hardware = build.hardware_of(args, devices_by_id(args.gpus, args.dtype))
     train, test = build.load_data(args, args.batch_size)
-    learner = build.learner_of(args, net, place, train)
     run = run_of(args)._replace(description=build.describe(args, train.class_names))
+    learner = build.learner_of(args, net, hardware, train, run)
     return fit(run, learner, train, test, facts_of(args, net))
 
 

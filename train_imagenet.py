@@ -46,10 +46,10 @@ def main(argv=None):
     net = build.build_network(args)
     if args.summary:
         return print(complexity.summary(net, (1, 3, args.input_size, args.input_size)))
-    place = build.place_of(args, devices_by_number(args.num_gpus, args.dtype))
-    train, validation = build.load_data(args, args.batch_size * len(place.devices) * place.workers.size)
-    learner = build.learner_of(args, net, place, train)
+    hardware = build.hardware_of(args, devices_by_number(args.num_gpus, args.dtype))
+    train, validation = build.load_data(args, args.batch_size * len(hardware.devices) * hardware.workers.size)
     run = run_of(args)._replace(description=build.describe(args, train.class_names))
+    learner = build.learner_of(args, net, hardware, train, run)
     return fit(run, learner, train, validation, facts_of(args, net))
 
 

@@ -1,6 +1,7 @@
 """From flags to what a training is made of: network, data, objective, schedule, learner, run."""
 import json
 from collections import namedtuple
+from functools import partial
 
 import runtime
 from runtime import UserError
@@ -12,12 +13,13 @@ from gluoncv import model_zoo
 import data
 from cli import flags
 from model import MODELS, complexity, get_model, network
-from training.devices import check_memory
+from training.devices import check_training_memory
 from training.distributed import join
 from training.fit import Run
 from training.learner import Learner, compile_network, make_trainer
 from training.loss import Objective
 from training.precision import BYTES, use_dtype
+from training.resume import continues
 from training.runlog import commit
 from training.schedule import decay_epochs, learning_rate
 from training.seeds import INITIALISATION, seed_mxnet
@@ -25,8 +27,8 @@ from training.start import freeze, start_from
 from training.weights.arrays import load_weights, weights_for
 from training.weights.description import Description, read_description
 
-# Where a training computes. devices: of this worker. dtype: of the network's input and weights.
-Place = namedtuple('Place', 'devices dtype workers')
+# What a training computes on. devices: of this worker. dtype: of the network's input and weights.
+Hardware = namedtuple('Hardware', 'devices dtype workers')
 
 
 def network_of(args):
@@ -45,7 +47,7 @@ def network_of(args):
             takers = [other for other in flags.IMAGENET_MODELS if MODELS[other].takes_unit]
             raise UserError('%s takes no unit: %s is for %s' % (args.model, flag.names[-1], ', '.join(takers)))
     options['classes'] = outputs_of(args)
-    if chosen.unit_is_fixed and 'act_type' in options:
+    if chosen.unit_is_fixed and options.pop('act_type', chosen.unit) != chosen.unit:
         raise UserError(f'the unit of --model {args.model} is {chosen.unit}: --act-type {args.act_type} does not go '
                         'with it')
     return name, options
@@ -75,10 +77,10 @@ def load_data(args, batch_size, training=True, class_names=()):
     """
     batch_size *= getattr(args, 'accumulate', 1)
     return data.load_dataset(dataset_name(args), batch_size, getattr(args, 'seed', 0), args.num_workers, training,
-                             shape_of(args), class_names, **places_of(args))
+                             shape_of(args), class_names, **image_places_of(args))
 
 
-def places_of(args):
+def image_places_of(args):
     """Where the images are, as `load` of their data set takes it."""
     places = dict(data_dir=args.data_dir)
     if dataset_of(args).label_sets:
@@ -107,37 +109,44 @@ def unit_of(args):
     return args.act_type or network(flags.CIFAR_MODELS.get(args.model, args.model)).unit
 
 
-def place_of(args, devices):
-    """The Place, once all workers of the job are there.   devices: those that the flags name"""
+def hardware_of(args, devices):
+    """The Hardware, once all workers of the job are there.   devices: those that the flags name"""
     workers = join(args.kvstore, args.stall_timeout)
     devices = workers.devices_of(devices)
-    return Place(devices, use_dtype(args.dtype, devices), workers)
+    return Hardware(devices, use_dtype(args.dtype, devices), workers)
 
 
-def learner_of(args, net, place, train):
+def learner_of(args, net, hardware, train, run):
     """The Learner of the flags: its network has random or given weights, is cast and compiled, and has its trainer.
 
-    train: the source of its batches. UserError if one of them cannot fit into memory.
+    train: the source of its batches. run: which it is for; if that continues, its checkpoint has the weights.
+    UserError if a batch cannot fit into memory.
     """
     elements = complexity.activation_elements(net, (1, 3, train.size, train.size))
-    check_memory(train.batch_size // place.workers.size // args.accumulate, BYTES[args.dtype] * elements,
-                 place.devices)
-    objective = objective_of(args, train.classes, place)
+    check_training_memory(train.batch_size // hardware.workers.size // args.accumulate, BYTES[args.dtype] * elements,
+                 hardware.devices)
+    objective = objective_of(args, train, hardware)
     lr_at = schedule_of(args, train.images, train.batch_size)
     seed_mxnet(args.seed, INITIALISATION)
-    net.initialize(mx.init.MSRAPrelu(), ctx=place.devices)
-    begun_from = init_from(args, net, train.class_names)
-    net.cast(place.dtype)
+    net.initialize(mx.init.MSRAPrelu(), ctx=hardware.devices)
+    continued = hardware.workers.share(partial(continues, run))
+    begun_from = init_from(args, net, train.class_names, continued)
+    net.cast(hardware.dtype)
     if args.mode == 'hybrid':
-        compile_network(net, place.devices, small_images=not network(network_of(args)[0]).host.takes_size)
-    trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, place.workers, args.loss_scale)
-    return Learner(net, trainer, lr_at, objective, *place, args.accumulate, args.clip_grad, begun_from)
+        compile_network(net, hardware.devices, small_images=not network(network_of(args)[0]).host.takes_size)
+    trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, hardware.workers, args.loss_scale)
+    return Learner(net, trainer, lr_at, objective, *hardware, args.accumulate, args.clip_grad, begun_from)
 
 
-def init_from(args, net, class_names):
-    """Put the weights of --init-from into a network and freeze what --freeze says; what the log shall say of it."""
+def init_from(args, net, class_names, continued=False):
+    """Put the weights of --init-from into a network and freeze what --freeze says; what the log shall say of it.
+
+    A run that continues does not read that file again.
+    """
     says = []
-    if args.init_from:
+    if args.init_from and continued:
+        says += [f'{args.init_from}, at its first start']
+    elif args.init_from:
         known = read_description(args.init_from)
         same = not known or not class_names or known.class_names == list(class_names)
         classifier = network(network_of(args)[0]).host.classifier
@@ -148,34 +157,45 @@ def init_from(args, net, class_names):
     return '; '.join(says)
 
 
-def objective_of(args, classes, place):
-    return Objective(classes, label_smoothing=0.1 if args.label_smoothing else 0.0,
+def objective_of(args, train, hardware):
+    return Objective(train.classes, label_smoothing=0.1 if args.label_smoothing else 0.0,
                      mixup_alpha=args.mixup_alpha if args.mixup else 0.0, mixup_off_epoch=args.mixup_off_epoch,
-                     teacher=load_teacher(args, classes, place), temperature=args.temperature,
+                     teacher=load_teacher(args, train, hardware), temperature=args.temperature,
                      hard_weight=args.hard_weight, seed=args.seed)
 
 
-def load_teacher(args, classes, place):
+def load_teacher(args, train, hardware):
     """The compiled network with the weights of --teacher-params, or None without them."""
     if args.teacher_params is None:
         return None
-    teacher = teacher_network(args, classes, read_description(args.teacher_params))
-    load_weights(teacher, args.teacher_params, place.devices)
-    teacher.cast(place.dtype)
+    description = read_description(args.teacher_params)
+    if description:
+        check_teacher(args, train, description)
+        teacher = get_model(description.network, **description.options)
+    else:
+        teacher = teacher_by_name(args, train.classes)
+    load_weights(teacher, args.teacher_params, hardware.devices)
+    teacher.cast(hardware.dtype)
     teacher.hybridize(static_alloc=True, static_shape=True)
     return teacher
 
 
-def teacher_network(args, classes, description):
-    """The network of the teacher: as its description says, else --teacher with its default options."""
+def check_teacher(args, train, description):
+    """UserError if a teacher has other outputs than the network, was trained on other classes, or is not --teacher."""
+    teacher = f'{args.teacher_params}: a teacher'
+    known = description.options.get('classes')
+    if known != train.classes:
+        raise UserError(f'{teacher} of {known} classes for a network of {train.classes}')
+    if description.class_names and train.class_names and description.class_names != list(train.class_names):
+        raise UserError(f'{teacher} of other classes ({", ".join(description.class_names[:3])}, ...) than those of the '
+                        f'images ({", ".join(train.class_names[:3])}, ...)')
+    if args.teacher not in (None, description.network):
+        raise UserError(f'{args.teacher_params} holds {description.network}: --teacher {args.teacher} contradicts it')
+
+
+def teacher_by_name(args, classes):
+    """The network of a teacher without a description: --teacher, with its default options."""
     name = args.teacher
-    if description:
-        known = description.options.get('classes')
-        if known != classes:
-            raise UserError(f'{args.teacher_params}: a teacher of {known} classes for a network of {classes}')
-        if name not in (None, description.network):
-            raise UserError(f'{args.teacher_params} holds {description.network}: --teacher {name} contradicts it')
-        return get_model(description.network, **description.options)
     if name is None:
         raise UserError(f'{args.teacher_params} has no description: say by --teacher which network it is')
     if name in MODELS:

@@ -125,8 +125,8 @@ FLAGS = [
     Flag('--r', 'unit', _EVERY, 'reduction, C channels become C/r, inside ' + units_with('r'), option='r',
          type=at_least(1), default=2),
     Flag('--act-layers', 'unit', _EVERY, 'how many of four positions get the unit: the stages, of a CIFAR net three '
-         'and its last activation; the others get relu', option='act_layers', type=int, choices=range(5),
-         default={CIFAR: 4}),
+         'and its last activation; the others get relu. Of an ImageNet network 2, if it is not given',
+         option='act_layers', type=int, choices=range(5), default={CIFAR: 4}),
     Flag('--act-order', 'unit', _EVERY, 'count these positions from the back or from the front', option='act_order',
          choices=['bac', 'pre'], default='bac'),
     Flag('--replace-act', 'unit', _CIFAR_NET, 'what is in the positions without the unit', option='replace_act',
@@ -165,15 +165,14 @@ FLAGS = [
          type=at_least(0), default=0),
     Flag('--teacher', 'objective', TRAIN, 'network of --teacher-params, if they have no description: of get_model with '
          'its default options, or of GluonCV', needs='teacher_params', metavar='MODEL'),
-    Flag('--teacher-params', 'objective', TRAIN, 'distil from the network with these weights', free=True,
-         metavar='FILE'),
+    Flag('--teacher-params', 'objective', TRAIN, 'distil from the network with these weights', metavar='FILE'),
     Flag('--temperature', 'objective', TRAIN, 'softening of its predictions', needs='teacher_params', type=positive,
          default=20.0),
     Flag('--hard-weight', 'objective', TRAIN, 'weight of the labels beside it', needs='teacher_params',
          type=between(0, 1), default=0.5),
 
-    Flag('--init-from', 'start', TRAIN, 'begin with these trained weights; the classifier begins anew if the classes '
-         'are others', metavar='FILE'),
+    Flag('--init-from', 'start', TRAIN, 'begin with these trained weights; the classifier is initialised if the '
+         'classes are others', metavar='FILE'),
     Flag('--freeze', 'start', TRAIN, 'parameters that are not trained: those whose names, as in a .params file, hold '
          'this regular expression, running statistics too', metavar='REGEX'),
     Flag('--accumulate', 'start', TRAIN, 'add up the gradients of N batches for a step, which is then that of a batch '

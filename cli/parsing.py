@@ -8,10 +8,17 @@ from cli import flags
 NOT_GIVEN = object()
 
 
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that says what is wrong in one sentence: the usage of these scripts fills a page."""
+
+    def error(self, message):
+        self.exit(2, f'{self.prog}: error: {message}\n')
+
+
 def parser_of(script, description):
     """An ArgumentParser with the flags of a script, under their headings."""
     prog = f'{script}.py' if script in flags.SCRIPTS else f'python -m tools.{script}'
-    parser = argparse.ArgumentParser(prog=prog, description=description)
+    parser = Parser(prog=prog, description=description)
     groups = {}
     parser.script = script
     for flag in flags.FLAGS:
@@ -38,6 +45,8 @@ def read(parser, argv):
     for name in names:
         if name not in given:
             setattr(args, name, parser.get_default(name))
+        elif getattr(args, name) == '' and parser.get_default(name) != '':
+            parser.error('--%s is empty: is it from a variable that is not set?' % name.replace('_', '-'))
     args.given = given
     args.command = ('python ' * parser.prog.endswith('.py')) + shlex.join([*parser.prog.split(), *argv])
     return args

@@ -13,11 +13,11 @@ import mxnet as mx
 import numpy as np
 
 from cli import flags, parsing
-from cli.build import build_network, dataset_of, describe, load_data, places_of, shape_of
+from cli.build import build_network, dataset_of, describe, image_places_of, load_data, shape_of
 from data import DATASETS
 from data.labels import readable
 from model import get_model, network
-from training.scoring import check_dtype, compiled
+from training.scoring import check_dtype, compile_for_scoring
 from training.weights.arrays import load_weights
 from training.weights.description import description_path, read_description, read_facts
 from training.weights.disk import file_digest
@@ -47,7 +47,13 @@ def told(params, **given):
     if unknown:
         raise TypeError('unknown options: ' + ', '.join(sorted(unknown)))
     values = {**flags.defaults('classify'), 'useReLU': True, **given, 'params': params}
-    return completed(argparse.Namespace(**values, given=set(given)))
+    args = completed(argparse.Namespace(**values, given=set(given)))
+    record = dataset_of(args)
+    fixed = {'num_classes': record.classes, 'input_size': record.input_size} if record.small else {}
+    for name in fixed.keys() & given.keys():
+        if given[name] != fixed[name]:
+            raise UserError(f'{name} of {args.dataset} is {fixed[name]} and not {given[name]}')
+    return args
 
 
 def completed(args):
@@ -77,16 +83,18 @@ def description_of_run(params, digest):
     path = os.path.join(os.path.dirname(params), 'last.json')
     try:
         facts = read_facts(path) or {}
-        mine = [facts['arrays']['params']['sha256'], (facts.get('best') or {}).get('sha256')]
-        if 'weights' in facts or digest not in mine:
-            return None
-        numbers = facts['best'] if digest == mine[1] else facts['last']
-        script = flags.CIFAR if 'dataset' in facts['options'] else flags.IMAGENET
-        args = argparse.Namespace(**{**flags.defaults(script), **facts['options'], 'command': ''})
-        names = class_names_of(args) if dataset_of(args).small else ()  # of somebody's own images nothing is known
-        return described(args, names, digest, numbers)
-    except (UserError, KeyError, TypeError, AttributeError):
+        best = facts['best'] or {}
+        options = dict(facts['options'])
+        saved = facts['arrays']['params']['sha256']
+        last = facts['last']
+    except (UserError, KeyError, TypeError, ValueError):
         return None  # it is damaged, or not of a run
+    if 'weights' in facts or digest not in (saved, best.get('sha256')):
+        return None
+    script = flags.CIFAR if 'dataset' in options else flags.IMAGENET
+    args = argparse.Namespace(**{**flags.defaults(script), **options, 'command': ''})
+    names = class_names_of(args) if dataset_of(args).small else ()  # of somebody's own images nothing is known
+    return described(args, names, digest, last if digest == saved else best)
 
 
 def described(args, names, digest, numbers=None):
@@ -189,7 +197,7 @@ def load_validation(args, batch_size):
 def load_calibration(args):
     """(--calib-images, 3, H, W) float32: training images, evenly spread over the set, as validation sees them."""
     dataset = DATASETS[args.dataset]
-    source = dataset.batches(dataset.load(True, **places_of(args)), args.calib_images, False, **shape_of(args))
+    source = dataset.batches(dataset.load(True, **image_places_of(args)), args.calib_images, False, **shape_of(args))
     if args.calib_images > source.images:
         raise UserError('--calib-images %d: the training set has %d images' % (args.calib_images, source.images))
     rows = np.linspace(0, source.images - 1, args.calib_images).astype(int)
@@ -202,4 +210,4 @@ def load_network(args):
     net = build_network(args)
     load_weights(net, args.params)
     calibration = load_calibration(args) if args.dtype == 'int8' else None
-    return net, compiled(net, args.dtype, calibration, args.calib_mode)
+    return net, compile_for_scoring(net, args.dtype, calibration, args.calib_mode)

@@ -30,7 +30,8 @@ def plain_files(file, start, size, path, parts=1):
     Folders, links, devices and sparse files are passed over. path: for messages. parts: how many parts of its path are
     a file's name. Raises UserError if the archive is empty, damaged, cut short, or holds a name twice.
     """
-    window, found = Window(file, start, size), {}
+    window = Window(file, start, size)
+    found = {}
     try:
         with tarfile.open(fileobj=window, mode='r:') as tar:
             for member in tar:
@@ -62,7 +63,10 @@ class Window:
     where tarfile would read all of the archive into memory."""
 
     def __init__(self, file, start, size):
-        self.file, self.start, self.size, self.position = file, start, size, 0
+        self.file = file
+        self.start = start
+        self.size = size
+        self.position = 0
 
     def tell(self):
         return self.position

@@ -1,11 +1,11 @@
 """Batches in a fixed order, prepared ahead of the loop by threads.
 
 Batches have `images`, `classes`, `class_names` (() where they are not known), `absent` (the classes that they have no
-image of), `batch_size`, `len(batches)` (batches an epoch) and `batches.epoch(number, start=0)`, which yields
+image of), `batch_size` and `len(batches)` (batches an epoch). `batches.epoch(number, start=0)` yields
 (data (n, 3, H, W) float32, labels (n,) int32) NumPy arrays from batch `start` on. Every image comes exactly once an
 epoch; only the last batch may be smaller. What an epoch yields depends on (seed, number) only, not on threads, and not
-on what was read before. Of several workers that train together each yields its rows of these same batches, as many
-batches as the others, some of them perhaps without a row.
+on what was read before. Workers that train together yield their own rows of these same batches: as many batches each,
+some of them perhaps without a row.
 """
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -46,9 +46,14 @@ class Batches:
             raise UserError('the %s set has no image' % ('training' if train else 'validation'))
         if train and batch_size > images:
             raise UserError('the batch of %d images is larger than the data set of %d' % (batch_size, images))
-        self.images, self.classes, self.batch_size = images, classes, batch_size
-        self.train, self.seed, self.workers = train, seed, workers
-        self.class_names, self.absent = tuple(class_names), ()
+        self.images = images
+        self.classes = classes
+        self.batch_size = batch_size
+        self.train = train
+        self.seed = seed
+        self.workers = workers
+        self.class_names = tuple(class_names)
+        self.absent = ()
         self.rank, self.ranks = 0, 1
 
     def __len__(self):

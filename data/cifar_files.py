@@ -21,7 +21,9 @@ from data.places import listed
 LOG = logging.getLogger(__name__)
 PIXELS = 3 * 32 * 32
 ARCHIVE_BYTES = 1 << 28                  # unpacked; the two have 180 MB
-EXTRA_BYTES, INSTRUCTIONS = 200, 20      # of a pickle for each image, at most: labels and the names of the files
+# Of a pickle for each image, at most, beside its pixels: labels and the names of the files.
+EXTRA_BYTES = 200
+INSTRUCTIONS = 20
 TEST_FOLDERS = 'test', 'val'
 
 

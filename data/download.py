@@ -12,7 +12,8 @@ def fetch(url, checksum, folder):
     checksum: 'md5:...' or 'sha256:...'. Raises OSError when the download fails or the bytes are not the right ones;
     nothing is left then.
     """
-    path, is_new = os.path.join(folder, os.path.basename(url)), not os.path.isdir(folder)
+    path = os.path.join(folder, os.path.basename(url))
+    is_new = not os.path.isdir(folder)
     if os.path.exists(path):  # pooch would replace a file that has another checksum
         return path
     try:

@@ -129,7 +129,8 @@ def read_idx(path, dimensions, check=False):
 
 def check_origin(path, content):
     """Warn if a file of this name is not Fashion-MNIST's: its classes would have wrong names."""
-    known, found = UNPACKED[os.path.basename(path)[:len('train-images')].rstrip('-.')], hashlib.md5(content).hexdigest()
+    known = UNPACKED[os.path.basename(path)[:len('train-images')].rstrip('-.')]
+    found = hashlib.md5(content).hexdigest()
     if found != known:
         LOG.warning('%s is %s: its MD5 is %s, and not %s', path, 'of MNIST, whose classes are digits' if found in DIGITS
                     else 'not that of Fashion-MNIST', found, known)

@@ -4,11 +4,13 @@ Training: a random box of 8-100 % of the area, bilinear to size x size, mirrored
 and saturation jitter of 0.4 and PCA lighting of 0.1: the authors' recipe. Validation: the shorter side to
 ceil(size / crop ratio), the centre crop.
 
-Why not MXNet's ImageRecordIter: it rolls its last batch over into the next epoch, reports a stale pad, caps its threads
-at half of the processors, starts every run at the order of epoch 0, and with several threads gives each image whatever
-random numbers come next. Here an image's augmentation is a function of (seed, epoch, image) for any number of threads,
-and every image is read once an epoch. The validation arithmetic is the iterator's (a test compares the two).
+Why not MXNet's ImageRecordIter: it rolls its last batch over into the next epoch and reports a stale pad. It caps its
+threads at half of the processors. It starts every run at the order of epoch 0. With several threads it gives each
+image whatever random numbers come next. Here an image's augmentation is a function of (seed, epoch, image) for any
+number of threads, and every image is read once an epoch. The validation arithmetic is the iterator's (a test compares
+the two).
 """
+import logging
 import os
 from functools import partial
 
@@ -23,6 +25,7 @@ from data.folders import ImageFolder
 from data.opencv import cv2
 from data.recordio import RecordFile
 
+LOG = logging.getLogger(__name__)
 # Per channel of RGB in 0..255, as the authors' RecordIO path has them.
 MEAN = np.array([123.68, 116.779, 103.939], dtype='float32')
 STD = np.array([58.393, 57.12, 57.375], dtype='float32')
@@ -47,9 +50,18 @@ class ImageBatches(Batches):
     def __init__(self, source, classes, batch_size, train, seed=0, workers=0, size=224, crop_ratio=0.875):
         if crop_ratio > 1:
             raise UserError('the crop ratio %s must not be above 1' % crop_ratio)
+        known = len(source.class_names)
+        if known > classes:
+            raise UserError(f'{source.path} has {known} classes, and the network {classes} outputs: '
+                            f'--num-classes {known}')
+        if train and 0 < known < classes:
+            LOG.warning('%s has %d classes, and the network %d outputs: --num-classes %d', source.path, known, classes,
+                        known)
         super().__init__(len(source), classes, batch_size, train, seed, min(workers, len(os.sched_getaffinity(0))),
                          source.class_names)
-        self.source, self.size, self.absent = source, size, source.absent
+        self.source = source
+        self.size = size
+        self.absent = source.absent
         self.shorter_side = int(np.ceil(size / crop_ratio))
         for row in np.linspace(0, len(source) - 1, min(len(source), LABELS_CHECKED)).astype(int):
             self._check_label(source.label(row), row)

@@ -21,8 +21,11 @@ class Labelled:
     """A source whose labels count the classes of a network.   labels: of the classes of the source, in their order"""
 
     def __init__(self, source, labels, class_names):
-        self.source, self.labels, self.class_names = source, labels, tuple(class_names)
-        self.path, self.name = source.path, source.name
+        self.source = source
+        self.labels = labels
+        self.class_names = tuple(class_names)
+        self.path = source.path
+        self.name = source.name
         self.absent = tuple(name for label, name in enumerate(class_names) if label not in set(labels))
 
     def __len__(self):
@@ -59,7 +62,8 @@ def labelled(source, class_names=(), classes=None):
 
 def labels_by_name(names, known, path):
     """The place of each name among the known ones."""
-    counts, places = Counter(known), {name: place for place, name in enumerate(known)}
+    counts = Counter(known)
+    places = {name: place for place, name in enumerate(known)}
     for name in names:
         if counts[name] != 1:
             fault = 'the name of two of the' if counts[name] else 'none of the'

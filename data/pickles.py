@@ -2,7 +2,8 @@
 
 A pickle is a program. Known here are only those of its instructions with which dictionaries, lists, tuples, text,
 bytes, numbers and NumPy's arrays of bytes are written; the first other one is an error, and so are too many of them.
-Nothing is done with a value but to keep it: a few lists that hold one another may stand for more than any memory could.
+Values are only kept, and never compared or written out: a few lists that hold one another may describe more than fits
+into any memory.
 """
 import pickletools
 from math import prod
@@ -61,7 +62,9 @@ class Machine:
     """The instructions of a pickle, as pickletools reads them."""
 
     def __init__(self):
-        self.stack, self.marks, self.memo = [], [], {}
+        self.stack = []
+        self.marks = []
+        self.memo = {}
 
     def run(self, content, most):
         for count, (code, argument, _) in enumerate(pickletools.genops(content)):

@@ -55,7 +55,8 @@ def _picture(picture):
     """(array, name) of an array or of a file; UserError unless it is a picture of a usable shape."""
     name = 'a picture'
     if isinstance(picture, (str, os.PathLike)):
-        name, picture = os.fspath(picture), read_picture(picture)
+        name = os.fspath(picture)
+        picture = read_picture(picture)
     picture = np.asarray(picture)
     if picture.ndim == 2:
         picture = np.repeat(picture[..., None], 3, axis=2)

@@ -43,7 +43,8 @@ class RecordWriter:
 
     def write(self, key, label, jpeg):
         record = framed(LABEL.pack(0, label, key, 0) + jpeg)
-        index, sealed = b'%d\t%d\n' % (key, self.position), checksum(record).encode() + b'\n'
+        index = b'%d\t%d\n' % (key, self.position)
+        sealed = checksum(record).encode() + b'\n'
         for file, left in zip(self.files, (record, index, sealed)):
             with disk_errors_of(file.name):
                 while left:
@@ -73,7 +74,9 @@ def whole_records(stem):
                    for line in takewhile(bool, map(INDEX_LINE.fullmatch, idx))]
         sums = crc32.read().split(b'\n')[:-1]
     ends = [start for _, start, _ in entries[1:]] + [os.path.getsize(stem + '.rec')]
-    keys, position, idx_size = [], 0, 0
+    keys = []
+    position = 0
+    idx_size = 0
     with open(stem + '.rec', 'rb') as rec:
         progress = tqdm(entries, 'checking', unit=' records', disable=None)
         for (key, start, length), end, expected in zip(progress, ends, sums):

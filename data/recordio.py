@@ -28,8 +28,8 @@ class RecordFile:
     """The images of a .rec file, by the offsets of its .idx.   len(records), records.read(i) -> (bytes, label)
 
     idx: its path, by default that of the .rec with the other ending. sealed: compare records with their checksums,
-    where there are any. class_names: of the labels, if prepare_imagenet made the file, else (). Reading is by position,
-    so many threads may read at once.
+    where there are any. class_names: of the labels, if prepare_imagenet made the file, else (). Reading is by position:
+    several threads may read at once.
     Raises UserError for files that are damaged or do not belong together, and OSError for missing ones. The index may
     lack no record: every record that is read must end where the next one begins, or with the file.
     """
@@ -95,7 +95,10 @@ class RecordFile:
 
     def _record(self, row):
         """The bytes of a record; one that contained the magic number was written in parts and is joined with it."""
-        content, parts, flag, end = self.content(row), [], 1, 0
+        content = self.content(row)
+        parts = []
+        flag = 1
+        end = 0
         if self.sums and checksum(content) != self.sums[row]:
             raise UserError('record %d of %s is damaged: its checksum is another' % (row, self.path))
         while flag in (1, 2):
@@ -114,7 +117,8 @@ class RecordFile:
         magic, size = HEADER.unpack_from(content, position)
         if magic != MAGIC:
             self._raise_damaged(row)
-        flag, size = size >> 29, size & (1 << 29) - 1
+        flag = size >> 29
+        size = size & (1 << 29) - 1
         return flag, size, position + HEADER.size + (size + 3) // 4 * 4
 
     def _check_end(self, row, end):

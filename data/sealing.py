@@ -39,13 +39,17 @@ def make_index(rec):
 
 def records_in(rec):
     """(offsets, ids) of the records of a file, found by going from one header to the next."""
-    starts, ids, position, size = [], [], 0, os.path.getsize(rec)
+    starts = []
+    ids = []
+    position = 0
+    size = os.path.getsize(rec)
     with open(rec, 'rb') as file:
         while position < size:
             file.seek(position)
             head = file.read(FEWEST_BYTES)
             magic, length = HEADER.unpack_from(head.ljust(FEWEST_BYTES))
-            flag, length = length >> 29, length & (1 << 29) - 1
+            flag = length >> 29
+            length = length & (1 << 29) - 1
             end = position + HEADER.size + (length + 3) // 4 * 4
             if magic != MAGIC or end > size:
                 raise UserError('%s is damaged or no RecordIO file: there is no whole record at byte %d'

@@ -6,8 +6,9 @@ from .registry import get_model
 def load(params, network=None, **options):
     """The network of a .params file with its weights, on the CPU: to be scored, or trained further.
 
-    network, options: the arguments of get_model, for a file that has no description beside it. Raises OSError without
-    the file, and UserError if it is damaged, of another network, or without a description.
+    network, options: the arguments of get_model, for a file that has no description beside it. Where it has one, they
+    may only agree with it. Raises OSError without the file, UserError if it is damaged, of another network, or without
+    a description, and TypeError for an option that the network does not have.
     """
     try:
         from .weights.arrays import load_weights
@@ -15,15 +16,29 @@ def load(params, network=None, **options):
     except ImportError as error:
         raise UserError('load is part of the installed package atac (pip install .); beside the scripts there is '
                         'inference.load') from error
-    found = read_description(params)
-    if found and network is None:
-        network = found.network
-        options = found.options
+    with open(params, 'rb'):
+        found = read_description(params)
+    told = options
+    if found:
+        network, options = agreed(params, found, network, options)
     if network is None:
         raise UserError(f'{params} has no description: say which network it is, as load(FILE, "cifar_resnet")')
     try:
         net = get_model(network, **options)
     except TypeError as error:
+        if told or not found:
+            raise
         raise UserError(f'{params} is described as a network that cannot be: {error}') from error
     load_weights(net, params)
     return net
+
+
+def agreed(params, description, network, options):
+    """(network, options) of a description. UserError if what is asked for contradicts them."""
+    known = {'network': description.network, **description.options}
+    asked = {'network': network or description.network, **options}
+    differing = [f'{name} is {known[name]!r} and not {value!r}' for name, value in asked.items()
+                 if name in known and known[name] != value]
+    if differing:
+        raise UserError(f'{params}: {", ".join(differing)}')
+    return description.network, {**description.options, **options}

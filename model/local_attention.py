@@ -13,8 +13,8 @@ from .layers import pointwise
 
 # LocalAttention works on blocks of BLOCK x BLOCK queries, which share the (BLOCK + k - 1)^2 keys around them: for k = 7
 # 100 logits a query in the place of 49, and each key held 6.25 times in the place of 49. One layer, forward and back,
-# compiled, (8, 64, 56, 56), 8 heads: blocks of 2, 3, 4, 5, 7 take 690, 470, 390, 470, 510 MB and 1.2 to 1.7 s of a CPU,
-# a loop over the 49 offsets 1220 MB and 7.4 s, one with the operator Correlation for q . k 820 MB and 6.8 s.
+# compiled, (8, 64, 56, 56), 8 heads: blocks of 2, 3, 4, 5, 7 take 690, 470, 390, 470, 510 MB and 1.2 to 1.7 s of a CPU.
+# A loop over the 49 offsets takes 1220 MB and 7.4 s, one with the operator Correlation for q . k 820 MB and 6.8 s.
 BLOCK = 4
 # Logit of a key outside of the neighbourhood. Two of them add up, and must stay finite in float16.
 OUTSIDE = -1e4
@@ -34,7 +34,8 @@ def squares(F, x, size, margin):
 
     (N, C, H, W) -> (NC / size, L, size, pixels of a square)         L = ceil(H / BLOCK) ceil(W / BLOCK)
     """
-    side, after = BLOCK + 2 * margin, BLOCK + margin - 1
+    side = BLOCK + 2 * margin
+    after = BLOCK + margin - 1
     x = F.pad(x, mode='constant', pad_width=(0, 0, 0, 0, margin, after, margin, after))
     x = F.im2col(x, kernel=(side, side), stride=(BLOCK, BLOCK))
     return F.transpose(F.reshape(x, shape=(-1, size, side * side, 0), reverse=True), (0, 3, 1, 2))

@@ -137,6 +137,19 @@ def test_flags_that_make_the_same_network_are_taken(run, flags, runs):
     assert evaluate.parse_args(['--params', str(runs / run / 'last.params'), *flags]).description
 
 
+def test_the_network_of_a_unit_is_the_plain_one_with_this_unit():
+    args = evaluate.parse_args(['--params', os.path.join(ROOT, 'params', 'fashion-mnist-SE-ReLU-b1.params'),
+                                '--model', 'se'])
+    assert args.description.network == 'cifar_resnet' and args.description.options['act_type'] == 'SE-ReLU'
+
+
+@pytest.mark.parametrize('given, words', [({'classes': 20}, 'num_classes of fashion-mnist is 10 and not 20'),
+                                          ({'input_size': 64}, 'input_size of fashion-mnist is 32 and not 64')])
+def test_python_refuses_what_the_data_set_has_not(given, words):
+    with pytest.raises(ValueError, match=words):
+        inference.load(os.path.join(ROOT, 'params', 'fashion-mnist-relu-b1.params'), **given)
+
+
 def test_python_believes_the_description_too(runs):
     path = str(runs / 'ChaATAC' / 'last.params')
     assert inference.load(path).names == DATASETS['fashion-mnist-mini'].class_names()

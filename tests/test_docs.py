@@ -1,6 +1,8 @@
 """What the documents say of the code is what the code says."""
 import os
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -39,6 +41,31 @@ def test_the_readme_is_read_in_six_minutes():
 @pytest.mark.parametrize('document', sorted(DOCUMENTS))
 def test_every_module_that_a_document_runs_is_there(document):
     import importlib.util
-    named = set(re.findall(r'python -m ((?:tools|data|native|runtime|tests)[\w.]*)', read(document)))
+    named = set(re.findall(r'python -m ((?:cli|data|model|native|runtime|tests|tools|training)[\w.]*)', read(document)))
     for module in named - {'tools.NAME'}:
-        assert importlib.util.find_spec(module.rstrip('.')), module
+        found = importlib.util.find_spec(module.rstrip('.'))
+        found = importlib.util.find_spec(found.name + '.__main__') if found.submodule_search_locations else found
+        with open(found.origin) as file:
+            assert "__name__ == '__main__'" in file.read(), f'{module} does nothing when it is run'
+
+
+def test_the_tools_are_listed_and_nothing_is_begun():
+    listed = subprocess.run([sys.executable, '-m', 'tools'], cwd=ROOT, timeout=60, capture_output=True, text=True)
+    assert listed.returncode == 0 and not listed.stderr
+    names = [line.split()[0] for line in listed.stdout.splitlines()]
+    assert {'benchmark', 'classify', 'export', 'launch', 'prepare_imagenet', 'sweep'} <= set(names)
+    assert all(len(line.split()) > 3 for line in listed.stdout.splitlines())
+
+
+def test_the_unit_that_the_page_shows_is_one():
+    import mxnet as mx
+    from mxnet.gluon import nn
+
+    from model.units import Unit
+    code, = re.findall(r'```python\n(.*?)```', read('docs', 'units.md'), re.S)
+    names = {'nn': nn}
+    exec(code, names)
+    unit = Unit(names['ScaledReLU'])(3, r=2)
+    unit.initialize()
+    x = mx.nd.random.normal(shape=(2, 3, 4, 4))
+    assert (unit(x) == mx.nd.relu(x)).asnumpy().all()

@@ -38,6 +38,14 @@ except ValueError as error:
     assert 'has no description' in str(error), error
 else:
     raise AssertionError
+assert atac.load(%r, 'cifar_resnet', act_type='ChaATAC')
+for wrong in ({'blocks': 3, 'r': 16}, {'network': 'atac_resnet50_v1b'}, {'classes': 20}):
+    try:
+        atac.load(%r, **wrong)
+    except ValueError as error:
+        assert ' and not ' in str(error), error
+    else:
+        raise AssertionError(wrong)
 print('ok')
 '''
 
@@ -61,7 +69,7 @@ def test_a_unit_trains_beside_files_that_have_our_names(installed, tmp_path):
     undescribed = tmp_path / 'x.params'
     undescribed.write_bytes(b'')
     weights = os.path.join(ROOT, 'params', 'fashion-mnist-ChaATAC-b1.params')
-    code = STEP % (runtime.__version__, installed, weights, str(undescribed))
+    code = STEP % (runtime.__version__, installed, weights, str(undescribed), weights, weights)
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=str(tmp_path), timeout=100, text=True,
                           env={**os.environ, 'PYTHONPATH': installed}, capture_output=True)
     assert done.stdout == 'ok\n', done.stderr

@@ -207,7 +207,7 @@ def test_the_published_cifar_command_parses_to_the_published_run():
 
 @pytest.mark.parametrize('labels,highest', [('coarse', 20), ('fine', 100)])
 def test_the_published_cifar_command_trains_on_the_labels_that_it_announces(labels, highest, tmp_path, monkeypatch):
-    """On a file of CIFAR-100's form; the flags behind the published ones make it small."""
+    """On a file of CIFAR-100's form; the flags after the published ones make it small."""
     variant = small(cifar.CIFAR100, 24)
     write_cifar(str(tmp_path / 'data'), variant)
     monkeypatch.setattr(cifar, 'CIFAR100', variant)
@@ -248,7 +248,8 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
             (['--act-layers', '5'], 'invalid choice: 5'), (['--lr-decay-epoch', ''], 'is not a list of epochs'),
             (['--lr-decay-epoch', '5,3'], 'is not in ascending order'), (['--batch-size', '151'], 'larger than'),
             (['--data-dir', '/absent'], 'no Fashion-MNIST in /absent'), (['--gpus', 'x'], 'not a list of numbers'),
-            (['--save-dir', '/dev/null/x'], '/x is no folder'), (['--logging-file', '/dev/null/x'], '/dev/null'),
+            (['--save-dir', '/dev/null/x'], '/x is no folder'), (['--data-dir', ''], '--data-dir is empty'),
+            (['--freeze', ''], '--freeze is empty'), (['--logging-file', '/dev/null/x'], '/dev/null'),
             (['--warmup-epochs', '2'], 'warm-up epochs must be fewer'), (['--wd', 'inf'], 'must be at least 0'),
             (['--num-epochs', '1', '--batch-size', '100'], 'over a single step is no schedule'),
             (['--gpus', '-1'], 'ids are not negative'), (['--hard-weight', '2'], 'between 0 and 1'),
@@ -301,7 +302,7 @@ def test_a_log_that_holds_no_epoch_is_begun_anew(cifar_flags, tmp_path, capsys, 
         assert (tmp_path / 'run.log').read_text().count('Command: ') == 1
     shutil.rmtree(str(tmp_path / 'run'))
     whole = (tmp_path / 'run.log').read_bytes()
-    (tmp_path / 'run.jsonl').write_text('')  # an epoch is in the .log alone
+    (tmp_path / 'run.jsonl').write_text('')  # an epoch is in the .log only
     assert 'exists and is not of a run in' in refusal(train_cifar.main, flags, capsys, monkeypatch)
     assert (tmp_path / 'run.log').read_bytes() == whole
     (tmp_path / 'run.log').write_text(''.join(header))

@@ -151,6 +151,27 @@ def test_bad_beginnings_are_one_sentence(cifar_flags, record_folder, tmp_path, c
     assert 'is of another architecture' in refusal(train_imagenet.main, imagenet, capsys, monkeypatch)
 
 
+def test_a_run_that_continues_needs_the_weights_no_more_that_it_began_with(cifar_flags, tmp_path):
+    path = str(tmp_path / 'first.params')
+    save_weights(path, read_params(FASHION), read_description(FASHION))
+    flags = [*cifar_flags, '--r', '2', '--init-from', path]
+    train_cifar.main([*flags, '--num-epochs', '1'])
+    os.remove(path)
+    train_cifar.main([*flags, '--resume'])
+    assert 'Begun from: %s, at its first start' % path in (tmp_path / 'run.log').read_text()
+
+
+def test_a_teacher_stays_and_knows_the_classes_of_the_images(cifar_flags, tmp_path, capsys, monkeypatch):
+    other = str(tmp_path / 'cifar10.params')
+    names = [f'class {number}' for number in range(10)]
+    save_weights(other, read_params(FASHION), read_description(FASHION)._replace(class_names=names))
+    assert 'a teacher of other classes (class 0, class 1, class 2, ...) than those of the images (T-shirt/top,' in \
+        refusal(train_cifar.main, [*cifar_flags, '--teacher-params', other], capsys, monkeypatch)
+    train_cifar.main([*cifar_flags, '--num-epochs', '1', '--teacher-params', FASHION])
+    assert 'teacher_params was %s and is None' % FASHION in \
+        refusal(train_cifar.main, [*cifar_flags, '--resume'], capsys, monkeypatch)
+
+
 def test_a_teacher_is_any_file_with_a_description(cifar_flags, tmp_path):
     """Whatever its options: one block of ChaATAC teaches a network of another reduction."""
     last = train_cifar.main([*cifar_flags, '--num-epochs', '1', '--teacher-params', FASHION, '--hard-weight', '0.3'])

@@ -39,6 +39,11 @@ def restore(run, learner):
     return facts
 
 
+def continues(run):
+    """Whether a run is resumed, and has a checkpoint."""
+    return run.resume and checkpoint.exists(run.save_dir)
+
+
 def find_checkpoint(run):
     """(how far a run had come, its arrays), or (the beginning, {}).
 

@@ -48,20 +48,27 @@ class RunLog:
         self.numbers_path = numbers_path(path)
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         begin = (first_epoch, first_batch)
-        with open(self.numbers_path, 'a') as file:
-            lock(file, path, '--logging-file')
-        if begin > (0, 0):
+        mode = 'a' if begin > (0, 0) else 'w'
+        self.numbers = self.locked_numbers(path)
+        if mode == 'w':
+            self.numbers.truncate(0)
+        else:
             _keep(path, lambda line: _place_of_line(line) < begin and not line[TIME_STAMP:].startswith(LAST_LINES))
             _keep(self.numbers_path, lambda line: json.loads(line)['epoch'] < first_epoch)
-        mode = 'a' if begin > (0, 0) else 'w'
-        self.numbers = open(self.numbers_path, mode)
-        lock(self.numbers, path, '--logging-file')
+            with self.numbers:  # until the file that has taken its place is locked
+                self.numbers = self.locked_numbers(path)
         self.handlers = [LogFile(path, mode), logging.StreamHandler(sys.stdout)]
         self.handlers[0].setFormatter(logging.Formatter('%(asctime)s %(message)s'))
         self.logger = logging.getLogger()
         self.logger.setLevel(logging.INFO)
         for handler in self.handlers:
             self.logger.addHandler(handler)
+
+    def locked_numbers(self, path):
+        """The file of the numbers, open to be added to. OSError if another run has it."""
+        file = open(self.numbers_path, 'a')
+        lock(file, path, '--logging-file')
+        return file
 
     def header(self, command, options, devices, net_facts):
         """Command, versions, device and options, so that the log tells how to run it again."""

@@ -76,7 +76,8 @@ def folder_split(folder, class_names):
 def train_archive(path):
     """The Split of ILSVRC2012_img_train.tar, a tar of one tar for each synset."""
     with open(path, 'rb') as file:
-        class_tars, images = plain_files(file, 0, os.path.getsize(path), path), []
+        class_tars = plain_files(file, 0, os.path.getsize(path), path)
+        images = []
         foreign = [name for name in class_tars if not CLASS_TAR.fullmatch(name)]
         if foreign:
             raise UserError('%s holds %r, which is not the archive of a class such as n01440764.tar'
@@ -134,7 +135,8 @@ def devkit_labels(path):
     Synsets with children are groups of classes.
     """
     content = unpacked(path, KIT_BYTES)
-    found, kit = plain_files(io.BytesIO(content), 0, len(content), path, parts=2), []
+    found = plain_files(io.BytesIO(content), 0, len(content), path, parts=2)
+    kit = []
     for name in 'data/meta.mat', 'data/ILSVRC2012_validation_ground_truth.txt':
         offset, size = found.get(name, (0, 0))
         if not 0 < size <= KIT_FILE_BYTES:

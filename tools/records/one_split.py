@@ -27,7 +27,8 @@ AHEAD = 8                                     # images for each thread that wait
 
 def make_split(split, final, args, shuffled):
     """Write, verify and rename one split; returns what its .json says. final: the path without ending."""
-    part, settings = final + '.part', settings_of(split, args, shuffled)
+    part = final + '.part'
+    settings = settings_of(split, args, shuffled)
     if os.path.exists(final + '.json'):
         check_settings(final + '.json', settings)
         if not os.path.exists(final + '.rec'):
@@ -108,7 +109,8 @@ def encoded(size, quality, image):
 def verify(stem, jobs):
     """Read every record once. UserError if a checksum, a label, an image, or the number of images of a class is
     wrong."""
-    facts, records = finished_facts(stem), RecordFile(stem + '.rec')
+    facts = finished_facts(stem)
+    records = RecordFile(stem + '.rec')
     if not records.sums:
         raise UserError('%s.rec has no checksums: its .crc32 is missing' % stem)
     check = partial(check_record, records, facts)

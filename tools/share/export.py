@@ -34,7 +34,7 @@ from data.fashion_mnist import load_mini
 from data.pictures import batch_of
 from tools.share.agreement import check_agreement, differences, logits_of
 from tools.share.onnx_file import packages, runner, write_onnx
-from training.scoring import check_memory, compiled, part_convolutions
+from training.scoring import check_scoring_memory, compile_for_scoring, part_convolutions
 from training.weights.arrays import load_weights
 from training.weights.disk import file_digest
 from training.weights.params_file import write_params
@@ -161,7 +161,7 @@ def write_symbol(net, symbol_path, params_path):
 
 def quantised(net, args, images):
     """The network in int8, calibrated as in evaluate.py; prints how near its logits are to those of float32."""
-    ready = compiled(net, 'int8', trained.load_calibration(args), args.calib_mode)
+    ready = compile_for_scoring(net, 'int8', trained.load_calibration(args), args.calib_mode)
     for kind, batch in images.items():
         exact, rounded = (logits_of(block)(batch).astype('float64') for block in (net, ready))
         cosine = (exact * rounded).sum() / np.sqrt((exact ** 2).sum() * (rounded ** 2).sum())
@@ -184,7 +184,7 @@ def main(argv=None):
     images, found = images_of(args), {}
     if args.onnx:
         if args.batch_size:
-            check_memory(net, (args.batch_size, *images['real'].shape[1:]))
+            check_scoring_memory(net, (args.batch_size, *images['real'].shape[1:]))
         found['onnx'] = export_onnx(net, args, images, metadata_of(args))
     if args.symbol:
         ready = quantised(net, args, images) if args.dtype == 'int8' else net

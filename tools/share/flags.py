@@ -26,9 +26,11 @@ def row(flag):
             needs.setdefault(flags.written(need), []).append(SHORT[script])
     needs = [f'`{need}`' + ('' if len(scripts) == len(flag.of) else f' ({" ".join(scripts)})')
              for need, scripts in needs.items()]
-    defaults = {str(flag.default(script)) for script in flag.of} - {'None', 'False', ''}
-    by_script = [f'{SHORT[script]}: {flag.default(script)}' for script in flag.of if flag.default(script)]
-    default = defaults.pop() if len(defaults) == 1 else ', '.join(by_script) if defaults else ''
+    defaults = {script: str(flag.default(script)) for script in flag.of}
+    defaults = {script: default for script, default in defaults.items() if default not in ('None', 'False', '')}
+    is_one = len(set(defaults.values())) == 1 and not set(flags.TRAIN) & set(flag.of) - defaults.keys()
+    default = next(iter(defaults.values())) if is_one else ', '.join(f'{SHORT[script]}: {default}'
+                                                                     for script, default in defaults.items())
     cells = (f'`{" ".join(flag.names)}`', ' '.join(SHORT[script] for script in flag.of), default,
              'free' if flag.free else '', ', '.join(needs), flag.says)
     return '| %s |' % ' | '.join(cell.replace('|', '\\|') for cell in cells)

@@ -23,9 +23,9 @@ def network_arrays(net):
 def load_weights(net, path, devices=None):
     """Put a .params file into a network, cast to the types that the network has.
 
-    Raises OSError if there is no file, and FloatingPointError if a number is not finite. Raises UserError if it is
-    damaged, if a file SHA256SUMS beside it has another checksum for it, or if it belongs to another architecture. The
-    message says which names or shapes differ, and the network is untouched.
+    Raises OSError if there is no file. Raises UserError if it is damaged, if a file SHA256SUMS beside it has another
+    checksum for it, if a number is not finite, or if it belongs to another architecture. The message says which names
+    or shapes differ, and the network is untouched.
     """
     set_weights(net, weights_for(net, path), path, devices)
 
@@ -57,7 +57,7 @@ def set_weights(net, arrays, path, devices=None):
         arrays = {name: arrays[name].astype(parameter.dtype) for name, parameter in parameters.items()}
     broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if broken:  # which the logits may hide, as ReLU makes 0 of NaN on a CPU
-        raise FloatingPointError('%s holds numbers that are not finite: %s' % (path, some(broken)))
+        raise UserError('%s holds numbers that are not finite: %s' % (path, some(broken)))
     for name, parameter in parameters.items():
         if parameter._data is None:
             parameter.shape = arrays[name].shape
