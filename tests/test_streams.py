@@ -42,7 +42,7 @@ def test_a_mistake_still_has_its_exit_code(cifar_flags):
 
 
 @pytest.mark.parametrize('words', [
-    ['-m', 'tools.flags'], ['-m', 'tools.complexity', '--model', 'cifar_resnet'],
+    ['-m', 'tools'], ['-m', 'tools.flags'], ['-m', 'tools.complexity', '--model', 'cifar_resnet'],
     ['-m', 'tools.checkpoint', *[WEIGHTS] * 9], ['evaluate.py', '--help'], ['-m', 'tools.launch', '--help'],
     ['-m', 'tools.launch', '-n', '1', '-s', '0', '--', 'bash', '-c', f'head -c {LARGE} /dev/zero | tr "\\0" "\\n"'],
     ['-m', 'tools.sweep', '--seeds', '0', '--dry-run'], ['-m', 'tools.check_params', WEIGHTS]])
