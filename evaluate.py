@@ -1,9 +1,9 @@
 """Score a .params file, ours or the authors': top-1 and top-5 error over every image of a validation set, once.
 
-    python evaluate.py --model atac_resnet50_v1b --params FILE --use-rec --rec-val val.rec
-    python evaluate.py --model atac --act-type ChaATAC --useReLU --blocks 1 --dataset fashion-mnist --params FILE
-
-    python evaluate.py --model atac --blocks 1 --dataset fashion-mnist --params FILE --dtype int8 --calib-images 512
+    python evaluate.py --params FILE                                          # of CIFAR or Fashion-MNIST
+    python evaluate.py --params FILE --use-rec --rec-val val.rec
+    python evaluate.py --params FILE --dtype int8 --calib-images 512
+    python evaluate.py --params FILE --model atac_resnet50_v1b --use-rec --rec-val val.rec   # without a description
 
 On a CPU, float32 is folded (inference.py), and int8 is calibrated on images of the training set; it prints the errors
 of float32 beside its own.
@@ -23,7 +23,7 @@ from cli.build import build_network
 from cli.exits import run_script
 from training.devices import devices_by_number
 from training.loop import evaluate
-from training.scoring import check_memory, compiled
+from training.scoring import check_scoring_memory, compile_for_scoring
 from training.weights.arrays import load_weights
 
 ERRORS = ('top1_error', 'top5_error')
@@ -40,10 +40,10 @@ def score_on_cpu(args):
     net, ready = trained.load_network(args)
     source = trained.load_validation(args, args.batch_size)
     data, _ = source.load(source.order(0)[:1], 0, 0, map)
-    check_memory(ready, (min(args.batch_size, source.images), *data.shape[1:]))
+    check_scoring_memory(ready, (min(args.batch_size, source.images), *data.shape[1:]))
     scores = evaluate(ready, source, [mx.cpu()])
     if args.dtype == 'int8':
-        before = evaluate(compiled(net), source, [mx.cpu()])
+        before = evaluate(compile_for_scoring(net), source, [mx.cpu()])
         scores.update(('float32_' + name, before[name]) for name in ERRORS)
     return scores
 

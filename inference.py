@@ -17,7 +17,7 @@ import numpy as np
 
 from cli import build, trained
 from data.pictures import batch_of, class_name
-from training.scoring import compiled
+from training.scoring import compile_for_scoring
 from training.weights.arrays import load_weights
 
 BATCH = 16           # pictures at once
@@ -28,22 +28,22 @@ def load(params, model=None, dtype='float32', calibration=None, calib_mode='naiv
 
     model, options: the arguments of model.get_model, and dataset (what it was trained on, a name of data.DATASETS),
     label_set, input_size and crop_ratio. They are needed where the file has no description, and checked where it has.
-    dtype, calibration, calib_mode: of training.scoring.compiled.
+    dtype, calibration, calib_mode: of training.scoring.compile_for_scoring.
     Raises OSError for a missing file. Raises UserError for weights of another network, for options that contradict the
     description or are lacking without one, and for a dtype that is not there.
     """
     args = trained.told(params, model=model, **options)
     net = build.build_network(args)
     load_weights(net, params)
-    return Classifier(compiled(net, dtype, calibration, calib_mode), args.dataset, args.class_names, args.input_size,
-                      args.crop_ratio)
+    return Classifier(compile_for_scoring(net, dtype, calibration, calib_mode), args.dataset, args.class_names,
+                      args.input_size, args.crop_ratio)
 
 
 class Classifier:
     """Pictures in, class names and probabilities out.
 
-    net: as `compiled` makes it. dataset: what it was trained on. class_names: of its outputs, in order; outputs after
-    them have none. size, crop_ratio: of data.pictures.batch_of.
+    net: as `compile_for_scoring` makes it. dataset: what it was trained on. class_names: of its outputs, in order;
+    outputs after them have none. size, crop_ratio: of data.pictures.batch_of.
     """
 
     def __init__(self, net, dataset, class_names=(), size=224, crop_ratio=0.875):

@@ -11,6 +11,7 @@ UserError, which every room raises, is here because every room may import this o
 """
 import ctypes
 import glob
+import itertools
 import os
 import re
 import runpy
@@ -56,17 +57,17 @@ def physical_cores():
                 siblings.add(file.read().strip())
         except OSError:
             siblings.add(str(cpu))
-    return max(1, min(len(siblings), _container_quota()))
+    return max(1, min([len(siblings), *processor_quotas()]))
 
 
-def _container_quota():
-    """Whole processors that the container's cgroup grants (cpu.max holds `quota period`, in microseconds)."""
-    try:
-        with open('/sys/fs/cgroup/cpu.max') as file:
-            quota, period = file.read().split()
-        return max(1, int(quota) // int(period))
-    except (OSError, ValueError):
-        return sys.maxsize
+def processor_quotas(groups='/proc/self/cgroup', root='/sys/fs/cgroup'):
+    """Whole processors that a process's cgroup and those above it grant, at least 1 each."""
+    for folder in cgroup_folders('cpu', groups, root):
+        one = _content(folder, 'cpu.max')  # `quota period`, in microseconds
+        two = _content(folder, 'cpu.cfs_quota_us') + ' ' + _content(folder, 'cpu.cfs_period_us')
+        for numbers in (one.split(), two.split()):
+            if len(numbers) == 2 and all(number.isdigit() for number in numbers):  # not `max`, nor -1
+                yield max(1, int(numbers[0]) // int(numbers[1]))
 
 
 def processor(path='/proc/cpuinfo'):
@@ -81,25 +82,39 @@ def memory(meminfo='/proc/meminfo', groups='/proc/self/cgroup', root='/sys/fs/cg
     with open(meminfo) as file:
         kilobytes = dict(re.findall(r'^(\w+):\s+(\d+) kB$', file.read(), re.MULTILINE))
     total, available = (1024 * int(kilobytes[name]) for name in ('MemTotal', 'MemAvailable'))
-    return total, available, min((limit for limit in cgroup_limits(groups, root) if limit < total), default=None)
+    return total, available, min((limit for limit in memory_limits(groups, root) if limit < total), default=None)
 
 
-def cgroup_limits(groups, root):
-    """Limits of memory, in bytes, of a process's cgroup and of those above it, where that of a SLURM job is."""
-    if not os.path.isfile(groups):
-        return
-    with open(groups) as file:
-        paths = re.findall(r'^\d+:(memory)?:(/.*)$', file.read(), re.MULTILINE)
-    for controller, path in paths:
-        parts = path.strip('/').split('/')
-        for depth in range(len(parts) + 1):
-            name = 'memory.limit_in_bytes' if controller else 'memory.max'
-            place = os.path.join(root, controller, *parts[:depth], name)
-            if os.path.isfile(place):
-                with open(place) as file:
-                    text = file.read().strip()
-                if text.isdigit():  # not `max`
-                    yield int(text)
+def memory_limits(groups, root):
+    """Bytes that a process's cgroup and those above it allow."""
+    for folder in cgroup_folders('memory', groups, root):
+        for name in ('memory.max', 'memory.limit_in_bytes'):
+            if _content(folder, name).isdigit():  # not `max`
+                yield int(_content(folder, name))
+
+
+def cgroup_folders(controller, groups, root):
+    """The folders of a process's cgroup and of those above it, where that of a SLURM job is, in version 1 or 2.
+
+    groups: a file with lines `number:controllers:path`, which in version 2 name no controllers.
+    """
+    for line in _content(*os.path.split(groups)).splitlines():
+        controllers, path = line.split(':', 2)[1:]
+        if controllers and controller not in controllers.split(','):
+            continue
+        places = {controller, controllers} if controllers else {''}  # `cpu` may be a link to `cpu,cpuacct`
+        parts = [part for part in path.split('/') if part]
+        for place, depth in itertools.product(sorted(places), range(len(parts) + 1)):
+            yield os.path.join(root, place, *parts[:depth])
+
+
+def _content(folder, name):
+    """The text of a small file, or '' if there is none."""
+    try:
+        with open(os.path.join(folder, name)) as file:
+            return file.read().strip()
+    except OSError:
+        return ''
 
 
 def resident_size(line='VmRSS'):
@@ -147,7 +162,7 @@ def blocking_role(environ):
     return role if role in ('server', 'scheduler') else None
 
 
-def refuse_role():
+def check_role():
     """Leave with exit code 2 and one sentence where a role that was left in the environment would hang a script."""
     role = blocking_role(os.environ)
     script = os.path.basename(sys.argv[0]) or 'python'
@@ -159,7 +174,7 @@ def refuse_role():
 
 def prepare():
     """Set threads and numerics in the environment, load CUDA, and give NumPy back the aliases that MXNet imports."""
-    refuse_role()
+    check_role()
     if 'mxnet' in sys.modules:
         warnings.warn('mxnet was imported before runtime, so its thread count is already fixed: import runtime first',
                       stacklevel=2)

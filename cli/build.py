@@ -13,7 +13,7 @@ from gluoncv import model_zoo
 import data
 from cli import flags
 from model import MODELS, complexity, get_model, network
-from training.devices import check_memory
+from training.devices import check_training_memory
 from training.distributed import join
 from training.fit import Run
 from training.learner import Learner, compile_network, make_trainer
@@ -123,7 +123,7 @@ def learner_of(args, net, hardware, train, run):
     UserError if a batch cannot fit into memory.
     """
     elements = complexity.activation_elements(net, (1, 3, train.size, train.size))
-    check_memory(train.batch_size // hardware.workers.size // args.accumulate, BYTES[args.dtype] * elements,
+    check_training_memory(train.batch_size // hardware.workers.size // args.accumulate, BYTES[args.dtype] * elements,
                  hardware.devices)
     objective = objective_of(args, train, hardware)
     lr_at = schedule_of(args, train.images, train.batch_size)

@@ -7,6 +7,8 @@ from runtime import UserError
 
 import mxnet as mx
 
+from cli.streams import mend_streams
+
 DEVICE_IS_FULL = re.compile('out of memory|[Ff]ailed to allocate|bad_alloc')
 
 
@@ -16,24 +18,41 @@ def run_script(main):
     A UserError, and what the system says with an OSError, is one sentence and exit code 2. A training that has diverged
     leaves with 1. Everything else is a defect of ours and keeps its traceback.
     """
+    mend_streams()
     try:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
     except FloatingPointError as error:
         leave(1, error)
-    except OSError as error:
-        leave(2, f'{error.filename}: {error.strerror}' if error.filename and error.strerror else error)
+    except (OSError, UserError) as error:
+        leave(2, error)
     except mx.base.MXNetError as error:
         if not DEVICE_IS_FULL.search(str(error)):
             raise
         leave(2, 'the memory of the device is full: a smaller --batch-size may fit')
-    except UserError as error:
-        leave(2, error)
 
 
 def leave(code, error):
-    """Print the sentence, after the name of the script or of the package that was run, and exit."""
-    folder, name = os.path.split(sys.argv[0])
-    print('%s: error: %s' % (os.path.basename(folder) if name == '__main__.py' else name, error), file=sys.stderr)
+    """Complain and exit."""
+    complain(error)
     sys.exit(code)
+
+
+def complain(error):
+    """Print a sentence on stderr, after the name of the script or of the package that was run."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        error = f'{error.filename}: {error.strerror}'
+    folder, name = os.path.split(sys.argv[0])
+    print(f'{os.path.basename(folder) if name == "__main__.py" else name}: error: {error}', file=sys.stderr)
+
+
+def attempt(action, items):
+    """([action(item) of every item that it takes], whether it took all). The others are complained of."""
+    results = []
+    for item in items:
+        try:
+            results.append(action(item))
+        except (OSError, UserError) as error:
+            complain(error)
+    return results, len(results) == len(items)

@@ -89,10 +89,11 @@ FLAGS = [
          needs='dataset=cifar100', choices=LABEL_SETS, default='coarse'),
     Flag('--data-dir', 'data', _EVERY, 'folder of the data set: of its files, or of train/ and val/ with a folder for '
          'each class (default: the places in docs/data.md)', unless='use_rec', free=True,
-         needs=dict.fromkeys(CALIBRATING, 'dtype=int8')),
+         needs={**dict.fromkeys(CALIBRATING, 'dtype=int8'), 'visualize': 'index'}),
     Flag('--use-rec', 'data', _IMAGE_NET, 'read RecordIO files instead of class folders',
          needs={**dict.fromkeys(TRAINED, 'dataset=imagenet'),
-                **dict.fromkeys(CALIBRATING, 'dataset=imagenet dtype=int8')}, **_ON_OFF),
+                **dict.fromkeys(CALIBRATING, 'dataset=imagenet dtype=int8'), 'visualize': 'dataset=imagenet index'},
+         **_ON_OFF),
     Flag('--rec-train', 'data', (IMAGENET, *NUMBERS), 'training images; int8 is calibrated on them',
          needs={IMAGENET: 'use_rec', **dict.fromkeys(NUMBERS, 'use_rec dtype=int8')}, free=True,
          default=_RECORDS + 'train.rec'),
@@ -124,8 +125,8 @@ FLAGS = [
     Flag('--r', 'unit', _EVERY, 'reduction, C channels become C/r, inside ' + units_with('r'), option='r',
          type=at_least(1), default=2),
     Flag('--act-layers', 'unit', _EVERY, 'how many of four positions get the unit: the stages, of a CIFAR net three '
-         'and its last activation; the others get relu', option='act_layers', type=int, choices=range(5),
-         default={CIFAR: 4}),
+         'and its last activation; the others get relu. Of an ImageNet network 2, if it is not given',
+         option='act_layers', type=int, choices=range(5), default={CIFAR: 4}),
     Flag('--act-order', 'unit', _EVERY, 'count these positions from the back or from the front', option='act_order',
          choices=['bac', 'pre'], default='bac'),
     Flag('--replace-act', 'unit', _CIFAR_NET, 'what is in the positions without the unit', option='replace_act',
@@ -170,8 +171,8 @@ FLAGS = [
     Flag('--hard-weight', 'objective', TRAIN, 'weight of the labels beside it', needs='teacher_params',
          type=between(0, 1), default=0.5),
 
-    Flag('--init-from', 'start', TRAIN, 'begin with these trained weights; the classifier begins anew if the classes '
-         'are others', metavar='FILE'),
+    Flag('--init-from', 'start', TRAIN, 'begin with these trained weights; the classifier is initialised if the '
+         'classes are others', metavar='FILE'),
     Flag('--freeze', 'start', TRAIN, 'parameters that are not trained: those whose names, as in a .params file, hold '
          'this regular expression, running statistics too', metavar='REGEX'),
     Flag('--accumulate', 'start', TRAIN, 'add up the gradients of N batches for a step, which is then that of a batch '
@@ -227,7 +228,7 @@ def meets(options, need):
 def written(need):
     """What a flag needs, as a user writes it: 'lr_mode=step' is --lr-mode step."""
     name, _, wanted = need.partition('=')
-    return ' '.join(filter(None, [BY_DEST[name].names[-1], wanted]))
+    return ' '.join(filter(None, ['--' + name.replace('_', '-'), wanted]))
 
 
 def defaults(script):

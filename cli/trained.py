@@ -17,7 +17,7 @@ from cli.build import build_network, dataset_of, describe, image_places_of, load
 from data import DATASETS
 from data.labels import readable
 from model import get_model, network
-from training.scoring import check_dtype, compiled
+from training.scoring import check_dtype, compile_for_scoring
 from training.weights.arrays import load_weights
 from training.weights.description import description_path, read_description, read_facts
 from training.weights.disk import file_digest
@@ -94,7 +94,12 @@ def description_of_run(params, digest):
     script = flags.CIFAR if 'dataset' in options else flags.IMAGENET
     args = argparse.Namespace(**{**flags.defaults(script), **options, 'command': ''})
     names = class_names_of(args) if dataset_of(args).small else ()  # of somebody's own images nothing is known
-    return describe(args, names)._replace(version='', commit='').of(digest, best if digest != saved else last)
+    return described(args, names, digest, last if digest == saved else best)
+
+
+def described(args, names, digest, numbers=None):
+    """The Description of weights that have none, with these flags. By which program they were made is not known."""
+    return describe(args, names)._replace(command='', version='', commit='').of(digest, numbers)
 
 
 def class_names_of(args):
@@ -205,4 +210,4 @@ def load_network(args):
     net = build_network(args)
     load_weights(net, args.params)
     calibration = load_calibration(args) if args.dtype == 'int8' else None
-    return net, compiled(net, args.dtype, calibration, args.calib_mode)
+    return net, compile_for_scoring(net, args.dtype, calibration, args.calib_mode)

@@ -11,12 +11,11 @@ Source: Y. Dai, S. Oehmcke, F. Gieseke, Y. Wu, K. Barnard, "Attention as Activat
 The authors released only ChaATAC. The others are our reading: each docstring says on what it rests.
 """
 from mxnet.gluon import nn
-from mxnet.gluon.block import HybridBlock
 
-from .layers import GlobalMean, depthwise, pointwise, reduced
+from .layers import Gated, GlobalMean, depthwise, pointwise, reduced
 
 
-class ChaATAC(HybridBlock):
+class ChaATAC(Gated):
     """Channel-wise ATAC: a bottleneck of two pointwise convolutions makes the gate, at every position by itself.
 
         X' = X * sigmoid(BN(W2 relu(BN(W1 X))))          W1: C -> C/r, W2: C/r -> C, no biases
@@ -49,7 +48,7 @@ class ChaATAC(HybridBlock):
         return F.broadcast_mul(x, self.module(x))
 
 
-class SpaATAC(HybridBlock):
+class SpaATAC(Gated):
     """Spatial ATAC: a depthwise convolution makes the gate, from the neighbourhood of each channel by itself.
 
         X' = X * sigmoid(BN(D X))             D: depthwise k x k with bias, dilation d
@@ -75,7 +74,7 @@ class SpaATAC(HybridBlock):
         return x * self.module(x)
 
 
-class SeqATAC(HybridBlock):
+class SeqATAC(Gated):
     """Sequential ATAC: channel mixing, then a depthwise neighbourhood, then channel mixing make the gate.
 
         X' = X * sigmoid(BN(W2 relu(BN(D relu(BN(W1 X))))))       W1, W2: C -> C, no biases; D: depthwise 3x3 with bias
@@ -106,7 +105,7 @@ class SeqATAC(HybridBlock):
         return x * self.module(x)
 
 
-class MSSeqATAC(HybridBlock):
+class MSSeqATAC(Gated):
     """Multi-scale sequential ATAC: SeqATAC with two neighbourhoods side by side, the second dilated twice as far.
 
         X' = X * sigmoid(BN(W2 relu(BN(D1 Z) + BN(D2 Z)))),   Z = relu(BN(W1 X))
@@ -140,6 +139,10 @@ class MSSeqATAC(HybridBlock):
                 self.gate.add(nn.Activation('relu'))
             self.gate.add(pointwise(channels, channels), norm_layer(in_channels=channels, **norm_kwargs),
                           nn.Activation('sigmoid'))
+
+    @property
+    def gate_block(self):
+        return self.gate
 
     def hybrid_forward(self, F, x):
         mixed = self.mix(x)

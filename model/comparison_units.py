@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from .ground import UserError
-from .layers import GlobalMean, depthwise, pointwise, reduced
+from .layers import Gated, GlobalMean, depthwise, pointwise, reduced
 
 
 def _per_channel(block, name, channels, init):
@@ -207,7 +207,7 @@ class MetaACON(HybridBlock):
         return _acon(F, x, p1, p2, self.beta(x))
 
 
-class xUnit(HybridBlock):
+class xUnit(Gated):
     """xUnit as the paper plots it: the gate is made from the rectified neighbourhood of each channel.
 
         X' = X * sigmoid(BN(D relu(X)))           D: depthwise k x k with bias

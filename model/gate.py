@@ -6,10 +6,9 @@ They are plugs: `gate(channels, extent) -> HybridBlock` of the ImageNet host, `g
 """
 import mxnet as mx
 from mxnet.gluon import nn
-from mxnet.gluon.block import HybridBlock
 
 from .ground import UserError
-from .layers import GlobalMean, pointwise, reduced
+from .layers import Gated, GlobalMean, pointwise, reduced
 
 
 def excitation(channels, r):
@@ -18,7 +17,7 @@ def excitation(channels, r):
     return pointwise(channels, hidden, use_bias=True), nn.Activation('relu'), pointwise(hidden, channels, use_bias=True)
 
 
-class SqueezeExcitation(HybridBlock):
+class SqueezeExcitation(Gated):
     """Squeeze-and-excitation: each channel is scaled by what a bottleneck makes of the means of all channels.
 
         X' = X * sigmoid(W2 relu(W1 mean(X) + b1) + b2)          W1: C -> C/r, W2: C/r -> C
@@ -39,7 +38,7 @@ class SqueezeExcitation(HybridBlock):
         return F.broadcast_mul(x, self.module(x))
 
 
-class GatherExcite(HybridBlock):
+class GatherExcite(Gated):
     """Gather-excite of global extent: one depthwise kernel as large as the map gathers, a bottleneck excites.
 
         theta-plus  X' = X * sigmoid(W2 relu(W1 relu(BN(D X)) + b1) + b2)       D: depthwise e x e, no padding, no bias
@@ -78,7 +77,7 @@ class GatherExcite(HybridBlock):
         return F.broadcast_mul(x, self.module(x))
 
 
-class LocalGatherExcite(HybridBlock):
+class LocalGatherExcite(Gated):
     """Gather-excite theta of extent 2: a strided depthwise convolution gathers, its map is enlarged to gate.
 
         X' = X * sigmoid(up2(BN(D X)))           D: depthwise 3x3 of stride 2, no bias; up2: nearest neighbour
@@ -95,10 +94,15 @@ class LocalGatherExcite(HybridBlock):
             self.gather = nn.Conv2D(channels, 3, strides=2, padding=1, groups=channels, use_bias=False,
                                     in_channels=channels)
             self.norm = nn.BatchNorm(in_channels=channels)
+            self.sigmoid = nn.HybridLambda('sigmoid')
+
+    @property
+    def gate_block(self):
+        return self.sigmoid
 
     def hybrid_forward(self, F, x):
         gathered = F.UpSampling(self.norm(self.gather(x)), scale=2, sample_type='nearest')
-        return x * F.sigmoid(F.slice_like(gathered, x, axes=(2, 3)))
+        return x * self.sigmoid(F.slice_like(gathered, x, axes=(2, 3)))
 
 
 STAGE_STRIDES = (4, 8, 16, 32)

@@ -1,8 +1,24 @@
-"""The convolutions that the units are made of, and the mean that global ones begin with."""
+"""What the units are made of: a gate and its product, convolutions, and the mean that global ones begin with."""
+import mxnet as mx
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from .ground import UserError
+
+
+def check_arrays():
+    """UserError after mx.npx.set_np(): what is here computes with arrays of mx.nd, which MXNet then refuses."""
+    if mx.util.is_np_array():
+        raise UserError('these units and networks take arrays of mx.nd, not of mx.np: call mx.npx.reset_np() first')
+
+
+class Gated(HybridBlock):
+    """A block that multiplies its input by a gate, which it makes from it: X' = X * g(X), X and X': (N, C, H, W)."""
+
+    @property
+    def gate_block(self):
+        """The block inside of it whose output is the gate, (N, C, H, W) or (N, C, 1, 1)."""
+        return self.module
 
 
 class GlobalMean(HybridBlock):

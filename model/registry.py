@@ -4,6 +4,7 @@ from functools import partial
 
 from .cifar_resnet import cifar_resnet, ge_cifar_resnet
 from .ground import UserError
+from .layers import check_arrays
 from .resnet_v1b import DEPTHS, aa_resnet, fa_resnet, ge_theta_plus_resnet, resnet_v1b, se_resnet
 
 # What the networks of a host share. classifier: the name of the block that tells the classes apart. input_size: the
@@ -66,9 +67,10 @@ def get_model(name, **options):
     get_model('cifar_resnet', blocks=3, act_type='ChaATAC', r=2, use_relu=True, classes=100)
 
     options: those of model.cifar_resnet.cifar_resnet, or of model.resnet_v1b.resnet_v1b and ResNetV1b.
-    Raises UserError, a ValueError, for a name that is not there or an option out of range, and TypeError for an option
-    that the network does not have.
+    Raises UserError, a ValueError, for a name that is not there or an option out of range, and after mx.npx.set_np().
+    Raises TypeError for an option that the network does not have.
     """
+    check_arrays()
     if name == 'resnet_v1b':  # of any depth, by layers=(3, 4, 6, 3)
         return resnet_v1b(**options)
     return network(name).make(**options)

@@ -6,6 +6,7 @@ from mxnet.gluon import nn
 from . import comparison_units as other
 from .activation import ChaATAC, MSSeqATAC, SeqATAC, SEReLU, SpaATAC
 from .ground import UserError
+from .layers import check_arrays
 
 # What a host may say about its units. Every unit takes from these what its signature names.
 OPTIONS = frozenset(['r', 'use_relu', 'use_global', 'kernel_size', 'dilation', 'norm_layer', 'norm_kwargs'])
@@ -28,6 +29,7 @@ class Unit:
         if unknown:
             raise TypeError('unknown options of an activation unit: %s; there are %s'
                             % (', '.join(sorted(unknown)), ', '.join(sorted(OPTIONS))))
+        check_arrays()
         read = {name: value for name, value in options.items() if name in self.options}
         return self.block(channels, **self.fixed, **read)
 

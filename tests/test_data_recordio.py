@@ -6,6 +6,7 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from cli.exits import run_script
 from data.images import ImageBatches
 from data.recordio import LABEL, MADE_BY, RecordFile, read_class_names
 from data.sealing import make_index
@@ -95,7 +96,7 @@ def test_an_index_that_is_cut_or_has_a_hole_is_not_a_smaller_data_set(unsealed, 
     with pytest.raises(ValueError, match=r'unsealed.idx lacks (the first record of|what comes in) .*unsealed.rec'):
         score(rec)
     with pytest.raises(SystemExit):
-        seal.main([rec])
+        run_script(lambda: seal.main([rec]))
     assert 'lacks' in capsys.readouterr().err and not os.path.exists(rec[:-4] + '.crc32')
 
 
@@ -181,7 +182,7 @@ def test_no_index_is_made_of_a_file_that_is_not_recordio_to_its_end(unsealed, sp
         file.write(spoil(content))
     os.remove(rec[:-4] + '.idx')
     with pytest.raises(SystemExit):
-        seal.main([rec])
+        run_script(lambda: seal.main([rec]))
     assert 'there is no whole record at byte' in capsys.readouterr().err or spoil(content) == b''
     assert not os.path.exists(rec[:-4] + '.idx')
 
@@ -239,7 +240,7 @@ def test_a_sealed_file_tells_a_flipped_bit_and_a_short_index(tmp_path, capsys):
     index = tmp_path / 'train.idx'
     index.write_text(''.join(index.read_text().splitlines(True)[:-1]))
     with pytest.raises(SystemExit) as leaving:
-        seal.main([str(tmp_path / 'absent.rec')])
+        run_script(lambda: seal.main([str(tmp_path / 'absent.rec')]))
     assert leaving.value.code == 2 and 'Traceback' not in capsys.readouterr().err
     (tmp_path / 'val.crc32').write_bytes(b'\xff\xfe\x00')
     with pytest.raises(ValueError, match='val.crc32 does not hold a checksum for each of the 7 records'):

@@ -16,7 +16,7 @@ from cli.trained import description_of
 from data import DATASETS
 from model import MODELS
 from tests.test_scripts import ROOT, refusal
-from tools.look import classify, visualize
+from tools.look import checkpoint, classify, visualize
 from tools.records import make_small
 from tools.share import check_params, describe, export, half
 from training.weights.arrays import save_weights
@@ -69,6 +69,25 @@ def test_every_file_of_a_run_has_its_description(runs):
             'fashion-mnist-mini' and found.input_size == 32 and found.colour_order == 'RGB'
         assert found.epoch == 0 and 0 < found.errors['val_top1_error'] < 1
         assert found.command.startswith('python train_cifar.py --data-dir') and found.version and found.commit
+
+
+def test_the_checkpoint_tool_says_what_weights_are(runs, capsys):
+    """Of a folder, of a file in it, and of a description beside one."""
+    folder = str(runs / 'dilated')
+    best = best_of(folder)
+    description = read_description(best)
+    facts = [f'options: {json.dumps(description.options)}', 'network: cifar_resnet', 'dataset: fashion-mnist-mini',
+             'class_names: ' + ', '.join(description.class_names), f'params_sha256: {description.params_sha256}']
+    for path, times in ((folder, 2), (best, 1), (description_path(best), 1), (os.path.join(folder, 'last.json'), 2)):
+        checkpoint.main([path])
+        lines = capsys.readouterr().out.splitlines()
+        assert all(lines.count('  ' + fact) == times for fact in facts), path
+        assert f'{best}: of the best epoch, SHA-256 {description.params_sha256}: verified' in lines or times == 1
+
+
+def test_the_checkpoint_tool_counts_many_classes():
+    found = read_description(os.path.join(ROOT, 'params', PARAMS[0]))._replace(class_names=list('abcdefghijkl'))
+    assert '  class_names: a, b, c, d, e, f, g, h, i, j and 2 more' in checkpoint.said_by(found)
 
 
 @pytest.mark.parametrize('name', PARAMS)

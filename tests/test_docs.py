@@ -55,3 +55,17 @@ def test_the_tools_are_listed_and_nothing_is_begun():
     names = [line.split()[0] for line in listed.stdout.splitlines()]
     assert {'benchmark', 'classify', 'export', 'launch', 'prepare_imagenet', 'sweep'} <= set(names)
     assert all(len(line.split()) > 3 for line in listed.stdout.splitlines())
+
+
+def test_the_unit_that_the_page_shows_is_one():
+    import mxnet as mx
+    from mxnet.gluon import nn
+
+    from model.units import Unit
+    code, = re.findall(r'```python\n(.*?)```', read('docs', 'units.md'), re.S)
+    names = {'nn': nn}
+    exec(code, names)
+    unit = Unit(names['ScaledReLU'])(3, r=2)
+    unit.initialize()
+    x = mx.nd.random.normal(shape=(2, 3, 4, 4))
+    assert (unit(x) == mx.nd.relu(x)).asnumpy().all()

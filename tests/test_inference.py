@@ -78,7 +78,7 @@ def cosine(a, b):
 def test_folded_float32_equals_the_plain_network(name, options):
     net, images = settled(name, (5, 3, 32, 32), **options)
     expected = logits_of(net, images)
-    folded = scoring.compiled(net)
+    folded = scoring.compile_for_scoring(net)
     for count in (5, 2, 5):
         assert abs(logits_of(folded, images[:count]) - expected[:count]).max() < 1e-4 * expected.std()
     operators = [node['op'] for node in json.loads(folded(mx.sym.var('data')).tojson())['nodes']]
@@ -97,7 +97,7 @@ def test_compiling_leaves_the_weights_alone():
     net, images = settled('cifar_resnet', (4, 3, 32, 32), act_type='ChaATAC')
     before = {name: array.data().asnumpy() for name, array in net.collect_params().items()}
     for dtype in DTYPES:
-        scoring.compiled(net, dtype, np.repeat(images, 4, axis=0))(mx.nd.array(images)).wait_to_read()
+        scoring.compile_for_scoring(net, dtype, np.repeat(images, 4, axis=0))(mx.nd.array(images)).wait_to_read()
     for name, array in net.collect_params().items():
         assert (array.data().asnumpy() == before[name]).all(), name
 
@@ -110,14 +110,14 @@ def test_bfloat16_and_int8_come_close_for_every_kind_of_unit(unit):
     for dtype, bound in {'float32': 1 - 1e-9, 'bfloat16': 0.999, 'int8': 0.99}.items():
         if dtype not in DTYPES:
             continue
-        ready = scoring.compiled(net, dtype, images)
+        ready = scoring.compile_for_scoring(net, dtype, images)
         assert cosine(logits_of(ready, images), expected) > bound
         assert abs(logits_of(ready, images[:5]) - logits_of(ready, images)[:5]).max() < 1e-5
 
 
 def test_int8_computes_in_int8():
     net, images = settled('cifar_resnet', (16, 3, 32, 32), act_type='ChaATAC')
-    nodes = json.loads(scoring.compiled(net, 'int8', images)(mx.sym.var('data')).tojson())['nodes']
+    nodes = json.loads(scoring.compile_for_scoring(net, 'int8', images)(mx.sym.var('data')).tojson())['nodes']
     quantised = [node['name'] for node in nodes if node['name'].startswith('quantized_sg_mkldnn_conv')]
     convolutions = [node['name'] for node in nodes if node['op'] == '_sg_mkldnn_conv']
     assert len(convolutions) - len(quantised) == 1 and len(quantised) > 20
@@ -126,7 +126,7 @@ def test_int8_computes_in_int8():
 
 def test_int8_keeps_the_direction_of_the_logits_of_the_whole_atac_resnet50():
     net, images = settled('atac_resnet50_v1b', (16, 3, 160, 160), stages=(3, 4, 6, 3))
-    assert cosine(logits_of(scoring.compiled(net, 'int8', images), images), logits_of(net, images)) >= 0.98
+    assert cosine(logits_of(scoring.compile_for_scoring(net, 'int8', images), images), logits_of(net, images)) >= 0.98
 
 
 def test_a_trained_network_keeps_its_guesses(trained):
@@ -141,7 +141,7 @@ def test_a_trained_network_keeps_its_guesses(trained):
     bounds = {'float32': (1, 1 - 1e-9), 'bfloat16': (0.97, 0.999), 'int8': (0.9, 0.98)}
     for dtype in DTYPES:
         agreeing, bound = bounds[dtype]
-        ready = scoring.compiled(net, dtype, calibration)
+        ready = scoring.compile_for_scoring(net, dtype, calibration)
         found = logits_of(ready, batch_of(pixels, 'fashion-mnist-mini'))
         assert (found.argmax(1) == plain.argmax(1)).mean() >= agreeing and cosine(found, plain) >= bound
 
@@ -150,12 +150,12 @@ def test_calibration_needs_images_and_a_known_mode():
     net, images = settled('cifar_resnet', (16, 3, 32, 32))
     for calibration in (None, images[:0], images[:15]):
         with pytest.raises(ValueError, match='at least 16, and (0|15) were given'):
-            scoring.compiled(net, 'int8', calibration)
+            scoring.compile_for_scoring(net, 'int8', calibration)
     for calibration in (images[:, 0], images * float('nan')):
         with pytest.raises(ValueError, match='calibrated on finite images'):
-            scoring.compiled(net, 'int8', calibration)
+            scoring.compile_for_scoring(net, 'int8', calibration)
     with pytest.raises(ValueError, match='unknown calibration mode'):
-        scoring.compiled(net, 'int8', images, 'percentile')
+        scoring.compile_for_scoring(net, 'int8', images, 'percentile')
 
 
 def test_every_calibration_image_counts_once(monkeypatch):
@@ -170,13 +170,13 @@ def test_every_calibration_image_counts_once(monkeypatch):
 
     monkeypatch.setattr(scoring, 'quantize_net_v2', note)
     for count in (16, 17, 48, 100):
-        scoring.compiled(net, 'int8', np.zeros((count, 3, 32, 32), 'float32'))
+        scoring.compile_for_scoring(net, 'int8', np.zeros((count, 3, 32, 32), 'float32'))
     assert sizes == {count: {0} for count in (16, 17, 48, 100)}
 
 
 def test_entropy_calibration_runs():
     net, images = settled('cifar_resnet', (16, 3, 8, 8), act_type='relu')
-    ready = scoring.compiled(net, 'int8', images, 'entropy')
+    ready = scoring.compile_for_scoring(net, 'int8', images, 'entropy')
     assert cosine(logits_of(ready, images), logits_of(net, images)) > 0.9
 
 
@@ -204,14 +204,14 @@ def test_an_older_cpu_refuses_bfloat16_in_one_sentence(trained):
 
 def test_a_batch_that_does_not_fit_says_which_would(monkeypatch):
     net, images = settled('cifar_resnet', (17, 3, 32, 32))
-    ready = scoring.compiled(net)
-    scoring.check_memory(ready, (10 ** 4, 3, 32, 32))
+    ready = scoring.compile_for_scoring(net)
+    scoring.check_scoring_memory(ready, (10 ** 4, 3, 32, 32))
     monkeypatch.setattr(runtime, 'free_memory', lambda: 10 ** 9)
     with pytest.raises(ValueError, match=r'a batch of 1000000 images needs about .* GB .* 1.0 GB are free') as refused:
-        scoring.check_memory(ready, (10 ** 6, 3, 32, 32))
+        scoring.check_scoring_memory(ready, (10 ** 6, 3, 32, 32))
     fitting = int(str(refused.value).split(': ')[1].split()[0])
     assert 10 ** 3 < fitting < 10 ** 5  # 10 KB to 1 MB an image; its input and the widest map alone have 78 KB
-    scoring.check_memory(ready, (fitting // 2, 3, 32, 32))
+    scoring.check_scoring_memory(ready, (fitting // 2, 3, 32, 32))
     assert logits_of(ready, images).shape == (17, 10)
 
 
@@ -242,7 +242,7 @@ def test_classes_without_a_name_go_by_number():
     net, _ = settled('cifar_resnet', (2, 3, 32, 32), classes=100)
     picture = np.zeros((32, 32, 3), 'uint8')
     names = DATASETS['cifar100'].class_names('coarse')
-    coarse = inference.Classifier(scoring.compiled(net), 'cifar100', names).top_k([picture], 100)[0]
+    coarse = inference.Classifier(scoring.compile_for_scoring(net), 'cifar100', names).top_k([picture], 100)[0]
     names = {name for name, _ in coarse}
     assert len(names) == 100 and 'trees' in names and 'class 20' in names and 'class 19' not in names
 
@@ -250,7 +250,7 @@ def test_classes_without_a_name_go_by_number():
 def test_classes_of_somebodys_own_images_are_not_imagenets():
     net, _ = settled('atac_resnet50_v1b', (2, 3, 32, 32))
     picture = np.zeros((40, 40, 3), 'uint8')
-    found = inference.Classifier(scoring.compiled(net), 'imagenet', size=32).top_k([picture], 10)[0]
+    found = inference.Classifier(scoring.compile_for_scoring(net), 'imagenet', size=32).top_k([picture], 10)[0]
     assert {name for name, _ in found} == {'class %d' % number for number in range(10)}
 
 
@@ -342,7 +342,7 @@ def classified(*arguments):
     return done.returncode, done.stdout, done.stderr
 
 
-def test_classify_as_a_process(trained, tmp_path, capsys, monkeypatch):
+def test_classify_as_a_process(trained, tmp_path):
     params, data, pixels, labels = trained
     images = [str(tmp_path / ('%d.png' % row)) for row in range(2)]
     for row, image in enumerate(images):
@@ -356,9 +356,24 @@ def test_classify_as_a_process(trained, tmp_path, capsys, monkeypatch):
     for entry, top in zip(found, expected):
         assert [guess['class'] for guess in entry['top']] == [name for name, _ in top]
         assert [guess['probability'] for guess in entry['top']] == pytest.approx([value for _, value in top], abs=1e-5)
+
+
+def test_classify_continues_after_a_bad_picture(trained, tmp_path):
+    params, _, pixels, _ = trained
+    good = [str(tmp_path / f'{row}.png') for row in range(2)]
+    for row, image in enumerate(good):
+        cv2.imwrite(image, pixels[row][..., ::-1])
     (tmp_path / 'text.png').write_text('no image')
-    sentence = refusal(classify.main, [images[0], tmp_path / 'text.png', *flags], capsys, monkeypatch)
-    assert 'text.png is not an image' in sentence
+    images = [good[0], tmp_path / 'text.png', tmp_path / 'absent.png', good[1]]
+    code, out, error = classified(*images, '--params', params, '--top', 1)
+    assert code == 2 and [line for line in out.splitlines() if line[0] != ' '] == good
+    assert [line.split()[-1] for line in out.splitlines()[1::2]] == \
+        [top[0][0].split()[-1] for top in inference.load(params).top_k(good, 1)]
+    text, absent = error.splitlines()
+    assert text.startswith(f'classify.py: error: {tmp_path}/text.png is not an image of a kind that is read')
+    assert absent == f'classify.py: error: {tmp_path}/absent.png: No such file or directory'
+    code, out, _ = classified(*images, '--params', params, '--json')
+    assert code == 2 and [entry['image'] for entry in json.loads(out)] == good
 
 
 def test_classify_prints_a_table_and_takes_int8(trained, tmp_path, capsys):

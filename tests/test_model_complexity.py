@@ -1,11 +1,13 @@
 """The counter, and the published table that it reproduces row by row."""
 import json
 import os
+from functools import partial
 
 import mxnet as mx
 import pytest
 from mxnet.gluon import nn
 
+from cli.exits import run_script
 from model import ACTIVATIONS, MODELS, get_model
 from model import complexity as counter
 from model.local_attention import LocalAttention
@@ -78,7 +80,7 @@ def test_the_command_prints_json_layers_and_mistakes(capsys):
     assert 'Convolution' in capsys.readouterr().out
     for flags, sentence in ((['--model', 'x'], "unknown model 'x'; there are"), (['--batch', '0'], 'at least 1')):
         with pytest.raises(SystemExit) as leaving:
-            table.main(flags)
+            run_script(partial(table.main, flags))
         assert leaving.value.code == 2 and sentence in capsys.readouterr().err
 
 

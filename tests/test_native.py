@@ -17,7 +17,7 @@ from model import ACTIVATIONS, get_model
 from native import build, check, compiled, library, product
 from native.graph import nodes_of
 from tests.cpu import DTYPES, needs_bfloat16
-from training.scoring import compiled as compiled_for_scoring
+from training.scoring import compile_for_scoring
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PATIENCE = 120
@@ -286,7 +286,7 @@ def test_what_a_trained_network_exports_is_mxnets_own(tmp_path, running):
 def test_networks_for_scoring_run_it_too_unless_they_are_quantised(running, dtype):
     net, _ = trained('ChaATAC', {'static_alloc': True, 'static_shape': True}, compiled.for_cpu)
     x = random(16, 3, 16, 16)
-    ready = compiled_for_scoring(net, dtype, calibration=x.asnumpy())
+    ready = compile_for_scoring(net, dtype, calibration=x.asnumpy())
     logits = ready(x).astype('float32').asnumpy()
     assert running().count(product.OPERATOR) == (0 if dtype == 'int8' else 7)
     assert product.OPERATOR not in ready(mx.sym.var('data')).tojson()

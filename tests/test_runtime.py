@@ -162,7 +162,7 @@ def test_a_role_that_would_hang_a_script_is_refused(role, script, leaves, monkey
         monkeypatch.setenv('DMLC_ROLE', role)
     code = None
     try:
-        runtime.refuse_role()
+        runtime.check_role()
     except SystemExit as leaving:
         code = leaving.code
     assert code == (2 if leaves else None)
@@ -262,6 +262,34 @@ def test_memory_and_the_limits_of_cgroups(groups, files, limit, tmp_path):
     self = str(tmp_path / 'absent') if groups is None else write(tmp_path / 'self', groups)
     numbers = runtime.memory(write(tmp_path / 'meminfo', MEMINFO), self, str(tmp_path / 'cgroup'))
     assert numbers == (16000000 * 1024, 8000000 * 1024, limit)
+
+
+@pytest.mark.parametrize('groups, files, quotas', [
+    ('0::/\n', {'cpu.max': '200000 100000\n'}, [2]),
+    ('0::/\n', {'cpu.max': 'max 100000\n'}, []),
+    ('0::/\n', {'cpu.max': '50000 100000\n'}, [1]),                                    # half a processor
+    ('0::/slurm/job_1/task\n', {'slurm/job_1/cpu.max': '350000 100000\n', 'slurm/cpu.max': 'max 100000\n',
+                                'cpu.max': '800000 100000\n'}, [8, 3]),
+    ('0::/slurm/job_1\n', {'slurm/job_2/cpu.max': '100000 100000\n'}, []),
+    ('3:cpu,cpuacct:/docker/1\n4:memory:/docker/1\n',                                  # inside of the container
+     {'cpu,cpuacct/cpu.cfs_quota_us': '400000\n', 'cpu,cpuacct/cpu.cfs_period_us': '100000\n'}, [4]),
+    ('3:cpu:/a/b\n0::/a/b\n', {'cpu/a/cpu.cfs_quota_us': '60000\n', 'cpu/a/cpu.cfs_period_us': '20000\n',
+                               'cpu/a/b/cpu.cfs_quota_us': '-1\n', 'cpu/a/b/cpu.cfs_period_us': '20000\n'}, [3]),
+    ('3:cpuset:/a\n', {'cpuset/a/cpu.cfs_quota_us': '100000\n', 'cpuset/a/cpu.cfs_period_us': '100000\n'}, []),
+    (None, {}, [])])
+def test_the_quotas_of_cgroups(groups, files, quotas, tmp_path):
+    for name, text in files.items():
+        write(tmp_path / 'cgroup' / name, text)
+    self = str(tmp_path / 'absent') if groups is None else write(tmp_path / 'self', groups)
+    assert list(runtime.processor_quotas(self, str(tmp_path / 'cgroup'))) == quotas
+
+
+def test_cores_are_those_that_the_smallest_quota_leaves(monkeypatch):
+    monkeypatch.setattr(runtime, 'processor_quotas', lambda: iter([8, 1, 3]))
+    assert runtime.physical_cores() == 1
+    monkeypatch.setattr(runtime, 'processor_quotas', lambda: iter([]))
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: {10001, 10002, 10003})  # without files of their own
+    assert runtime.physical_cores() == 3
 
 
 def test_a_gpu_is_seen_on_the_bus_without_a_driver(tmp_path):

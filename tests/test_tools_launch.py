@@ -129,11 +129,13 @@ def test_a_second_signal_does_not_wait(launcher):
     assert launcher.finish(process)[0] == 143 and not launcher.alive()
 
 
-def test_a_reader_that_leaves_ends_the_job(launcher):
-    process = launcher.start('-n', 1, '-s', 0, command=['bash', '-c', 'while sleep 0.05; do echo line; done'])
-    process.stdout.readline()
-    process.stdout.close()
-    assert process.wait(LIMIT) == 128 + signal.SIGPIPE and not launcher.alive()
+def test_a_job_outlives_its_reader(launcher):
+    text = f'for line in 1 2 3 4 5; do echo $line; echo $line >&2; sleep 0.1; done; touch {launcher.folder}/done'
+    process = launcher.start('-n', 1, '-s', 0, command=['bash', '-c', text])
+    for stream in (process.stdout, process.stderr):
+        stream.readline()
+        stream.close()
+    assert process.wait(LIMIT) == 0 and not launcher.alive() and os.path.exists(f'{launcher.folder}/done')
 
 
 def test_silence_ends_the_job(launcher):
@@ -191,7 +193,7 @@ def test_ranks_sums_and_a_node_that_falls_silent(launcher):
 def test_a_server_unpickles_nothing(monkeypatch, capsys):
     monkeypatch.setattr(os, '_exit', sys.exit)
     with pytest.raises(SystemExit) as leaving:
-        server.refuse_command(0, b'cos\nabort\n(tR.', None)
+        server.leave_at_command(0, b'cos\nabort\n(tR.', None)
     assert leaving.value.code == 1 and 'update_on_kvstore=False' in capsys.readouterr().err
 
 

@@ -90,10 +90,10 @@ def test_figures_of_others_are_not_replaced(tmp_path):
     path = str(tmp_path / 'a.png')
     Figure().savefig(path)
     with pytest.raises(ValueError, match='a.png exists and was not written by this tool'):
-        figures.may_replace(path)
+        figures.check_replaceable(path)
     for ending in figures.ENDINGS:
         figures.save(Figure(), str(tmp_path / ('b' + ending)))
-        figures.may_replace(str(tmp_path / ('b' + ending)))
+        figures.check_replaceable(str(tmp_path / ('b' + ending)))
     assert sorted(os.listdir(str(tmp_path))) == ['a.png', 'b.png', 'b.svg']
 
 

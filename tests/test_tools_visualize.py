@@ -15,6 +15,8 @@ from tests.numpy_layers import batch_norm, convolution, part, randomise
 from tests.test_model_activation import C, gate_of
 from tests.test_scripts import refusal
 from tools.look import visualize
+from tools.look.gates import Findings, blocks_of, choose_layers, examine, gated_units, histograms, most_selective
+from tools.look.page import draw_page
 from training.weights.params_file import read_params
 
 GATED = ['xUnit', 'SpaATAC', 'ChaATAC', 'SeqATAC', 'MSSeqATAC', 'SE-activation', 'SE-ReLU', 'ChaATAC-linear',
@@ -40,7 +42,7 @@ def test_gates_equal_their_formula(kind, options):
     net, arrays = net_of(ACTIVATIONS[kind](C, **options))
     x = convolution(image().astype('float64')[None], arrays['0.weight'], arrays['0.bias'])
     expected = gate_of(part(arrays, '1'), x, kind, **{'use_relu': True, 'use_global': False, 'dilation': 1, **options})
-    gates = visualize.examine(net, image()).gates
+    gates = examine(net, image()).gates
     assert list(gates) == ['1']
     np.testing.assert_allclose(gates['1'], expected[0], rtol=1e-4, atol=1e-5)
 
@@ -51,7 +53,7 @@ def test_gates_inside_a_network_equal_their_formula():
     arrays = randomise(net)
     block = net.features[3][0]
     x = block.bn1(net.features[2](net.features[1](net.features[0](mx.nd.array(image(8)[None]))))).asnumpy()
-    gates = visualize.examine(net, image(8)).gates
+    gates = examine(net, image(8)).gates
     assert list(gates) == ['features.%s' % path for path in '1.0.act1 1.0.act2 2.0.act1 2.0.act2 3.0.act1 3.0.act2 5'
                            .split()]
     expected = gate_of(part(arrays, 'features.3.0.act1'), x.astype('float64'), 'ChaATAC', True, False, 1)
@@ -65,22 +67,19 @@ def branch_gates():
 @pytest.mark.parametrize('unit', [ACTIVATIONS[name](C) for name in GATED] + branch_gates())
 def test_every_gate_is_what_its_unit_multiplies_with(unit):
     net, _ = net_of(unit)
-    gate, = visualize.examine(net, image()).gates.values()
+    gate, = examine(net, image()).gates.values()
     x = net[0](mx.nd.array(image()[None]))
-    if isinstance(unit, LocalGatherExcite):
-        assert gate.shape == (C, 3, 3)
-        gate = gate.repeat(2, axis=1).repeat(2, axis=2)
     gated = x.relu() if isinstance(unit, SEReLU) else x
     np.testing.assert_allclose(gated.asnumpy()[0] * gate, unit(x).asnumpy()[0], rtol=1e-5, atol=1e-6)
 
 
 def test_no_other_unit_has_a_gate():
     nets = {name: net_of(ACTIVATIONS[name](C))[0] for name in ACTIVATIONS}
-    assert [name for name, net in nets.items() if visualize.gated_units(net)] == sorted(GATED, key=list(nets).index)
+    assert [name for name, net in nets.items() if gated_units(net)] == sorted(GATED, key=list(nets).index)
 
 
 def test_grad_cam_equals_finite_differences():
-    """The layers behind the pooling hold a BatchNorm, whose gradient in training mode would be another."""
+    """The layers after the pooling hold a BatchNorm, whose gradient in training mode would be another."""
     net = nn.HybridSequential()
     net.add(nn.Conv2D(8, 3, in_channels=3), nn.GlobalAvgPool2D(), nn.Dense(6, in_units=8), nn.BatchNorm(in_channels=6),
             nn.Activation('tanh'), nn.Dropout(0.5), nn.Dense(4, in_units=6))
@@ -97,25 +96,25 @@ def test_grad_cam_equals_finite_differences():
     # A shift of a whole map moves the score by the sum of the derivatives at its 16 positions.
     means = np.array([(scores(maps + shift) - scores(maps - shift)) / 2e-5 / 16 for shift in shifts])
     for target in range(4):
-        findings = visualize.examine(net, image(), target)
+        findings = examine(net, image(), target)
         expected = np.maximum(np.einsum('k,khw->hw', means[:, target], maps[0]), 0)
         assert findings.target == target and findings.cam.shape == (4, 4)
         np.testing.assert_allclose(findings.cam, expected, rtol=1e-4, atol=1e-6)
-    findings, wanted = visualize.examine(net, image()), scores(maps)
+    findings, wanted = examine(net, image()), scores(maps)
     assert findings.target == findings.predicted == wanted.argmax()
     np.testing.assert_allclose(findings.probabilities, np.exp(wanted) / np.exp(wanted).sum(), rtol=1e-4)
 
 
-def test_examining_leaves_no_hook_behind():
+def test_examining_leaves_no_hook():
     net, _ = net_of(ACTIVATIONS['ChaATAC'](C))
-    visualize.examine(net, image())
-    assert not any(block._forward_hooks or block._forward_pre_hooks for _, block in visualize.blocks_of(net))
+    examine(net, image())
+    assert not any(block._forward_hooks or block._forward_pre_hooks for _, block in blocks_of(net))
 
 
 def test_histograms_count_every_value_once():
     gates = {'layer3.0.relu1': np.array([[[0.0, 1.0]]]), 'layer3.1.relu2': np.full((3, 2, 2), 0.51),
              'layer4.0.relu1': np.random.RandomState(0).rand(5, 7, 7)}
-    counts = visualize.histograms(gates)
+    counts = histograms(gates)
     assert list(counts) == ['stage 3', 'stage 4']
     assert counts['stage 3'].sum() == 2 + 12 and counts['stage 4'].sum() == 245
     assert counts['stage 3'][[0, 25, -1]].tolist() == [1, 12, 1]
@@ -126,31 +125,31 @@ def test_histograms_count_every_value_once():
 def test_the_most_selective_channels_differ_most_between_positions():
     gate = 0.5 + np.array([0.1, 0.4, 0.0, 0.2, 0.05, 0.3])[:, None, None] * np.array([[-1, 1], [1, -1]])
     gate[2] = 0.9  # large, and the same everywhere
-    assert visualize.most_selective(gate).tolist() == [1, 5, 3, 0]
+    assert most_selective(gate).tolist() == [1, 5, 3, 0]
 
 
 def test_layers_are_the_last_of_each_stage_or_the_one_named():
     paths = ['layer3.0.relu1', 'layer3.1.relu2', 'layer4.0.relu1', 'layer4.0.relu2']
-    assert visualize.choose_layers(paths) == ['layer3.1.relu2', 'layer4.0.relu2']
-    assert visualize.choose_layers(paths, 'layer3.0.relu1') == ['layer3.0.relu1']
-    assert visualize.choose_layers(['features.1.0.act1', 'features.1.0.act2', 'features.5']) == \
+    assert choose_layers(paths) == ['layer3.1.relu2', 'layer4.0.relu2']
+    assert choose_layers(paths, 'layer3.0.relu1') == ['layer3.0.relu1']
+    assert choose_layers(['features.1.0.act1', 'features.1.0.act2', 'features.5']) == \
         ['features.1.0.act2', 'features.5']
     with pytest.raises(ValueError, match='called layer9; there are layer3.0.relu1, layer3.1.relu2, layer4.0.relu1'):
-        visualize.choose_layers(paths, 'layer9')
+        choose_layers(paths, 'layer9')
 
 
 def test_a_hybridised_network_is_refused():
     net, _ = net_of(ACTIVATIONS['ChaATAC'](C))
     net.hybridize()
     with pytest.raises(ValueError, match='the network is hybridised'):
-        visualize.examine(net, image())
+        examine(net, image())
 
 
 def test_scores_that_are_not_finite_are_refused():
     net, _ = net_of(ACTIVATIONS['ChaATAC'](C))
     net[3].bias.set_data(mx.nd.array([0, float('nan'), 0, 0, 0]))
     with pytest.raises(ValueError, match='not finite'):
-        visualize.examine(net, image())
+        examine(net, image())
 
 
 @pytest.fixture(scope='module')
@@ -210,21 +209,20 @@ def test_one_layer_and_one_class(flags):
     assert 400 < height < 1000 < width
 
 
-def test_a_network_without_gates_shows_grad_cam_alone(flags, weights, capsys, monkeypatch):
+def test_a_network_without_gates_shows_grad_cam_only(flags, weights, capsys, monkeypatch):
     flags = [*flags, '--act-type', 'relu', '--params', str(weights / 'relu.params'), '--index', '0']
     page, = visualize.main(flags)
     assert page['layers'] == [] and page_size(page['page'])[0] < 600
-    assert 'no unit of this network has a gate: the pages show Grad-CAM alone' in capsys.readouterr().out
+    assert 'no unit of this network has a gate: the pages show Grad-CAM only' in capsys.readouterr().out
     sentence = refusal(lambda: visualize.main([*flags, '--layer', 'features.5']), [], capsys, monkeypatch)
     assert 'no unit with a gate is called features.5; there is none in this network' in sentence
 
 
 def test_gates_without_positions_and_with_few_channels_are_drawn(tmp_path):
-    findings = visualize.Findings(np.array([0.25, 0.75]), 1, 0, np.zeros((2, 2)), {
+    findings = Findings(np.array([0.25, 0.75]), 1, 0, np.zeros((2, 2)), {
         'features.1.0.act2': np.full((2, 3, 3), 0.5), 'features.5': np.linspace(0, 1, 9).reshape(9, 1, 1)})
     path = str(tmp_path / 'page.png')
-    visualize.draw_page(path, visualize.Picture('name', 'page', None, 1), np.zeros((5, 4, 3)), findings,
-                        list(findings.gates), ['one'])
+    draw_page(path, 'title', np.zeros((5, 4, 3)), findings, list(findings.gates), ['one'])
     assert page_size(path)[0] > 600
 
 
@@ -236,7 +234,8 @@ def test_gates_without_positions_and_with_few_channels_are_drawn(tmp_path):
     (['{good}', '{text}'], 'text.png is not an image'), (['{good}', '{missing}'], 'No such file'),
     (['{good}', '{good}'], 'would both be'), (['{good}', '--out', '{folder}'], 'would overwrite'),
     (['{good}', '--out', '{text}'], 'File exists'), (['{good}', '--act-type', 'xUnit'], 'of another architecture'),
-    (['{good}', '--params', '{text}'], 'text.png')])
+    (['{good}', '--params', '{text}'], 'text.png'),
+    (['{good}', '--data-dir', '{folder}'], '--data-dir does nothing without --index')])
 def test_mistakes_are_one_sentence_and_nothing_is_written(extra, words, flags, tmp_path, capsys, monkeypatch):
     (tmp_path / 'text.png').write_text('no picture')
     places = dict(good=picture(tmp_path / 'good.png'), text=tmp_path / 'text.png', folder=tmp_path,

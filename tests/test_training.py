@@ -15,7 +15,7 @@ import train_cifar
 from cli.flags import RULES
 from data.batches import ArrayBatches
 from model import complexity, get_model
-from training.devices import check_memory, devices_by_id, devices_by_number, split
+from training.devices import check_training_memory, devices_by_id, devices_by_number, split
 from training.distributed import ALONE
 from training.learner import Learner, make_trainer
 from training.logs import read_run
@@ -285,10 +285,10 @@ def test_a_batch_that_cannot_fit_is_refused_and_the_bound_holds(monkeypatch):
     kept = 4 * complexity.activation_elements(net, (1, 3, 32, 32))
     assert 0.3e9 < 128 * kept < 0.8e9
     monkeypatch.setattr(runtime, 'free_memory', lambda: 10 ** 9)
-    check_memory(10 ** 9 // kept, kept, CPU)
-    check_memory(10 ** 6, kept, [mx.gpu(0)])
+    check_training_memory(10 ** 9 // kept, kept, CPU)
+    check_training_memory(10 ** 6, kept, [mx.gpu(0)])
     with pytest.raises(ValueError, match='needs at least .* and 1.0 GB are free: %d might fit' % (10 ** 9 // kept)):
-        check_memory(10 ** 9 // kept + 1, kept, CPU)
+        check_training_memory(10 ** 9 // kept + 1, kept, CPU)
 
 
 def numbers_of(epoch):

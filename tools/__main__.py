@@ -3,6 +3,7 @@ import ast
 import glob
 import os
 
+from cli.streams import mend_streams
 from tools import __path__ as ROOMS
 
 
@@ -26,5 +27,6 @@ def tools():
 
 
 if __name__ == '__main__':
+    mend_streams()
     for name, says in sorted(tools().items()):
         print(f'{name:16} {says}')

@@ -67,7 +67,7 @@ def add_legend(figure, title=None, first=()):
                   handlelength=3.2)
 
 
-def may_replace(path, begins=None):
+def check_replaceable(path, begins=None):
     """UserError if there is a file of this name that no tool of ours has written.
 
     begins: how such a file begins; None for a figure, which has MARK in it.

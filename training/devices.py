@@ -46,7 +46,7 @@ def devices_by_number(num_gpus, dtype='float32'):
     return [mx.gpu(gpu) for gpu in range(num_gpus)] or [mx.cpu()]
 
 
-def check_memory(images, bytes_an_image, devices):
+def check_training_memory(images, bytes_an_image, devices):
     """UserError if a batch of this number of images cannot fit into the memory; it says which might.
 
     bytes_an_image: that one takes in training, at least. GPUs, which say so themselves, are not asked.

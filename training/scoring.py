@@ -1,8 +1,8 @@
 """A trained network made for scoring on a CPU: folded float32, bfloat16 or int8.
 
-Of float32 networks `compiled` folds BatchNorm, activation and residual sum into the convolutions before them; bfloat16
-computes convolutions in that type; int8 quantises after training, with ranges from calibration images. All three hand
-out float32 or what casts to it.
+Of float32 networks `compile_for_scoring` folds BatchNorm, activation and residual sum into the convolutions before
+them. With bfloat16 it lets convolutions compute in that type. With int8 it quantises after training, with ranges from
+calibration images. All three hand out float32 or what casts to it.
 
 Tried on the ATAC-ResNet-50 at 224x224 and left out: folding before the conversion to bfloat16 (MXNet's lists keep
 folded convolutions in float32; forced, they are slower and less exact), and int8 by tensor instead of by channel (the
@@ -34,7 +34,7 @@ SAMPLE = 16          # images on which the memory that one takes is measured
 INPUTS_HELD = 6      # copies of a batch that reading ahead and scoring hold
 
 
-def compiled(net, dtype='float32', calibration=None, calib_mode='naive'):
+def compile_for_scoring(net, dtype='float32', calibration=None, calib_mode='naive'):
     """A network that computes the same as `net`, made for scoring on this CPU; its weights are shared or copied.
 
     net: with weights, float32. dtype: one of DTYPES. calibration: (N, 3, H, W) float32, normalised images as the
@@ -109,10 +109,11 @@ def _quantised(block, graph, calibration, mode):
                            calib_mode=mode, ctx=mx.cpu())
 
 
-def check_memory(net, shape):
+def check_scoring_memory(net, shape):
     """UserError if a batch (N, 3, H, W) does not fit into the memory of this machine; it says which would.
 
-    net: as `compiled` makes it. What an image takes is measured on SAMPLE images, and the batches read ahead are added.
+    net: as `compile_for_scoring` makes it. What an image takes is measured on SAMPLE images, and the batches read ahead
+    are added.
     """
     if shape[0] <= SAMPLE:
         return

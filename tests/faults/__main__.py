@@ -23,6 +23,7 @@ FAULTS = [
     ('save folder removed or read-only', processes.folder_removed_or_read_only),
     ('log folder full', processes.log_folder_full),
     ('two runs on one folder', processes.two_runs_on_one_folder),
+    ('streams closed, or their reader gone', processes.streams_closed_or_left),
     ('exploding learning rate', processes.exploding_learning_rate),
     ('NaN in the training images', files.nan_images),
     *files.FAULTS,

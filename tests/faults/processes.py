@@ -65,7 +65,7 @@ class Bench:
 
 
 def kill_at_random_moments(bench, tries=30, most=5):
-    """Runs are killed up to `most` times each and then brought to their end; all kills of a run are judged by it."""
+    """Runs are killed up to `most` times each. Whether they then come to their end judges all of their kills."""
     killed = survived = 0
     while killed < tries:
         folder, kills, code = bench.place('killed-%d' % killed), 0, -signal.SIGKILL
@@ -98,7 +98,7 @@ def stop_by_signals(bench, tries=6):
 
 
 def refused_by_the_disk(bench, name, prepare, code=2):
-    """Whether a run says one sentence, leaves with a code, keeps its checkpoint, and then continues to the same end."""
+    """Whether a run says one sentence, leaves with a code, keeps the checkpoint, and continues to the same end."""
     folder = bench.copy_of_first(name)
     before = checkpoint.load(os.path.join(folder, 'run'))
     found, error = runs.finish(runs.start(bench.flags(folder, '--resume'), prepare))
@@ -158,6 +158,25 @@ def two_runs_on_one_folder(bench):
     folder = bench.copy_of_first('two-killed')
     runs.kill(bench.started(folder))
     return 2, (refused and undisturbed) + bench.resumes(folder)
+
+
+def close(numbers):
+    for number in numbers:
+        os.close(number)
+
+
+def streams_closed_or_left(bench):
+    """Streams that are closed from the start, and a reader that leaves, do not keep a run from its end."""
+    survived = 0
+    for number, closed in enumerate([(2,), (1,), (0, 1, 2)]):
+        folder = bench.copy_of_first('closed-%d' % number)
+        code = runs.finish(runs.start(bench.flags(folder, *RESUME), partial(close, closed)))[0]
+        survived += code == 0 and runs.equal(bench.whole, runs.outcome(folder))
+    folder = bench.copy_of_first('left')
+    process = bench.started(folder, partial(os.dup2, 2, 1))  # both streams are the pipe
+    process.stderr.close()
+    code = process.wait(runs.LIMIT)
+    return 4, survived + (code == 0 and runs.equal(bench.whole, runs.outcome(folder)))
 
 
 def exploding_learning_rate(bench):

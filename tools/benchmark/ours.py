@@ -18,7 +18,7 @@ from training.learner import Learner, compile_network, make_trainer
 from training.loop import train_epoch
 from training.loss import Objective
 from training.precision import use_dtype
-from training.scoring import compiled
+from training.scoring import compile_for_scoring
 
 CPU = [mx.cpu()]
 
@@ -111,7 +111,7 @@ def inference(task, dtype):
     net = task.network()
     batch = mx.nd.array(task.images)
     net(batch)
-    return inference_round(task, compiled(net, dtype, calibration=task.images), batch)
+    return inference_round(task, compile_for_scoring(net, dtype, calibration=task.images), batch)
 
 
 def plain(task):

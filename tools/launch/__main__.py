@@ -32,6 +32,7 @@ import shutil
 import signal
 import sys
 
+from cli.streams import mend_streams
 from tools.launch.job import Job, say
 from tools.launch.nodes import LaunchError, places_of, tasks_of
 from tools.launch.printed import PRINTED
@@ -150,6 +151,7 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
+    mend_streams()
     try:
         sys.exit(main())
     except (OSError, LaunchError) as error:

@@ -201,18 +201,11 @@ class Job:
         """Pass on what the processes write, waiting for it a moment, and see which have ended."""
         for key, _ in self.selector.select(0.1):
             self.last_output = time.monotonic()
-            try:
-                more = key.data.forward()
-            except BrokenPipeError:  # nobody reads our output: what follows may be lost
-                more = True
-                self.signals.append(signal.SIGPIPE)
-                os.dup2(os.open(os.devnull, os.O_WRONLY), key.data.target.fileno())
-            if not more:
+            if not key.data.forward():
                 self.selector.unregister(key.fileobj)
         for process in self.processes:
             process.poll()
 
 
 def say(message):
-    with suppress(BrokenPipeError):  # a job is ended in order even if nobody reads why
-        print(f'launch: {message}', file=sys.stderr, flush=True)
+    print(f'launch: {message}', file=sys.stderr, flush=True)

@@ -17,14 +17,14 @@ def main():
     import mxnet as mx
     os.environ['DMLC_ROLE'] = role
     server = mx.kvstore.kvstore_server.KVStoreServer(mx.kv.create('dist'))
-    server._controller = lambda: refuse_command
+    server._controller = lambda: leave_at_command
     timeout = int(os.environ.get('PS_HEARTBEAT_TIMEOUT', 0))
     if role == 'scheduler' and timeout:
         threading.Thread(target=watch_heartbeats, args=(server.kvstore, timeout), daemon=True).start()
     server.run()
 
 
-def refuse_command(number, *_):
+def leave_at_command(number, *_):
     """What a worker's set_optimizer sends is a pickle, which anybody who reaches the port could send."""
     leave(f'refused command {number}: an optimizer for the server would be a pickle; '
           'make the Trainer with update_on_kvstore=False')

@@ -1,7 +1,7 @@
 """python -m tools.checkpoint FILE_OR_FOLDER...: what checkpoints and weights hold, verified.
 
-Takes .params and .states files, the .json of a checkpoint and the folder of a run. Exit code 0, or 2 and a sentence for
-what is damaged.
+Takes .params and .states files, the .json beside them and the folder of a run. Says what the description of weights
+says, and the name, shape and type of every array. Exit code 0, or 2 and a sentence for what is damaged.
 """
 import argparse
 import json
@@ -10,59 +10,98 @@ import sys
 
 from runtime import UserError
 
+from cli.exits import attempt, run_script
 from training.checkpoint import DAMAGE, checkpoint_files, exists, place_of
+from training.weights.description import read_description, read_facts
 from training.weights.disk import file_digest
 from training.weights.params_file import read_params
 
+NAMED = 10  # classes, of which the rest is counted
+
+
+def show(path):
+    """Print what a file or folder holds."""
+    print('\n'.join(describe(path)))
+
 
 def describe(path):
-    """Lines that say what a .params or .states file, a checkpoint's JSON, or a folder with checkpoints holds.
+    """Lines that say what a .params or .states file, a JSON beside one, or a folder with checkpoints holds.
 
-    Raises one of DAMAGE if any of it is missing or damaged.
+    Raises OSError if any of it is missing, UserError if it is damaged.
     """
     if os.path.isdir(path):
         if not exists(path):
-            raise OSError('there is no checkpoint in %s' % path)
+            raise OSError(f'there is no checkpoint in {path}')
         stems = [stem for stem in ('last', 'previous') if stem == 'last' or os.path.exists(
             os.path.join(path, 'previous.json'))]
-        return [line for stem in stems for line in describe(os.path.join(path, stem + '.json'))]
-    if path.endswith('.json'):
-        return _describe_checkpoint(os.path.dirname(path), os.path.basename(path)[:-len('.json')])
+        return [line for stem in stems for line in _describe_checkpoint(path, stem)]
+    stem, ending = os.path.splitext(path)
+    if ending == '.json' and not _is_of_weights_only(path):
+        return _describe_checkpoint(*os.path.split(stem))
+    return _describe_arrays(stem + '.params' if ending == '.json' else path)
+
+
+def _is_of_weights_only(path):
+    """Whether a JSON is the description of a .params file and nothing else."""
+    facts = read_facts(path)
+    return facts is not None and 'weights' in facts and 'arrays' not in facts
+
+
+def _describe_arrays(path):
+    """The lines of a .params or .states file."""
     arrays = read_params(path)
-    return ['%s: %d arrays, %d numbers' % (path, len(arrays), sum(array.size for array in arrays.values()))] + [
-        '  %s %s %s' % (name, array.shape, array.dtype) for name, array in arrays.items()]
+    description = read_description(path) if path.endswith('.params') else None
+    return [f'{path}: {len(arrays)} arrays, {sum(array.size for array in arrays.values())} numbers',
+            *(said_by(description) if description else []),
+            *(f'  {name} {array.shape} {array.dtype}' for name, array in arrays.items())]
+
+
+def said_by(description):
+    """Lines that say what a Description says, but for what is not known."""
+    facts = description._asdict()
+    names = facts['class_names']
+    facts['class_names'] = ', '.join(names[:NAMED]) + (f' and {len(names) - NAMED} more' if names[NAMED:] else '')
+    return [f'  {name}: {value if isinstance(value, str) else json.dumps(value)}'
+            for name, value in facts.items() if value not in (None, '', {})]
 
 
 def _describe_checkpoint(folder, stem):
     """The lines of a JSON, of the arrays it belongs to, and of the best file, which a later best one may replace."""
     try:
         facts, paths = checkpoint_files(folder, stem)
-        best, lines = facts.get('best') or {}, ['%s: %s' % (os.path.join(folder, stem + '.json'), place_of(facts))]
+        lines = [f'{os.path.join(folder, stem)}.json: {place_of(facts)}']
         for kind, path in paths.items():
-            title, *names = describe(path)
+            title, *names = _describe_arrays(path)
             lines += [title, '  %(size)d bytes, SHA-256 %(sha256)s: verified' % facts['arrays'][kind], *names]
-        if not isinstance(best, dict) or os.path.basename(best.get('file', '')) != best.get('file', ''):
-            raise UserError('its best file is none')
-        if 'file' in best and stem == 'last' and file_digest(os.path.join(folder, best['file'])) != best['sha256']:
-            raise UserError('%s is damaged' % best['file'])
+        if stem == 'last':
+            lines += _describe_best(folder, facts.get('best') or {})
     except DAMAGE as error:
-        raise UserError('%s.json in %s: %s' % (stem, folder or '.', error)) from error
-    return lines + ['%s: %s' % (name, json.dumps(facts.get(name))) for name in ('best', 'last', 'within', 'options')]
+        raise UserError(f'{stem}.json in {folder or "."}: {error}') from error
+    return lines + [f'{name}: {json.dumps(facts.get(name))}' for name in ('best', 'last', 'within', 'options')]
+
+
+def _describe_best(folder, best):
+    """The lines of the weights of the best epoch, if there are any."""
+    if not isinstance(best, dict) or os.path.basename(best.get('file', '')) != best.get('file', ''):
+        raise UserError('its best file is none')
+    if 'file' not in best:
+        return []
+    path = os.path.join(folder, best['file'])
+    if file_digest(path) != best['sha256']:
+        raise UserError(f'{best["file"]} is damaged')
+    description = read_description(path, best['sha256'])
+    return [f'{path}: of the best epoch, SHA-256 {best["sha256"]}: verified',
+            *(said_by(description) if description else [])]
 
 
 def main(argv=None):
-    """Describe what is named; returns the exit code."""
-    parser = argparse.ArgumentParser(description='Say what checkpoints hold, and verify them.')
+    """Describe what is named."""
+    parser = argparse.ArgumentParser(description='Say what checkpoints and weights hold, and verify them.')
     parser.add_argument('paths', nargs='+', metavar='FILE_OR_FOLDER', help='.params, .states, .json or the folder')
-    code = 0
-    for path in parser.parse_args(argv).paths:
-        try:
-            print('\n'.join(describe(path)))
-        except DAMAGE as error:
-            print('error: %s' % error, file=sys.stderr)
-            code = 2
-    return code
+    _, all_whole = attempt(show, parser.parse_args(argv).paths)
+    if not all_whole:
+        sys.exit(2)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_script(main))

@@ -1,18 +1,18 @@
-"""python -m tools.classify IMAGE... --model ... --params ...: name what is on pictures.
+"""python -m tools.classify IMAGE... --params FILE: name what is on pictures.
 
-    python -m tools.classify coat.jpg --model atac --blocks 1 --dataset fashion-mnist --params FILE --top 3
-
-The flags that describe the network are those of evaluate.py, and must be those of the training. Pictures of any size
-and of any format that OpenCV reads are brought to what the network was trained on (data/pictures.py).
+The description of the weights says everything else. For a file without one, the flags of its training are needed, which
+are those of evaluate.py. Pictures of any size and of any format that OpenCV reads are brought to what the network was
+trained on (data/pictures.py). One that cannot be read is named, and the exit code is 2 in the end.
 """
 import json
 import sys
+from functools import partial
 
 import runtime  # noqa: F401  (before mxnet)
 
 import inference
 from cli import parsing, trained
-from cli.exits import run_script
+from cli.exits import attempt, run_script
 from cli.kinds import at_least
 
 
@@ -24,19 +24,31 @@ def parse_args(argv=None):
     return trained.parse(parser, argv)
 
 
+def classify(classifier, top, image):
+    """{'image', 'top': [{'class', 'probability'}, ...]} of the likeliest classes of a picture."""
+    likeliest, = classifier.top_k([image], top)
+    return {'image': image, 'top': [{'class': name, 'probability': probability} for name, probability in likeliest]}
+
+
+def show(entry):
+    """Print what is on a picture."""
+    print(entry['image'])
+    for guess in entry['top']:
+        print(f'  {100 * guess["probability"]:6.2f} %  {guess["class"]}')
+
+
 def main(argv=None):
-    """Classify and print; returns [{'image', 'top': [{'class', 'probability'}, ...]}, ...]."""
+    """Classify and print; returns classify(...) of the pictures."""
     args = parse_args(argv)
     _, net = trained.load_network(args)
     classifier = inference.Classifier(net, args.dataset, args.class_names, args.input_size, args.crop_ratio)
-    found = [{'image': image, 'top': [{'class': name, 'probability': probability} for name, probability in top]}
-             for image, top in zip(args.images, classifier.top_k(args.images, args.top))]
+    found, all_read = attempt(partial(classify, classifier, args.top), args.images)
     if args.json:
         print(json.dumps(found))
-    for entry in found if not args.json else []:
-        print(entry['image'])
-        for guess in entry['top']:
-            print('  %6.2f %%  %s' % (100 * guess['probability'], guess['class']))
+    for entry in [] if args.json else found:
+        show(entry)
+    if not all_read:
+        sys.exit(2)
     return found
 
 

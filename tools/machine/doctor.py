@@ -15,6 +15,7 @@ import time
 
 import runtime
 
+from cli.streams import mend_streams
 from native.library import find
 from tools import ROOT
 from tools.machine.gpus import driver, examine_gpus, has_code, nvidia_on_the_bus
@@ -176,4 +177,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
+    mend_streams()
     sys.exit(main())

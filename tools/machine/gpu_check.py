@@ -15,6 +15,7 @@ import sys
 import time
 from collections import namedtuple
 
+from cli.streams import mend_streams
 from tools import ROOT
 from tools.machine import doctor
 from tools.machine.gpus import driver
@@ -114,4 +115,5 @@ def main(argv=None):
 
 
 if __name__ == '__main__':
+    mend_streams()
     sys.exit(main())

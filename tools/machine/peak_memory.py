@@ -19,7 +19,7 @@ from cli.exits import run_script
 from cli.kinds import at_least
 from model import MODELS, complexity, get_model
 from tools import ROOT
-from training.devices import check_memory
+from training.devices import check_training_memory
 from training.learner import compile_network, make_trainer
 
 BATCHES = {'cifar': 128, 'imagenet': 16}  # images, by host
@@ -81,7 +81,7 @@ def main(argv=None):
         batch = args.batch or BATCHES[MODELS[name].host.name]
         size = args.input_size or MODELS[name].host.input_size
         elements = complexity.activation_elements(net_of(name, unit, size), (1, 3, size, size))
-        check_memory(batch, 4 * elements, [mx.cpu()])
+        check_training_memory(batch, 4 * elements, [mx.cpu()])
         here, theirs = (measured_apart(name, unit, authors_way, batch, size) for authors_way in (False, True))
         print('| %s | %d of %dx%d | %.2f | %.2f |' % (name + (' with ' + unit if unit else ''), batch, size, size,
                                                        here / 1e9, theirs / 1e9), flush=True)

@@ -1,13 +1,16 @@
 """python -m tools.make_mini: cut data/fashion-mnist-mini out of Fashion-MNIST.
 
-The first 640 training and the first 160 test images of each of the ten classes, in their original order; so train and
+The first 640 training and the first 160 test images of each of the ten classes, in their original order, so train and
 test split stay apart. The files are idx.gz like the originals.
 """
+import argparse
 import gzip
 import os
+import sys
 
 import numpy as np
 
+from cli.exits import run_script
 from data.fashion_mnist import CLASS_NAMES, DEBIAN, MINI, read_idx
 
 PER_CLASS = {'train': 640, 't10k': 160}
@@ -20,7 +23,8 @@ def write_idx(path, array):
         out.write(header + array.tobytes())
 
 
-def main(source=DEBIAN, target=MINI):
+def write(source=DEBIAN, target=MINI):
+    """Write the four files. OSError without Fashion-MNIST in the folder `source`."""
     os.makedirs(target, exist_ok=True)
     for part, count in PER_CLASS.items():
         images = read_idx(os.path.join(source, part + '-images-idx3-ubyte.gz'), 3)
@@ -30,5 +34,10 @@ def main(source=DEBIAN, target=MINI):
         write_idx(os.path.join(target, part + '-labels-idx1-ubyte.gz'), labels[rows])
 
 
+def main(argv=None):
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(argv)
+    write()
+
+
 if __name__ == '__main__':
-    main()
+    sys.exit(run_script(main))

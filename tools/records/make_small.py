@@ -6,6 +6,7 @@ writes FOLDER/train.rec, train.idx, val.rec, val.idx and FOLDER/{train,val}/<cla
 """
 import argparse
 import os
+import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
@@ -13,6 +14,8 @@ import cv2
 import mxnet as mx
 import numpy as np
 
+from cli.exits import run_script
+from cli.kinds import at_least
 from data.fashion_mnist import load_mini
 from data.recordio import RecordFile
 from data.sealing import seal
@@ -37,9 +40,13 @@ def write(folder, size=64, train=640, val=160, folders=True):
         seal(RecordFile(os.path.join(folder, split + '.rec'), sealed=False))
 
 
-if __name__ == '__main__':
-    parser = argparse.ArgumentParser()
+def main(argv=None):
+    parser = argparse.ArgumentParser(description='Write small RecordIO files and class folders of real images.')
     parser.add_argument('folder')
     for name, default in (('--size', 64), ('--train', 640), ('--val', 160)):
-        parser.add_argument(name, type=int, default=default)
-    write(**vars(parser.parse_args()))
+        parser.add_argument(name, type=at_least(1), default=default)
+    write(**vars(parser.parse_args(argv)))
+
+
+if __name__ == '__main__':
+    sys.exit(run_script(main))

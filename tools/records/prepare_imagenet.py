@@ -12,13 +12,12 @@ orientation was applied; labels count the sorted synsets; training images are sh
 images are in order. Both RecordFile of data.recordio and MXNet's ImageRecordIter read it. The training images are read
 in random order: keep that archive on an SSD.
 
-DIR/train.part.* grows record by record. A run that was stopped, however, continues after the last record whose checksum
-is right when the same command is given again. Only after every record has been read back and decoded are the files
-renamed to train.rec, .idx, .crc32 (tools.seal) and .json (classes, counts, settings). One run at a time works in DIR.
-The training and the validation images there, made together or one after the other, must have the same classes.
+DIR/train.part.* grows record by record. After a stop, the same command continues after the last record whose checksum
+is right. Only after every record has been read back and decoded are the files renamed to train.rec, .idx, .crc32
+(tools.seal) and .json (classes, counts, settings). One run at a time works in DIR. The training and the
+validation images there, made together or one after the other, must have the same classes.
 
-An image that cannot be used (damaged, too large, a thin strip) is left out and named, in the .json too. The exit code
-is then 2.
+An image that is damaged, too large or a thin strip is left out and named, in the .json too. The exit code is then 2.
 """
 import argparse
 import os

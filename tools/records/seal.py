@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from cli.exits import run_script
 from data.recordio import RecordFile, seal_path, stem_of
 from data.sealing import make_index, seal
 
@@ -13,14 +14,11 @@ from data.sealing import make_index, seal
 def main(argv=None):
     parser = argparse.ArgumentParser(description='Write a checksum for every record beside RecordIO files.')
     parser.add_argument('rec', nargs='+')
-    try:
-        for rec in parser.parse_args(argv).rec:
-            if not os.path.exists(stem_of(rec) + '.idx'):
-                print('%s is made' % make_index(rec))
-            print('%s: %d records' % (seal_path(rec), seal(RecordFile(rec, sealed=False))))
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    for rec in parser.parse_args(argv).rec:
+        if not os.path.exists(stem_of(rec) + '.idx'):
+            print(make_index(rec), 'is made')
+        print(f'{seal_path(rec)}: {seal(RecordFile(rec, sealed=False))} records')
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_script(main))

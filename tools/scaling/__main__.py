@@ -17,7 +17,8 @@ from tools.scaling.measure import measure
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='How far training with parameter servers scales.')
+    parser = argparse.ArgumentParser('python -m tools.scaling',
+                                     description='How far training with parameter servers scales.')
     commands = parser.add_subparsers(dest='command', required=True)
     measuring = commands.add_parser('measure', help='measure on hosts in network namespaces')
     measuring.add_argument('--json', required=True, metavar='FILE', help='where the seconds go')

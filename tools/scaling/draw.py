@@ -34,7 +34,7 @@ HOSTS = [1, 2, 4, 8, 16, 32, 64]             # of the figure
 
 def draw(measured, out):
     """Print the tables, save the figure, and return what was fitted."""
-    figures.may_replace(out)
+    figures.check_replaceable(out)
     gradient, sums, steps, cores = read_measured(measured)
     fitted = fit(gradient, sums, steps, cores)
     print(f'link {fitted.link:.2f}, processing {1e9 * fitted.processing:.2f} ns an element, '

@@ -11,6 +11,8 @@ import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
+from cli.exits import run_script
+from cli.kinds import at_least
 from model import ACTIVATIONS, MODELS, get_model, network
 from model.complexity import layers, parameters, summary
 from tools.share.published import PUBLISHED
@@ -70,22 +72,18 @@ def main(argv=None):
     """Print the table, JSON, or the layers of one network."""
     parser = argparse.ArgumentParser(description='Parameters and multiply-adds of the networks and units.')
     parser.add_argument('--model', help='one network, layer by layer')
-    parser.add_argument('--input-size', type=int, help='side of the image (default: 224, CIFAR 32)')
-    parser.add_argument('--batch', type=int, default=1, help='images')
+    parser.add_argument('--input-size', type=at_least(1), help='side of the image (default: 224, CIFAR 32)')
+    parser.add_argument('--batch', type=at_least(1), default=1, help='images')
     parser.add_argument('--json', action='store_true', help='a list of objects')
     parser.add_argument('--markdown', action='store_true', help='the table as Markdown')
     args = parser.parse_args(argv)
-    if args.batch < 1 or args.input_size is not None and args.input_size < 1:
-        parser.error('--batch and --input-size must be at least 1')
     if args.model is None:
         found = list(every_fact(args.input_size, args.batch))
-        return print(json.dumps(found, indent=1) if args.json else table(list(map(cells, found)), args.markdown))
-    try:
+        print(json.dumps(found, indent=1) if args.json else table(list(map(cells, found)), args.markdown))
+    else:
         net, shape = sized_network(args.model, args.input_size, args.batch)
-        return print(json.dumps([facts(args.model, net, shape)]) if args.json else summary(net, shape))
-    except ValueError as error:
-        return parser.error(str(error))
+        print(json.dumps([facts(args.model, net, shape)]) if args.json else summary(net, shape))
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(run_script(main))

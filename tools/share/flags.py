@@ -4,6 +4,7 @@ import sys
 import runtime  # noqa: F401  (before mxnet)
 
 from cli import flags
+from cli.exits import run_script
 
 SHORT = {'train_cifar': 'C', 'train_imagenet': 'I', 'evaluate': 'E', 'classify': 'c', 'export': 'x', 'visualize': 'v'}
 HEAD = '''# Flags
@@ -25,9 +26,11 @@ def row(flag):
             needs.setdefault(flags.written(need), []).append(SHORT[script])
     needs = [f'`{need}`' + ('' if len(scripts) == len(flag.of) else f' ({" ".join(scripts)})')
              for need, scripts in needs.items()]
-    defaults = {str(flag.default(script)) for script in flag.of} - {'None', 'False', ''}
-    by_script = [f'{SHORT[script]}: {flag.default(script)}' for script in flag.of if flag.default(script)]
-    default = defaults.pop() if len(defaults) == 1 else ', '.join(by_script) if defaults else ''
+    defaults = {script: str(flag.default(script)) for script in flag.of}
+    defaults = {script: default for script, default in defaults.items() if default not in ('None', 'False', '')}
+    is_one = len(set(defaults.values())) == 1 and not set(flags.TRAIN) & set(flag.of) - defaults.keys()
+    default = next(iter(defaults.values())) if is_one else ', '.join(f'{SHORT[script]}: {default}'
+                                                                     for script, default in defaults.items())
     cells = (f'`{" ".join(flag.names)}`', ' '.join(SHORT[script] for script in flag.of), default,
              'free' if flag.free else '', ', '.join(needs), flag.says)
     return '| %s |' % ' | '.join(cell.replace('|', '\\|') for cell in cells)
@@ -42,5 +45,10 @@ def text():
     return '\n'.join(lines)
 
 
+def main():
+    """Print the page."""
+    print(text(), end='')
+
+
 if __name__ == '__main__':
-    sys.exit(print(text(), end=''))
+    sys.exit(run_script(main))

@@ -1,4 +1,4 @@
-"""python -m tools.half FILE OUT.params: weights in half the space, float16 but for BatchNorm's, to be handed on.
+"""python -m tools.half FILE OUT.params: weights in half the space, in float16 except BatchNorm's, to share.
 
 evaluate.py and the tools read them as any other file: float32 networks take float16 weights, as they take the authors'.
 The description of the weights goes with them. Prints the size and the SHA-256.
@@ -21,14 +21,14 @@ BATCH_NORM = ('gamma', 'beta', 'running_mean', 'running_var')  # a variance of 1
 
 
 def halved(arrays):
-    """{name: array} with float16 in the place of float32. UserError if a number would become infinite."""
+    """{name: array} with float16 instead of float32. UserError if a number would become infinite."""
     if not any('.' in name for name in arrays):
-        raise UserError('its names are those of a symbol, not of a network of get_model: these stay as they are')
+        raise UserError('its names are those of a symbol, not of a network of get_model, so it stays as it is')
     small = {name: array.astype('float16') if array.dtype == 'float32' and name.split('.')[-1] not in BATCH_NORM
              else array for name, array in arrays.items()}
     broken = [name for name in arrays if not np.isfinite(small[name]).all()]
     if broken:
-        raise UserError('%s holds a number beyond those of float16, or none' % broken[0])
+        raise UserError(f'{broken[0]} holds what is no number, or one too large for float16')
     return small
 
 
@@ -41,7 +41,7 @@ def main(argv=None):
     arrays = read_params(args.file)
     for path in (args.out, description_path(args.out)):
         if os.path.exists(path):
-            raise UserError('%s exists: choose another name, or remove it' % path)
+            raise UserError(f'{path} exists: choose another name, or remove it')
     with np.errstate(over='ignore'):
         small = halved(arrays)
     written = save_weights(args.out, small, description_of(args.file))

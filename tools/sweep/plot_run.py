@@ -142,7 +142,7 @@ def main(argv=None):
     out = args.out or os.path.splitext(args.logs[0])[0] + '.png'
     if os.path.splitext(out)[1] not in figures.ENDINGS:
         raise UserError(f'--out {out}: it must end in {" or ".join(figures.ENDINGS)}')
-    figures.may_replace(out)
+    figures.check_replaceable(out)
     runs = [read_curves(path, label) for path, label in zip(args.logs, names_of(args.logs))]
     with figures.look():
         figures.save(draw(runs), out)

@@ -153,7 +153,7 @@ def out_of(args, dataset, label_set):
         raise UserError(f'--out {out}: figures are written as PNG and SVG, not as {ending[1:].upper()}')
     out = stem if ending in BEGINS else out
     for ending, begins in BEGINS.items():
-        figures.may_replace(out + ending, begins)
+        figures.check_replaceable(out + ending, begins)
     return out
 
 
