@@ -4,6 +4,9 @@ PYTHON ?= python3
 VENV ?= .venv
 VERSIONS = 3.8 3.9 3.10 3.11 3.12
 TESTS ?= tests
+# What runs once more without the operator of native/.
+AGAIN = $(if $(filter tests,$(TESTS)),$(wildcard tests/test_native.py tests/test_model_*.py tests/test_training.py \
+    tests/test_training_faults.py tests/test_training_start.py tests/test_inference.py),$(TESTS))
 # An environment stays what it was made for: after `make setup GPU=cu117` a plain `make test` uses that MXNet.
 GPU ?= $(lastword $(subst -, ,$(filter-out %-dev,$(wildcard $(VENV)/stamp-*-cu*))))
 
@@ -47,6 +50,7 @@ lint: setup-dev
 
 test: lint
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(TESTS)
+	ATAC_NATIVE=0 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(AGAIN)
 
 # Jobs of several workers: real processes on this machine.
 dist-test: setup-dev

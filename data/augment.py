@@ -4,7 +4,9 @@ import numpy as np
 # Bilinear resizing and the colour ranges of the authors' ImageNet recipe.
 JITTER, LIGHTING = 0.4, 0.1
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
+LOG_ASPECT = tuple(np.log(ASPECT))
 LUMA = np.array([0.299, 0.587, 0.114], dtype='float32')
+SAME, GREY = np.eye(3, dtype='float32'), np.ones((3, 1), dtype='float32') * LUMA  # colour maps: of nothing, to grey
 # Standard deviations and directions of ImageNet's colours (Krizhevsky et al., 2012), for RGB in 0..255.
 EIGENVALUES = np.array([55.46, 4.794, 1.148], dtype='float32')
 EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
@@ -50,7 +52,7 @@ def random_resized_box(height, width, random):
     """
     for _ in range(10):
         area = random.uniform(*AREA) * height * width
-        aspect = np.exp(random.uniform(*np.log(ASPECT)))
+        aspect = np.exp(random.uniform(*LOG_ASPECT))
         h, w = int(round((area / aspect) ** 0.5)), int(round((area * aspect) ** 0.5))
         if 0 < h <= height and 0 < w <= width:
             return int(random.integers(0, height - h + 1)), int(random.integers(0, width - w + 1)), h, w
@@ -70,7 +72,7 @@ def colour_map(mean, random):
     colour' = matrix @ colour + offset, for RGB in 0..255.
     All four are affine in the colour, so the pixels are touched once, together with normalisation.
     """
-    matrix, offset = np.eye(3, dtype='float32'), np.zeros(3, dtype='float32')
+    matrix, offset = SAME, np.zeros(3, dtype='float32')
     for kind in random.permutation(3):
         alpha = np.float32(1 + random.uniform(-JITTER, JITTER))
         if kind == 0:
@@ -79,7 +81,7 @@ def colour_map(mean, random):
             grey = LUMA @ (matrix @ mean + offset)
             matrix, offset = alpha * matrix, alpha * offset + (1 - alpha) * grey
         else:
-            mix = alpha * np.eye(3, dtype='float32') + (1 - alpha) * np.ones((3, 1), dtype='float32') * LUMA
+            mix = alpha * SAME + (1 - alpha) * GREY
             matrix, offset = mix @ matrix, mix @ offset
     lighting = EIGENVECTORS @ (EIGENVALUES * random.normal(0, LIGHTING, 3).astype('float32'))
     return matrix, offset + lighting

@@ -11,7 +11,7 @@ import os
 
 import runtime
 
-SWITCH = 'ATAC_NATIVE'
+SWITCH, ONEDNN = 'ATAC_NATIVE', 'MXNET_MKLDNN_ENABLED'
 # SHA-256 of libmxnet.so -> the wheel that it is of.
 WHEELS = {'b4e7f881e385e342fd6b8316b34fde03ccaaf74d649999de2333ee5b4d8f2ba0': 'mxnet 1.9.1 for CPUs'}
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -77,6 +77,8 @@ def find():
     """(path of the library to load, ''), or (None, why none is)."""
     if os.environ.get(SWITCH) == '0':
         return None, '%s=0 switches it off' % SWITCH
+    if os.environ.get(ONEDNN, '1') != '1':
+        return None, '%s switches oneDNN off' % ONEDNN
     path, why_not = place()
     if path:
         why_not = fault_of(path)

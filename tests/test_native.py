@@ -21,6 +21,7 @@ from training.scoring import compile_for_scoring
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PATIENCE = 120
+WAYS = [{}, {'static_alloc': True}, {'static_alloc': True, 'static_shape': True}]
 needs_operator = pytest.mark.skipif(bool(product.why_not()), reason=product.why_not())
 
 
@@ -41,11 +42,15 @@ def running(monkeypatch):
     return lambda: [node['op'] for node in nodes_of(graphs[-1])]
 
 
-def multiply(*arrays):
-    """The operator at once."""
+def at_once(name, *arrays, out=None):
+    """An operator, run imperatively."""
     handle = mx.base.OpHandle()
-    mx.base.check_call(mx.base._LIB.NNGetOpHandle(product.OPERATOR.encode(), mx.base.ctypes.byref(handle)))
-    return mx.nd.register._make_ndarray_function(handle, product.OPERATOR, 'multiply')(*arrays)
+    mx.base.check_call(mx.base._LIB.NNGetOpHandle(name.encode(), mx.base.ctypes.byref(handle)))
+    return mx._ctypes.ndarray._imperative_invoke(handle.value, arrays, (), (), out, False, False)
+
+
+def multiply(*arrays, out=None):
+    return at_once(product.OPERATOR, *arrays, out=out)
 
 
 def random(*shape, dtype='float32', seed=0):
@@ -86,6 +91,35 @@ def test_at_once_it_equals_numpy_in_every_mixture_of_layouts(shape):
             out.backward(head)
             np.testing.assert_array_equal(first.grad.asnumpy(), (head * gate).asnumpy())
             np.testing.assert_array_equal(second.grad.asnumpy(), (head * x).asnumpy())
+
+
+@needs_operator
+@pytest.mark.parametrize('second', [mx.nd.NDArray.copy, blocked])
+@pytest.mark.parametrize('first', [mx.nd.NDArray.copy, blocked])
+def test_at_once_it_writes_adds_and_works_in_place(first, second):
+    a, b, c = (random(4, 16, 6, 6, seed=seed) for seed in range(3))
+    for place in (0, 1):  # in which factor the product is written
+        factors = first(a), second(b)
+        assert multiply(*factors, out=factors[place]) is factors[place]
+        np.testing.assert_array_equal(factors[place].asnumpy(), (a * b).asnumpy())
+    both = first(a)
+    np.testing.assert_array_equal(multiply(both, both, out=both).asnumpy(), (a * a).asnumpy())
+
+    for head in (c.copy(), blocked(c)):  # of which the memory becomes a gradient
+        gradient = mx.nd.zeros(a.shape)
+        at_once('_backward' + product.OPERATOR, head, first(a), second(b), out=[gradient, head])
+        np.testing.assert_array_equal(gradient.asnumpy(), (c * b).asnumpy())
+        np.testing.assert_array_equal(head.asnumpy(), (c * a).asnumpy())
+
+    factors = first(a), second(b)
+    for factor in factors:
+        factor.attach_grad('add')
+    for _ in range(2):
+        with mx.autograd.record():
+            out = multiply(*factors)
+        out.backward(c)
+    for factor, other in zip(factors, (b, a)):
+        np.testing.assert_array_equal(factor.grad.asnumpy(), (c * other + c * other).asnumpy())
 
 
 @needs_operator
@@ -169,7 +203,7 @@ def trained(unit, ways, compiler=None, steps=2, **options):
 
 def with_mxnets_product(monkeypatch, *arguments, **options):
     with monkeypatch.context() as patch:
-        patch.setattr(product, 'why_not', lambda: 'it is not wanted')
+        patch.setattr(product, 'with_product', lambda graph, shapes: graph)
         return trained(*arguments, compiler=compiled.for_cpu, **options)
 
 
@@ -184,7 +218,7 @@ def test_networks_of_every_unit_train_as_with_mxnets_product(monkeypatch, unit):
 
 
 @needs_operator
-@pytest.mark.parametrize('ways', [{}, {'static_alloc': True}, {'static_alloc': True, 'static_shape': True}])
+@pytest.mark.parametrize('ways', WAYS)
 def test_networks_train_alike_however_they_are_compiled(monkeypatch, running, ways):
     _, ours = trained('ChaATAC', ways, compiled.for_cpu)
     assert running().count(product.OPERATOR) == 7
@@ -272,18 +306,18 @@ def test_a_fork_multiplies_too():
     assert python(code) == '0'
 
 
-def training(begin='', compiler='compiled.for_cpu', **environment):
-    """[whose product it was, SHA-256 of all numbers] of a training in a process of its own."""
-    return python('from tests.test_native import trained, compiled; import hashlib\n%s\n'
-                  'net, found = trained("ChaATAC", {"static_alloc": True, "static_shape": True}, %s)\n'
-                  'print(compiled.product_of(net), hashlib.sha256(b"".join(map(bytes, found))).hexdigest())'
-                  % (begin, compiler), **environment).split()
+def training(begin='', **environment):
+    """[whose product it was, SHA-256 of all numbers] of trainings in a process of its own."""
+    return python('%s\nfrom tests.test_native import WAYS, trained, compiled; import hashlib\n'
+                  'runs = [trained(unit, WAYS[-1], compiled.for_cpu) for unit in ("ChaATAC", "relu")]\n'
+                  'numbers = b"".join(array.tobytes() for _, found in runs for array in found)\n'
+                  'print(compiled.product_of(runs[0][0]), hashlib.sha256(numbers).hexdigest())'
+                  % begin, **environment).split()
 
 
 @needs_operator
-def test_without_onednn_it_is_there_and_changes_nothing():
-    native, off = (training(MXNET_MKLDNN_ENABLED='0', ATAC_NATIVE=switch) for switch in '10')
-    assert (native[0], off[0]) == ('native', 'MXNet') and native[1] == off[1]
+def test_without_onednn_it_is_off():
+    assert training(MXNET_MKLDNN_ENABLED='0')[0] == 'MXNet'
 
 
 @needs_operator
@@ -358,6 +392,14 @@ def test_without_a_compiler_nothing_is_built_and_what_is_built_serves(apart, mon
     assert build.main() == '' and capsys.readouterr().out == 'native product: ready\n'
     os.remove(path)
     assert 'not compiled' in build.main() and not os.path.exists(path)
+
+
+@pytest.mark.parametrize('lacking,reason', [('library.FOLDER = ""', 'it is not compiled: make setup, which needs g++'),
+                                            ('library.WHEELS = {}', 'this is another MXNet')])
+def test_without_a_library_networks_run_mxnets_graph(lacking, reason):
+    without = training('from native import library, product; %s; assert product.why_not().endswith("%s")'
+                       % (lacking, reason), ATAC_NATIVE='1')
+    assert without == training(ATAC_NATIVE='0') and without[0] == 'MXNet'
 
 
 @pytest.mark.parametrize('check_says,reason', [

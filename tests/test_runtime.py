@@ -13,7 +13,7 @@ import pytest
 import evaluate
 import train_cifar
 import train_imagenet
-from tools.machine import doctor, gpu_check
+from tools.machine import doctor, gpu_check, gpus, packages
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CPUINFO = 'processor\t: %d\nmodel name\t: A processor\nflags\t\t: fpu sse4_2 %s\n\n'
@@ -112,9 +112,9 @@ def test_wheels_are_told_apart(tmp_path):
 def test_missing_libraries_are_found_beside_the_wheels_or_named(site, tmp_path):
     mxnet = library(str(tmp_path / 'libmxnet.so'), [os.path.join(site, 'nvidia', runtime.CUDA_LIBRARIES[0]),
                                                     library(str(tmp_path / 'libcuda.so.1'))])
-    assert doctor.missing_libraries([mxnet], [site]) == ['libcuda.so.1']
-    assert doctor.missing_libraries([mxnet], []) == ['libcuda.so.1', 'libcudart.so.11.0']
-    assert doctor.missing_libraries([os.path.join(site, 'mxnet/libmxnet.so')], [site]) == []
+    assert packages.missing_libraries([mxnet], [site]) == ['libcuda.so.1']
+    assert packages.missing_libraries([mxnet], []) == ['libcuda.so.1', 'libcudart.so.11.0']
+    assert packages.missing_libraries([os.path.join(site, 'mxnet/libmxnet.so')], [site]) == []
 
 
 def pins(path):
@@ -225,7 +225,7 @@ def test_the_doctor_explains_an_import_that_fails(bare_python, numpy, error, sen
 
 def test_a_folder_that_an_uninstallation_left_is_no_mxnet(bare_python, tmp_path):
     os.makedirs(str(tmp_path / 'mxnet'))
-    command = 'from tools import doctor; print(doctor.mxnet_folder())'
+    command = 'from native.library import mxnet_folder; print(mxnet_folder())'
     assert process('-c', command, python=bare_python, PYTHONPATH=str(tmp_path))[1] == 'None\n'
     write(tmp_path / 'mxnet/__init__.py', 'raise ImportError')
     assert process('-c', command, python=bare_python, PYTHONPATH=str(tmp_path))[1] == '%s/mxnet\n' % tmp_path
@@ -237,7 +237,7 @@ def test_a_folder_that_an_uninstallation_left_is_no_mxnet(bare_python, tmp_path)
     ((3, 12, 9), 'Linux x86_64', None)])
 def test_python_and_machine(version, machine, sentence):
     report = doctor.Report()
-    doctor.examine_python(report, version, machine)
+    packages.examine_python(report, version, machine)
     assert [sentence in problem for problem in report.problems] == [True] * bool(sentence)
 
 
@@ -296,9 +296,9 @@ def test_a_gpu_is_seen_on_the_bus_without_a_driver(tmp_path):
     for number, (vendor, kind) in enumerate((('0x10de', '0x030200'), ('0x10de', '0x0c0330'), ('0x8086', '0x030000'))):
         write(tmp_path / str(number) / 'vendor', vendor + '\n')
         write(tmp_path / str(number) / 'class', kind + '\n')
-    assert doctor.nvidia_on_the_bus(str(tmp_path)) == 1 and doctor.nvidia_on_the_bus(str(tmp_path / 'absent')) == 0
+    assert gpus.nvidia_on_the_bus(str(tmp_path)) == 1 and gpus.nvidia_on_the_bus(str(tmp_path / 'absent')) == 0
     report = doctor.Report()
-    doctor.examine_gpus(report, 'mxnet', [], 0, 'there is no driver', 1)
+    gpus.examine_gpus(report, 'mxnet', [], 0, 'there is no driver', 1)
     assert report.advice[0].startswith("a GPU of NVIDIA is on the PCI bus, but there is no driver: install NVIDIA's")
 
 
@@ -307,12 +307,12 @@ def test_gpus_are_those_of_the_driver(tmp_path):
     def made(name, source):
         return library(str(tmp_path / name), source=source)
 
-    gpus = [('GPU A', (8, 6)), ('GPU B', (9, 0))]
-    assert doctor.driver(made('one.so', '#define CODE 0' + DRIVER)) == (gpus, 12020, '')
-    assert doctor.driver(made('two.so', '#define CODE 100' + DRIVER)) == (
+    found = [('GPU A', (8, 6)), ('GPU B', (9, 0))]
+    assert gpus.driver(made('one.so', '#define CODE 0' + DRIVER)) == (found, 12020, '')
+    assert gpus.driver(made('two.so', '#define CODE 100' + DRIVER)) == (
         [], 12020, 'the driver finds none (CUDA error 100)')
-    assert doctor.driver(made('three.so', ''))[2].endswith("three.so is not NVIDIA's")
-    assert 'there is no libcuda.so.1' in doctor.driver(str(tmp_path / 'absent.so'))[2]
+    assert gpus.driver(made('three.so', ''))[2].endswith("three.so is not NVIDIA's")
+    assert 'there is no libcuda.so.1' in gpus.driver(str(tmp_path / 'absent.so'))[2]
 
 
 @pytest.mark.parametrize('wheel,capabilities', [
@@ -321,10 +321,10 @@ def test_gpus_are_those_of_the_driver(tmp_path):
     ('mxnet-cu100', {(3, 7): True, (6, 1): True, (7, 5): True, (8, 0): False, (8, 6): False}),
     ('mxnet-cu101', {(8, 0): None})])
 def test_which_gpus_a_wheel_has_code_for(wheel, capabilities):
-    assert {capability: doctor.has_code(wheel, capability) for capability in capabilities} == capabilities
+    assert {capability: gpus.has_code(wheel, capability) for capability in capabilities} == capabilities
 
 
-@pytest.mark.parametrize('wheel,gpus,version,problems,advice', [
+@pytest.mark.parametrize('wheel,there,version,problems,advice', [
     ('mxnet-cu117', [A100, RTX_4090], 12020, [], []),
     ('mxnet-cu117', [A100, H100], 12020, ['mxnet-cu117 has no code for GPU 1, NVIDIA H100 of compute capability 9.0, '
                                           'nor has another wheel: hide it'], []),
@@ -335,9 +335,9 @@ def test_which_gpus_a_wheel_has_code_for(wheel, capabilities):
     ('mxnet-cu117', [A100], 11040, [], ['the driver is for CUDA 11.4 and mxnet-cu117 for 11.7']),
     ('mxnet-cu101mkl', [A100], 11040, [], []),
     ('mxnet-cu117', [], 0, [], ['mxnet-cu117 is for GPUs and there is none']), ('mxnet', [], 0, [], [])])
-def test_what_is_said_of_gpus(wheel, gpus, version, problems, advice):
+def test_what_is_said_of_gpus(wheel, there, version, problems, advice):
     report = doctor.Report()
-    doctor.examine_gpus(report, wheel, gpus, version, 'none', 0)
+    gpus.examine_gpus(report, wheel, there, version, 'none', 0)
     for said, expected in ((report.problems, problems), (report.advice, advice)):
         assert len(said) == len(expected) and all(part in whole for part, whole in zip(expected, said)), said
 
@@ -348,7 +348,7 @@ def test_what_is_said_of_gpus(wheel, gpus, version, problems, advice):
     ('libcudart.so.10.0', 'mxnet-cu100', 'install CUDA 10.0'), ('libopenblas.so.0', 'mxnet', '-r requirements.txt')])
 def test_each_missing_library_has_its_remedy(library, wheel, command, monkeypatch):
     monkeypatch.setattr(sys, 'prefix', '/a/virtual/environment')
-    assert command in doctor.remedy(library, wheel)
+    assert command in packages.remedy(library, wheel)
 
 
 @pytest.mark.parametrize('code,error,sentence', [
@@ -379,7 +379,7 @@ def test_the_numbers_of_a_self_test_are_judged():
 
 
 def test_gpu_check_leaves_at_once_without_a_gpu(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(doctor, 'driver', lambda: ([], 0, 'there is no driver'))
+    monkeypatch.setattr(gpu_check, 'driver', lambda: ([], 0, 'there is no driver'))
     monkeypatch.setattr(gpu_check, 'passes', lambda step: pytest.fail('something was run'))
     for flags in ([], ['--look']):
         assert gpu_check.main(flags + ['--out', str(tmp_path / 'new')]) == 1
@@ -387,7 +387,7 @@ def test_gpu_check_leaves_at_once_without_a_gpu(monkeypatch, capsys, tmp_path):
 
 
 def test_gpu_check_runs_its_list_and_says_what_failed(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(doctor, 'driver', lambda: ([A100], 12020, ''))
+    monkeypatch.setattr(gpu_check, 'driver', lambda: ([A100], 12020, ''))
     monkeypatch.setattr(doctor, 'main', lambda argv: 0)
     monkeypatch.setattr(gpu_check, 'passes', lambda step: 'resumed' not in step.title)
     assert gpu_check.main(['--out', str(tmp_path)]) == 2 and 'exists' in capsys.readouterr().err

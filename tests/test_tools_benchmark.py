@@ -9,7 +9,7 @@ import pytest
 from model import complexity, get_model
 from tests.cpu import DTYPES, needs_bfloat16
 from tools.benchmark import __main__ as benchmark
-from tools.benchmark import authors, ours
+from tools.benchmark import authors, contests, hold, ours, tables
 from tools.benchmark.rounds import Contestant
 from tools.benchmark.task import Workload
 from tools.machine import peak_memory
@@ -24,20 +24,20 @@ def answers(*speeds):
 
 
 def contest(entries, *targets):
-    return benchmark.Contest('train', 'title', 'model', benchmark.Task('cifar', 'ChaATAC', 1, 4, 2), entries, targets)
+    return contests.Contest('train', 'title', 'model', contests.Task('cifar', 'ChaATAC', 1, 4, 2), entries, targets)
 
 
 def test_ratios_are_those_of_the_rounds():
     found = {'a': answers(10, 20, 90), 'b': answers(5, 5, 30)}
-    assert benchmark.ratios(found, 'a', 'b') == [2, 4, 3]  # the ratio of the medians would be 4, not 3
-    assert benchmark.ratios(found, 'a', None) == [10, 20, 90] and benchmark.ratios(found, 'a', 'c') == []
-    assert benchmark.ratios(found, 'b', 'a', 'memory') == [105 / 110, 105 / 120, 130 / 190]
+    assert tables.ratios(found, 'a', 'b') == [2, 4, 3]  # the ratio of the medians would be 4, not 3
+    assert tables.ratios(found, 'a', None) == [10, 20, 90] and tables.ratios(found, 'a', 'c') == []
+    assert tables.ratios(found, 'b', 'a', 'memory') == [105 / 110, 105 / 120, 130 / 190]
 
 
 def test_a_result_has_the_spread_and_the_targets(capsys):
     entries = {'a': 'ours step', 'b': 'authors step', 'c': 'peers train pytorch'}
     targets = [('a', 'b', 2.5), ('b', 'a', 2.5), ('a', 'c', 1.0), ('a', None, 15), ('b', 'a', 1, 'memory')]
-    found = benchmark.result(contest(entries, *(benchmark.Target(*target) for target in targets)),
+    found = tables.result(contest(entries, *(contests.Target(*target) for target in targets)),
                              {'a': answers(10, 20, 90), 'b': answers(5, 5, 30)}, {'c': 'not installed'})
     row = found['rows'][0]
     assert row.pop('threads') == os.environ['OMP_NUM_THREADS']
@@ -45,16 +45,17 @@ def test_a_result_has_the_spread_and_the_targets(capsys):
                    'rounds': [10, 20, 90]}
     assert [(target['measured'], target['least'], target['most']) for target in found['targets']] \
         == [(3, 2, 4), (1 / 3, 1 / 4, 1 / 2), (20, 10, 90), (105 / 120, 130 / 190, 105 / 110)]
-    benchmark.show(found)
-    benchmark.show_targets([found])
+    tables.show(found, 'a processor')
+    tables.show_targets([found])
     text = capsys.readouterr().out
+    assert '\n**train: title** (a processor)\n' in text
     assert '\n| b | 5.0 | 5.0 to 30.0 | 0.33 | 130 |\n' in text and 'left out: c: not installed' in text
     assert '| train: title | a / b | 3.0 | 2.00 to 4.0 | at least 2.50 | undecided |' in text
     assert '| train: title | b / a | 0.33 | 0.25 to 0.50 | at least 2.50 | **not reached** |' in text
     assert '| train: title | b / a, memory | 0.88 | 0.68 to 0.95 | at most 1.00 | reached |' in text
 
 
-@pytest.mark.parametrize('contest', benchmark.CONTESTS, ids=lambda contest: contest.title)
+@pytest.mark.parametrize('contest', contests.CONTESTS, ids=lambda contest: contest.title)
 def test_every_contestant_and_label_exists(contest):
     for entry in contest.entries.values():
         module, *names = entry.split()
@@ -79,17 +80,24 @@ def test_a_contestant_that_fails_says_why():
 def test_a_contest_is_held_by_processes():
     """A peer that is not installed, and one that fails at its first round, are left out by name."""
     entries = {'ours': 'ours step', 'theirs': 'authors step', 'peer': 'peers train pytorch', 'none': 'ours nonsense'}
-    found, left_out = benchmark.hold(contest(entries), 2, {'ours': sys.executable, 'authors': sys.executable})
+    found, left_out = hold.hold(contest(entries), 2, {'ours': sys.executable, 'authors': sys.executable})
     assert list(found) == ['ours', 'theirs'] and left_out['peer'] == 'not installed' and 'nonsense' in left_out['none']
     assert all(len(rounds) == 2 and rounds[0]['images_per_second'] > 0 for rounds in found.values())
     assert found['ours'][0]['parameters'] == found['theirs'][0]['parameters'] == 89578
+
+
+def test_bfloat16_is_not_started_without_avx512(monkeypatch):
+    monkeypatch.setattr(hold, 'HAS_AVX512', False)
+    bfloat16 = {label: entry for held in contests.CONTESTS for label, entry in held.entries.items() if 'bf' in entry}
+    found, left_out = hold.hold(contest(bfloat16), 1, dict.fromkeys(['ours', 'peers'], '/bin/false'))
+    assert len(bfloat16) == 5 and not found and left_out == dict.fromkeys(bfloat16, 'this CPU has no AVX-512')
 
 
 def test_a_contestant_that_dies_is_left_out(tmp_path):
     mortal = tmp_path / 'python'
     mortal.write_text('#!/bin/sh\nread line; echo \'{"images_per_second": 1, "memory": 1, "parameters": null}\'\n')
     mortal.chmod(0o755)
-    found, left_out = benchmark.hold(contest({'ours': 'ours step', 'theirs': 'peers train x'}), 2,
+    found, left_out = hold.hold(contest({'ours': 'ours step', 'theirs': 'peers train x'}), 2,
                                      {'ours': sys.executable, 'peers': str(mortal)})
     assert list(found) == ['ours'] and len(found['ours']) == 2 and 'theirs failed' in left_out['theirs']
 
@@ -100,7 +108,7 @@ def test_networks_that_differ_are_no_contest(tmp_path):
                     % sys.executable)
     liar.chmod(0o755)
     with pytest.raises(RuntimeError, match='the networks differ: ours 89578, theirs 7 parameters'):
-        benchmark.hold(contest({'ours': 'ours step', 'theirs': 'peers train x'}), 1,
+        hold.hold(contest({'ours': 'ours step', 'theirs': 'peers train x'}), 1,
                        {'ours': sys.executable, 'peers': str(liar)})
 
 

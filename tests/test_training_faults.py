@@ -16,6 +16,7 @@ from data.batches import ArrayBatches
 from data.images import ImageBatches
 from data.recordio import RecordFile
 from model import get_model
+from native import product
 from tests.faults import runs
 from training import checkpoint
 from training.fit import Run, fit
@@ -28,7 +29,10 @@ CPU = [mx.cpu(0)]
 
 
 def test_a_run_stopped_and_killed_within_epochs_equals_the_uninterrupted_one(tiny_data, tmp_path):
-    """SIGTERM in the first epoch, SIGKILL in the second, and meanwhile a second run that the lock refuses."""
+    """SIGTERM in the first epoch, SIGKILL in the second, and meanwhile a second run that the lock refuses.
+
+    All with the operator of native/, where there is one.
+    """
     whole, hindered = str(tmp_path / 'whole'), str(tmp_path / 'hindered')
     train_cifar.main(runs.flags_of(tiny_data, whole))
     flags, log = runs.flags_of(tiny_data, hindered), os.path.join(hindered, 'run.log')
@@ -51,6 +55,8 @@ def test_a_run_stopped_and_killed_within_epochs_equals_the_uninterrupted_one(tin
     places = [re.findall(r'.{24}(\[?Epoch.\d+\](?: Batch .\d+\])?)', open(os.path.join(folder, 'run.log')).read())
               for folder in (whole, hindered)]
     assert places[0] == places[1] and len(places[0]) == 3 * (5 + 1)
+    products = re.findall(r'Product: (\w+)', open(log).read())
+    assert products == 3 * ['MXNet' if product.why_not() else 'native']
 
 
 def small_run(folder, **options):

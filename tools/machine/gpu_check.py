@@ -18,6 +18,7 @@ from collections import namedtuple
 from cli.streams import mend_streams
 from tools import ROOT
 from tools.machine import doctor
+from tools.machine.gpus import driver
 
 CIFAR = ['--model', 'atac', '--act-type', 'ChaATAC', '--useReLU', '--blocks', '1', '--dataset', 'fashion-mnist-mini']
 IMAGENET = ['--model', 'atac_resnet50_v1b', '--use-rec', '--num-classes', '10', '--input-size', '64']
@@ -95,7 +96,7 @@ def main(argv=None):
     parser.add_argument('--out', default='gpu-check', help='folder of logs and weights; must not exist')
     parser.add_argument('--look', action='store_true', help='only say whether there is a GPU')
     args = parser.parse_args(argv)
-    gpus, _, reason = doctor.driver()
+    gpus, _, reason = driver()
     print('%d GPUs%s' % (len(gpus), '' if gpus else ', so there is nothing to check: ' + reason))
     if args.look or not gpus:
         return 0 if gpus else 1

@@ -21,7 +21,7 @@ from tools.scaling.cost import (
     whole_gradient,
 )
 
-BENCHMARK = os.path.join(ROOT, 'logs', 'benchmark.json')
+BENCHMARK = os.path.join(ROOT, 'logs', 'benchmark-input.json')
 BATCH = 128
 RATE = 471  # images/s of one of the authors' two GPUs: half of the median over the epochs of their log
 GPUS = {"the authors' GPU": Gpu(BATCH, RATE), 'one four times as fast': Gpu(BATCH, 4 * RATE)}
