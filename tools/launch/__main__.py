@@ -72,10 +72,10 @@ def parse_args(argv=None):
     parser.add_argument('--image', help='of the containers of Kubernetes, with the repository as its working folder')
     parser.add_argument('--name', default='atac', help='of the job of SLURM or Kubernetes')
     args = parser.parse_args(argv[:end])
-    command = argv[end + 1:]
     args.launcher = args.launcher or ('ssh' if args.hostfile else 'local')
+    command = by_this_python(args, argv[end + 1:])
     check_flags(args, command)
-    return args, by_this_python(args, command)
+    return args, command
 
 
 def number_from(bound):
@@ -89,7 +89,7 @@ def number_from(bound):
 
 def by_this_python(args, command):
     """The command, in which a bare `python` is this one; in a container of Kubernetes it is the container's."""
-    if args.launcher != 'kubernetes' and command[0] in ('python', 'python3'):
+    if args.launcher != 'kubernetes' and command[:1] in (['python'], ['python3']):
         return [sys.executable, *command[1:]]
     return command
 
