@@ -45,6 +45,32 @@ def with_nodes_after(symbol, positions, operator, suffix, **attributes):
             nodes.append({'op': operator, 'name': node['name'] + suffix, 'attrs': attributes,
                           'inputs': [[len(nodes) - 1, 0, 0]]})
         moved.append(len(nodes) - 1)
+    return symbol_of(nodes, moved, content)
+
+
+def with_graphs(symbol, graphs):
+    """The same graph with other graphs in place of some nodes, all of one output.
+
+    graphs: {position of a node: a graph whose variables, named '0', '1' and so on, are the inputs of the node}
+    """
+    content, nodes, moved = content_of(symbol), [], []
+    for position, node in enumerate(content['nodes']):
+        inputs, places = [[moved[source], *rest] for source, *rest in node['inputs']], []
+        for part in nodes_of(graphs[position]) if position in graphs else ():
+            if part['op'] == 'null':
+                places.append(inputs[int(part['name'])])
+            else:
+                nodes.append(dict(part, name=node['name'] + '_' + part['name'],
+                                  inputs=[places[source] for source, _, _ in part['inputs']]))
+                places.append([len(nodes) - 1, 0, 0])
+        if position not in graphs:
+            nodes.append(dict(node, inputs=inputs))
+        moved.append(len(nodes) - 1)
+    return symbol_of(nodes, moved, content)
+
+
+def symbol_of(nodes, moved, content):
+    """The graph of new nodes.   moved: which of them has the output of each old one; content: of the old graph"""
     return mx.sym.load_json(json.dumps({
         'nodes': nodes, 'heads': [[moved[source], *rest] for source, *rest in content['heads']],
         'arg_nodes': [position for position, node in enumerate(nodes) if node['op'] == 'null'],

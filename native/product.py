@@ -34,14 +34,19 @@ def why_not():
     return reason
 
 
-def with_product(symbol, shapes):
-    """The same graph with the operator for every product of two arrays of one shape.   shapes: {input: its shape}"""
+def products_of(symbol, shapes):
+    """[(position of a product, shape of its first factor, of its second)].   shapes: {input: its shape}"""
     nodes, inner = nodes_of(symbol), symbol.get_internals()
     products = [position for position, node in enumerate(nodes) if node['op'] in PRODUCTS]
     if not products:
-        return symbol
+        return []
     factors = mx.sym.Group([inner[nodes[position]['name'] + '_output'].get_children() for position in products])
     known = set(factors.list_inputs())
     sizes = factors.infer_shape_partial(**{name: shape for name, shape in shapes.items() if name in known})[1]
-    return with_operators(symbol, {position: OPERATOR for position, x, gate in zip(products, sizes[::2], sizes[1::2])
-                                   if x == gate})
+    return list(zip(products, sizes[::2], sizes[1::2]))
+
+
+def with_product(symbol, shapes):
+    """The same graph with the operator for every product of two arrays of one shape.   shapes: {input: its shape}"""
+    return with_operators(symbol, {position: OPERATOR for position, *factors in products_of(symbol, shapes)
+                                   if factors[0] == factors[1]})

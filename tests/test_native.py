@@ -14,7 +14,7 @@ import pytest
 
 import train_cifar
 from model import ACTIVATIONS, get_model
-from native import build, check, compiled, library, product
+from native import build, channels, check, compiled, library, product
 from native.graph import nodes_of
 from tests.cpu import DTYPES, needs_bfloat16
 from training.scoring import compile_for_scoring
@@ -237,9 +237,53 @@ def test_compiled_networks_compute_what_they_compute_uncompiled():
 
 
 @needs_operator
-def test_gates_of_channels_keep_mxnets_product(running):
-    trained('SE-ReLU', {}, compiled.for_cpu)
-    assert product.OPERATOR not in running() and running().count('broadcast_mul') == 7
+@pytest.mark.parametrize('ways', WAYS)
+def test_gates_of_channels_and_means_are_dots_where_shapes_are_static(running, ways):
+    trained('SE-ReLU', ways, compiled.for_cpu)
+    counts = [running().count(name) for name in ('broadcast_mul', 'mean', product.OPERATOR, 'dot')]
+    assert counts == ([0, 0, 7, 14] if 'static_shape' in ways else [7, 7, 0, 0])
+
+
+def with_gradients(run, *arrays):
+    """What a function computes of arrays, and its gradients."""
+    for array in arrays:
+        array.attach_grad()
+    with mx.autograd.record():
+        out = run(*arrays)
+    out.backward(random(*out.shape, seed=5))
+    return [array.asnumpy() for array in (out, *(array.grad for array in arrays))]
+
+
+@needs_operator
+@pytest.mark.parametrize('ways', WAYS)
+@pytest.mark.parametrize('first', [(4, 16, 8, 8), (1, 16, 8, 8)])  # a gate of one image is spread to all later ones
+@pytest.mark.parametrize('convolved', [True, False])
+def test_dots_compute_what_broadcast_mul_and_mean_do_at_any_size(convolved, first, ways):
+    x, gate = mx.sym.var('data'), mx.sym.var('gate')
+    if convolved:  # that is, blocked
+        x = mx.sym.Convolution(x, mx.sym.var('weight'), kernel=(1, 1), num_filter=16, no_bias=True)
+    for graph in (mx.sym.broadcast_mul(x, gate), mx.sym.mean(x, axis=(2, 3), keepdims=True)):
+        ours = channels.with_dots(graph, {'data': first, 'gate': (first[0], 16, 1, 1)})
+        assert 'dot' in [node['op'] for node in nodes_of(ours)]
+        runs = [mx.nd.CachedOp(each, list(ways.items())) for each in (graph, ours)]
+        for batch, height, width in ((first[0], 8, 8), (3, 5, 7), (6, 1, 1), (2, 1, 9)):
+            arrays = {'data': random(batch, 16, height, width), 'weight': random(16, 16, 1, 1, seed=1),
+                      'gate': random(1 if first[0] == 1 else batch, 16, 1, 1, seed=2)}
+            found = [with_gradients(run, *(arrays[name] for name in graph.list_arguments())) for run in runs]
+            if 'gate' in graph.list_arguments():
+                np.testing.assert_array_equal(found[0][0], found[1][0])
+            for theirs, mine in zip(*found):
+                np.testing.assert_allclose(mine, theirs, rtol=0, atol=2e-6 * abs(theirs).max())
+
+
+@needs_operator
+def test_mixed_precision_and_a_process_without_the_operator_have_no_dots(monkeypatch):
+    x, shapes = mx.sym.var('data'), {'data': (2, 16, 4, 4)}
+    graph = mx.sym.broadcast_mul(x, mx.sym.mean(mx.sym.amp_cast(x, dtype='float32'), axis=(2, 3), keepdims=True))
+    assert channels.with_dots(graph, shapes) is graph
+    monkeypatch.setattr(product, 'why_not', lambda: 'ATAC_NATIVE=0 switches it off')
+    graph = mx.sym.mean(x, axis=(2, 3), keepdims=True)
+    assert compiled.changed(graph, shapes, True) is graph
 
 
 @needs_operator
@@ -269,15 +313,16 @@ def test_global_pooling_reads_plain_maps_and_others_stay():
 
 
 @needs_operator
-def test_what_a_trained_network_exports_is_mxnets_own(tmp_path, running):
-    net, _ = trained('ChaATAC', {'static_alloc': True, 'static_shape': True}, compiled.for_cpu)
+@pytest.mark.parametrize('unit', ['ChaATAC', 'SE-ReLU'])
+def test_what_a_trained_network_exports_is_mxnets_own(tmp_path, running, unit):
+    net, _ = trained(unit, {'static_alloc': True, 'static_shape': True}, compiled.for_cpu)
     assert product.OPERATOR in running()
     x = random(16, 3, 16, 16)
     logits = net(x).asnumpy()
     net.export(str(tmp_path / 'net'))
     for graph in (mx.sym.load(str(tmp_path / 'net-symbol.json')), net(mx.sym.var('data'))):
         operators = [node['op'] for node in nodes_of(graph)]
-        assert operators.count('broadcast_mul') == 7 and product.OPERATOR not in operators
+        assert operators.count('broadcast_mul') == 7 and not {product.OPERATOR, 'dot'} & set(operators)
     again = mx.gluon.SymbolBlock.imports(str(tmp_path / 'net-symbol.json'), ['data'], str(tmp_path / 'net-0000.params'))
     np.testing.assert_allclose(again(x).asnumpy(), logits, rtol=1e-4, atol=1e-5)
 

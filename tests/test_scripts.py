@@ -103,7 +103,9 @@ def test_train_cifar_learns_saves_and_is_scored(cifar_flags, tmp_path, capsys):
     assert scores['top1_error'] == pytest.approx(100 * summary['last']['val_top1_error'])
 
 
-def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(cifar_flags, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize('unit', ['ChaATAC', 'SE-ReLU'])
+def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(cifar_flags, tmp_path, monkeypatch, capsys, unit):
+    cifar_flags = cifar_flags + ['--act-type', unit]
     train_cifar.main(cifar_flags)
     whole = read_params(str(tmp_path / 'run/last.params'))
     split = cifar_flags + ['--save-dir', str(tmp_path / 'split'), '--logging-file', str(tmp_path / 'split.log')]

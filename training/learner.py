@@ -186,7 +186,7 @@ def compile_network(net, devices, small_images):
     """Compile a network for training on images of one size, small ones (32x32) or large (224x224).
 
     With static shapes ATAC and ReLU on small images train up to 4 % and score 3 % faster, in no more memory. But what
-    gates of channels (SE, GE) multiply is kept in plain copies too: twice the memory, and on large images too much.
+    gates of channels (SE, GE) multiply is kept in plain copies too: more memory, and on large images too much.
     """
     on_gpu = devices[0].device_type == 'gpu'
     net.hybridize(static_alloc=True, static_shape=small_images or on_gpu)
