@@ -8,10 +8,10 @@ from runtime import UserError
 
 import mxnet as mx
 import numpy as np
-from gluoncv import model_zoo
 
 import data
 from cli import flags
+from cli.teacher import load_teacher
 from model import MODELS, complexity, get_model, network
 from training.devices import check_training_memory
 from training.distributed import join
@@ -24,8 +24,8 @@ from training.runlog import commit
 from training.schedule import decay_epochs, learning_rate
 from training.seeds import INITIALISATION, seed_mxnet
 from training.start import freeze, start_from
-from training.weights.arrays import load_weights, weights_for
-from training.weights.description import Description, read_description
+from training.weights.arrays import weights_for
+from training.weights.description import Description, description_path, read_description
 
 # What a training computes on. devices: of this worker. dtype: of the network's input and weights.
 Hardware = namedtuple('Hardware', 'devices dtype workers')
@@ -104,6 +104,21 @@ def build_network(args):
     return get_model(name, **options)
 
 
+def network_described(path, description, **changes):
+    """The network of the description of a .params file, with some other options. UserError if it cannot be built."""
+    try:
+        return get_model(description.network, **{**description.options, **changes})
+    except (TypeError, ValueError, OverflowError, mx.MXNetError) as error:
+        why = ascii(str(error).splitlines()[0])[1:201]
+        raise UserError(f'{description_path(path)} describes a network that cannot be: {why}') from error
+
+
+def graph_of(net):
+    """What a network computes, without the names of its layers."""
+    nodes = json.loads(net(mx.sym.var('data')).tojson())['nodes']
+    return [(node['op'], node.get('attrs'), node['inputs']) for node in nodes]
+
+
 def unit_of(args):
     """The name of the unit in the network of the flags."""
     return args.act_type or network(flags.CIFAR_MODELS.get(args.model, args.model)).unit
@@ -151,10 +166,22 @@ def init_from(args, net, class_names, continued=False):
         same = not known or not class_names or known.class_names == list(class_names)
         classifier = network(network_of(args)[0]).host.classifier
         anew = start_from(net, weights_for(net, args.init_from), args.init_from, classifier, same)
-        says += [args.init_from + (f', but for {", ".join(anew)}, which begin anew' if anew else ', all of it')]
+        check_same_network(args, known)
+        what = f', but for {", ".join(anew)}, which begin anew' if anew else ', all of it'
+        says += [args.init_from + what + ('' if known or anew else ' (it does not say which classes it is of)')]
     if args.freeze:
         says += [f'{len(freeze(net, args.freeze))} arrays stay as they are (--freeze {args.freeze})']
     return '; '.join(says)
+
+
+def check_same_network(args, known):
+    """UserError if the weights of --init-from, whose shapes fit, are of a network that computes something else."""
+    options = network_of(args)[1]
+    sizes = {name: options[name] for name in ('classes', 'input_size') if name in options}
+    if known and graph_of(network_described(args.init_from, known, **sizes)) != graph_of(build_network(args)):
+        unit = known.options.get('act_type') or network(known.network).unit
+        raise UserError(f'{args.init_from} is of another architecture: {known.network} with {unit}, and other options '
+                        'than the flags have')
 
 
 def objective_of(args, train, hardware):
@@ -162,50 +189,6 @@ def objective_of(args, train, hardware):
                      mixup_alpha=args.mixup_alpha if args.mixup else 0.0, mixup_off_epoch=args.mixup_off_epoch,
                      teacher=load_teacher(args, train, hardware), temperature=args.temperature,
                      hard_weight=args.hard_weight, seed=args.seed)
-
-
-def load_teacher(args, train, hardware):
-    """The compiled network with the weights of --teacher-params, or None without them."""
-    if args.teacher_params is None:
-        return None
-    description = read_description(args.teacher_params)
-    if description:
-        check_teacher(args, train, description)
-        teacher = get_model(description.network, **description.options)
-    else:
-        teacher = teacher_by_name(args, train.classes)
-    load_weights(teacher, args.teacher_params, hardware.devices)
-    teacher.cast(hardware.dtype)
-    teacher.hybridize(static_alloc=True, static_shape=True)
-    return teacher
-
-
-def check_teacher(args, train, description):
-    """UserError if a teacher has other outputs than the network, was trained on other classes, or is not --teacher."""
-    teacher = f'{args.teacher_params}: a teacher'
-    known = description.options.get('classes')
-    if known != train.classes:
-        raise UserError(f'{teacher} of {known} classes for a network of {train.classes}')
-    if description.class_names and train.class_names and description.class_names != list(train.class_names):
-        raise UserError(f'{teacher} of other classes ({", ".join(description.class_names[:3])}, ...) than those of the '
-                        f'images ({", ".join(train.class_names[:3])}, ...)')
-    if args.teacher not in (None, description.network):
-        raise UserError(f'{args.teacher_params} holds {description.network}: --teacher {args.teacher} contradicts it')
-
-
-def teacher_by_name(args, classes):
-    """The network of a teacher without a description: --teacher, with its default options."""
-    name = args.teacher
-    if name is None:
-        raise UserError(f'{args.teacher_params} has no description: say by --teacher which network it is')
-    if name in MODELS:
-        return get_model(name, classes=classes, **MODELS[name].sized(getattr(args, 'input_size', 32)))
-    if name not in model_zoo.get_model_list():
-        raise UserError('unknown teacher %r; there are %s, and those of gluoncv.model_zoo' % (name, ', '.join(MODELS)))
-    try:
-        return model_zoo.get_model(name, classes=classes, pretrained=False)
-    except (TypeError, ValueError) as error:
-        raise UserError('the teacher %s is no network for classification' % name) from error
 
 
 def describe(args, class_names):

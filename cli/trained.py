@@ -4,19 +4,26 @@ Flags are checked against the description of the weights, and what is not given 
 needs the flags of its training. A checkpoint of an earlier version has none: its last.json holds these flags.
 """
 import argparse
-import json
 import os
 
 from runtime import UserError
 
-import mxnet as mx
 import numpy as np
 
 from cli import flags, parsing
-from cli.build import build_network, dataset_of, describe, image_places_of, load_data, shape_of
+from cli.build import (
+    build_network,
+    dataset_of,
+    describe,
+    graph_of,
+    image_places_of,
+    load_data,
+    network_described,
+    shape_of,
+)
 from data import DATASETS
 from data.labels import readable
-from model import get_model, network
+from model import network
 from training.scoring import check_dtype, compile_for_scoring
 from training.weights.arrays import load_weights
 from training.weights.description import description_path, read_description, read_facts
@@ -137,11 +144,7 @@ def said_by(description):
 def check_network(args, description):
     """UserError if the network of the flags is another one than that of the description, or if that one cannot be
     built. Other flags that make the same network may be given."""
-    try:
-        trained = graph_of(get_model(description.network, **description.options))
-    except (TypeError, ValueError, OverflowError, mx.MXNetError) as error:
-        why = ascii(str(error).splitlines()[0])[1:201]
-        raise UserError(f'{description_path(args.params)} describes a network that cannot be: {why}') from error
+    trained = graph_of(network_described(args.params, description))
     if not makes(args, trained):
         options = ', '.join(f'{name} {value}' for name, value in description.options.items())
         raise contradiction(args, description, ('network', 'unit'), f'holds {description.network} ({options})')
@@ -163,12 +166,6 @@ def contradiction(args, description, groups, truth):
     words = [flag.names[-1] + ('' if value is True else f' {value}')
              for flag, value in ((flag, getattr(args, flag.dest)) for flag in given)]
     return UserError(f'{args.params} {truth}: {" ".join(words)} contradicts it')
-
-
-def graph_of(net):
-    """What a network computes, without the names of its layers."""
-    nodes = json.loads(net(mx.sym.var('data')).tojson())['nodes']
-    return [(node['op'], node.get('attrs'), node['inputs']) for node in nodes]
 
 
 def check_data(args, description):

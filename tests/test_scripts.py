@@ -384,7 +384,7 @@ def test_an_exploding_run_stops_and_names_the_last_good_checkpoint(cifar_flags, 
 @pytest.mark.parametrize('script', [train_cifar, train_imagenet, evaluate])
 def test_every_flag_is_read(script):
     argv = ['--model', 'atac', '--dataset', 'cifar10', '--params', os.devnull] if script is evaluate else []
-    files = [script.__name__ + '.py', 'cli/build.py', 'cli/trained.py']
+    files = [script.__name__ + '.py', 'cli/build.py', 'cli/teacher.py', 'cli/trained.py']
     code = ''.join(open(os.path.join(ROOT, name)).read() for name in files)
     for name in vars(script.parse_args(argv)):
         is_option = name in BY_DEST and BY_DEST[name].option  # which network_of reads

@@ -20,6 +20,7 @@ from training.weights.params_file import read_params
 
 CPU = [mx.cpu()]
 FASHION = os.path.join(ROOT, 'params', 'fashion-mnist-ChaATAC-b1.params')
+RELU = FASHION.replace('ChaATAC', 'relu')
 
 
 def network(seed=0, frozen_statistics=False, devices=CPU, **options):
@@ -141,6 +142,8 @@ def test_weights_of_other_classes_begin_with_a_new_classifier(tmp_path, cifar_fl
 def test_bad_beginnings_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys, monkeypatch):
     for flags, words in ((['--init-from', '/absent.params'], 'absent.params'),
                          (['--init-from', FASHION], 'is of another architecture'),  # r is 4 here
+                         (['--init-from', RELU, '--act-type', 'swish'],
+                          'is of another architecture: cifar_resnet with relu'),
                          (['--freeze', '['], 'is no regular expression'), (['--accumulate', '0'], 'at least 1'),
                          (['--clip-grad', '0'], 'must be positive'),
                          (['--teacher-params', FASHION, '--teacher', 'se_cifar_resnet'],

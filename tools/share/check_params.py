@@ -13,6 +13,7 @@ from runtime import UserError
 
 import evaluate
 from cli.exits import run_script
+from model import network
 from tools import ROOT
 from training.weights.description import read_description
 
@@ -35,8 +36,9 @@ def row(path):
         raise UserError(f'{path} has no description')
     described = found.errors.get('val_top1_error')
     mini = MINI.get(found.dataset)
-    values = (os.path.basename(path), found.network, found.options.get('act_type'), found.options.get('blocks'),
-              found.epoch, None if described is None else 100 * described, error_of(path),
+    unit = found.options.get('act_type') or network(found.network).unit
+    values = (os.path.basename(path), found.network, unit, found.options.get('blocks'), found.epoch,
+              None if described is None else 100 * described, error_of(path),
               error_of(path, '--dataset', mini) if mini else None)
     return dict(zip(HEAD, values))
 

@@ -41,10 +41,14 @@ def main(argv=None):
     parser.add_argument('log', help='the .log of its run')
     parser.add_argument('--epoch', type=int, help='of these weights (default: the last one)')
     args = parser.parse_args(argv)
-    path, record, epoch = description_path(args.params), read_run(args.log), -1 if args.epoch is None else args.epoch
+    path = description_path(args.params)
+    record = read_run(args.log)
     if os.path.exists(path):
         raise UserError(f'{path} exists: remove it first')
-    if not -1 <= epoch < len(record.epochs):
+    if not record.epochs:
+        raise UserError(f'{args.log} holds no whole epoch')
+    epoch = len(record.epochs) - 1 if args.epoch is None else args.epoch
+    if not 0 <= epoch < len(record.epochs):
         raise UserError(f'{args.log} holds the epochs 0 to {len(record.epochs) - 1}')
     script = flags.CIFAR if 'dataset' in record.options else flags.IMAGENET
     run = argparse.Namespace(**{**flags.defaults(script), **record.options, 'command': ''})

@@ -94,7 +94,9 @@ def read_facts(path):
         facts = json.loads(text) if len(text) <= LARGEST else None
     except (ValueError, RecursionError):
         facts = None
-    if not isinstance(facts, dict) or facts.get('sha256') != sealed(facts)['sha256']:
+    if isinstance(facts, dict) and 'sha256' not in facts:
+        raise UserError(f'{path} is damaged, or not the JSON of weights: it has no checksum')
+    if not isinstance(facts, dict) or facts['sha256'] != sealed(facts)['sha256']:
         raise UserError(f'{path} is damaged: its checksum is another, or it is no JSON')
     return facts
 
