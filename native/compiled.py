@@ -6,8 +6,8 @@ folded is MXNet's own; and what mixed precision casts has been decided before. T
 operator, none:
 
 - Our operator computes products of two arrays of one shape (native/product.py).
-- Global pooling reads a plain copy of its input. Of a blocked one oneDNN passes the gradient on in a layout for which
-  it has no fast code, neither in its own backward pass nor in that of the BatchNorm before it.
+- Global pooling reads a plain copy of its input. Of a blocked one oneDNN passes the gradient on in another layout. For
+  that it has no fast code, neither in its own backward pass nor in that of the BatchNorm before it.
 - With static shapes, gates of one value a channel and means over all positions are products of matrices, in float32
   (native/channels.py). Without them, as large images are trained, that would take a tenth more memory.
 
