@@ -7,12 +7,22 @@ import numpy as np
 from model import MODELS, get_model
 from tests.numpy_layers import randomise
 
+# Of a tool that takes the network of write_weights().
+FLAGS = ['--model', 'atac', '--blocks', '1', '--useReLU', '--act-type', 'ChaATAC', '--dataset', 'fashion-mnist-mini']
+
 
 def random_net(net):
     net.initialize()
     randomise(net)
     net.hybridize()
     return net
+
+
+def write_weights(folder):
+    """The path of the weights of a random network, which FLAGS are of."""
+    path = str(folder / 'net.params')
+    random_net(get_model('cifar_resnet', blocks=1)).save_parameters(path)
+    return path
 
 
 def small(name, monkeypatch):

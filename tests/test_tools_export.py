@@ -15,7 +15,7 @@ from cli.exits import run_script
 from cli.flags import CIFAR_MODELS
 from data.fashion_mnist import load_mini
 from model import get_model
-from tests.random_networks import noise, random_net
+from tests.random_networks import FLAGS, noise, random_net, write_weights
 from tests.test_scripts import refusal
 from tools import ROOT
 from tools.share import export, onnx_file
@@ -23,15 +23,12 @@ from tools.share.onnx_file import runner
 from training.weights.description import read_description
 from training.weights.disk import file_digest
 
-FLAGS = ['--model', 'atac', '--blocks', '1', '--useReLU', '--act-type', 'ChaATAC', '--dataset', 'fashion-mnist-mini']
 REASON = 'requirements/export.txt is not installed'
 
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp('weights') / 'net.params')
-    random_net(get_model('cifar_resnet', blocks=1)).save_parameters(path)
-    return path
+    return write_weights(tmp_path_factory.mktemp('weights'))
 
 
 @pytest.fixture

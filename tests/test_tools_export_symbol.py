@@ -8,18 +8,14 @@ import numpy as np
 import pytest
 
 from model import get_model
-from tests.random_networks import noise, random_net, run_graph, small
+from tests.random_networks import FLAGS, noise, run_graph, small, write_weights
 from tools.share import export
 from training.weights.params_file import read_params
-
-FLAGS = ['--model', 'atac', '--blocks', '1', '--useReLU', '--act-type', 'ChaATAC', '--dataset', 'fashion-mnist-mini']
 
 
 @pytest.fixture(scope='module')
 def weights(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp('weights') / 'net.params')
-    random_net(get_model('cifar_resnet', blocks=1)).save_parameters(path)
-    return path
+    return write_weights(tmp_path_factory.mktemp('weights'))
 
 
 @pytest.fixture
