@@ -18,7 +18,7 @@ PLACES = tuple(flag.dest for flag in flags.FLAGS
 # The settings that tell networks of one depth apart; all others are of the data and the schedule.
 NETWORK = (*PLACES, *UNIT_FLAGS, 'unit', 'model')
 # What may differ within a group. A run may be resumed with more epochs, but runs of different length are not averaged.
-FREE = flags.RULES.free - {'num_epochs', 'teacher_params'} | {'seed'}
+FREE = flags.RULES.free - {'num_epochs'} | {'seed'}
 DEFAULTS = flags.defaults(flags.CIFAR)
 # Networks that have something besides their units, and its name.
 GATED = {'ge': 'GENet-theta'}
