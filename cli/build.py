@@ -11,6 +11,7 @@ import numpy as np
 
 import data
 from cli import flags
+from cli.described import graph_of, network_described
 from cli.teacher import load_teacher
 from model import MODELS, complexity, get_model, network
 from training.devices import check_training_memory
@@ -25,7 +26,7 @@ from training.schedule import decay_epochs, learning_rate
 from training.seeds import INITIALISATION, seed_mxnet
 from training.start import freeze, start_from
 from training.weights.arrays import weights_for
-from training.weights.description import Description, description_path, read_description
+from training.weights.description import Description, read_description
 
 # What a training computes on. devices: of this worker. dtype: of the network's input and weights.
 Hardware = namedtuple('Hardware', 'devices dtype workers')
@@ -104,21 +105,6 @@ def build_network(args):
     return get_model(name, **options)
 
 
-def network_described(path, description, **changes):
-    """The network of the description of a .params file, with some other options. UserError if it cannot be built."""
-    try:
-        return get_model(description.network, **{**description.options, **changes})
-    except (TypeError, ValueError, OverflowError, mx.MXNetError) as error:
-        why = ascii(str(error).splitlines()[0])[1:201]
-        raise UserError(f'{description_path(path)} describes a network that cannot be: {why}') from error
-
-
-def graph_of(net):
-    """What a network computes, without the names of its layers."""
-    nodes = json.loads(net(mx.sym.var('data')).tojson())['nodes']
-    return [(node['op'], node.get('attrs'), node['inputs']) for node in nodes]
-
-
 def unit_of(args):
     """The name of the unit in the network of the flags."""
     return args.act_type or network(flags.CIFAR_MODELS.get(args.model, args.model)).unit
@@ -139,7 +125,7 @@ def learner_of(args, net, hardware, train, run):
     """
     elements = complexity.activation_elements(net, (1, 3, train.size, train.size))
     check_training_memory(train.batch_size // hardware.workers.size // args.accumulate, BYTES[args.dtype] * elements,
-                 hardware.devices)
+                          hardware.devices)
     objective = objective_of(args, train, hardware)
     lr_at = schedule_of(args, train.images, train.batch_size)
     seed_mxnet(args.seed, INITIALISATION)

@@ -3,6 +3,7 @@ from runtime import UserError
 
 from gluoncv import model_zoo
 
+from cli.described import network_described
 from model import MODELS, get_model
 from training.weights.arrays import load_weights
 from training.weights.description import read_description
@@ -15,7 +16,7 @@ def load_teacher(args, train, hardware):
     description = read_description(args.teacher_params)
     if description:
         check_teacher(args, train, description)
-        teacher = get_model(description.network, **description.options)
+        teacher = network_described(args.teacher_params, description)
     else:
         teacher = teacher_by_name(args, train.classes)
     load_weights(teacher, args.teacher_params, hardware.devices)

@@ -11,16 +11,8 @@ from runtime import UserError
 import numpy as np
 
 from cli import flags, parsing
-from cli.build import (
-    build_network,
-    dataset_of,
-    describe,
-    graph_of,
-    image_places_of,
-    load_data,
-    network_described,
-    shape_of,
-)
+from cli.build import build_network, dataset_of, describe, image_places_of, load_data, shape_of
+from cli.described import graph_of, network_described
 from data import DATASETS
 from data.labels import readable
 from model import network
