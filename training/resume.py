@@ -30,13 +30,22 @@ def restore(run, learner):
         set_weights(learner.net, arrays['params'], os.path.join(run.save_dir, 'last.params'))
         checkpoint.set_trainer_arrays(learner.trainer, arrays['states'])
     scale = facts.pop('loss_scale', None)
-    before = facts.pop('product', None)
-    now = product_of(learner.net)
-    if before and before != now:
-        LOG.warning('%s multiplied in this run and %s does so now: numbers may be rounded otherwise', before, now)
+    warn_of_other_code(facts.pop('code', {}), {'commit': run.description.commit if run.description else None,
+                                               'product': product_of(learner.net)})
     if scale:
         learner.trainer.loss_scale.restore(scale)
     return facts
+
+
+def warn_of_other_code(before, now):
+    """Say what computes a run that continues, where it is not what has computed it so far.
+
+    before, now: {'commit', 'product': name, or None if it is not known}
+    """
+    changed = ['%s was %s and is %s' % (what, before[what], now[what]) for what in sorted(before)
+               if before[what] and now[what] and before[what] != now[what]]
+    if changed:
+        LOG.warning('the run continues with other code (%s): numbers may be rounded otherwise', '; '.join(changed))
 
 
 def continues(run):
@@ -59,10 +68,13 @@ def find_checkpoint(run):
     if lacking:
         raise UserError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
     check_options(facts['options'], run.options, run.save_dir, run.rules)
-    check_classes(facts.get('weights', {}).get('class_names'), run)
+    weights = facts.get('weights', {})
+    check_classes(weights.get('class_names'), run)
     check_log_of_resumed(run, facts['epoch'] + 1)
-    facts.setdefault('product', 'MXNet')  # which older checkpoints do not name
-    return {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale', 'product')}, arrays
+    found = {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale')}
+    # Older checkpoints do not name the product.
+    found['code'] = {'commit': weights.get('commit'), 'product': facts.get('product', 'MXNet')}
+    return found, arrays
 
 
 def check_classes(before, run):
