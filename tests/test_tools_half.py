@@ -39,6 +39,8 @@ def test_numbers_beyond_float16_and_existing_files_are_refused(tmp_path, capsys,
     net.initialize()
     net.save_parameters(path)
     assert 'exists' in refusal(half.main, [path, path], capsys, monkeypatch)
+    other = str(tmp_path / 'half.json')
+    assert 'must end in .params' in refusal(half.main, [path, other], capsys, monkeypatch) and not os.path.exists(other)
 
 
 def test_weights_are_those_of_the_checksums_beside_them(tmp_path):

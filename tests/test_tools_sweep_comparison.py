@@ -55,8 +55,8 @@ def test_the_table_is_corrected_for_its_intervals(tmp_path):
     assert 'Corrected for the 2 intervals of this table' in (tmp_path / 'figure.md').read_text()
 
 
-def test_at_equal_parameters_lines_go_between_and_beyond_the_means(tmp_path):
-    """Of relu: 80 % at 1,000 parameters, 84 % at 2,000, 86 % at 3,000."""
+def test_at_equal_parameters_what_more_of_them_bring_is_taken_off_the_paired_difference(tmp_path):
+    """Of relu: 80 % at 1,000 parameters (81 % with seed 0, the only one of swish), 84 % at 2,000, 86 % at 3,000."""
     for blocks, errors in ((1, (0.19, 0.21)), (2, (0.16, 0.16)), (3, (0.14, 0.14))):
         for seed, error in enumerate(errors):
             write_log(tmp_path, [error], '--act-type', 'relu', '--blocks', str(blocks), '--seed', str(seed),
@@ -64,8 +64,9 @@ def test_at_equal_parameters_lines_go_between_and_beyond_the_means(tmp_path):
     for blocks, parameters in ((1, 1500), (2, 2500), (3, 4000), (4, 500)):
         write_log(tmp_path, [0.1], '--act-type', 'swish', '--blocks', str(blocks), trainable=parameters)
     rows = compare(tmp_path)
-    assert [rows['swish', blocks]['at_equal_parameters'] for blocks in (1, 2, 3, 4)] == pytest.approx([8, 5, 2, 12])
-    assert rows['relu', 2]['at_equal_parameters'] is None
+    assert [rows['swish', blocks]['at_equal_parameters'] for blocks in (1, 2)] == pytest.approx([7, 5])
+    # More parameters than any relu has, no relu of this depth, and the reference itself.
+    assert {rows[key]['at_equal_parameters'] for key in (('swish', 3), ('swish', 4), ('relu', 2))} == {None}
     assert rows['swish', 4]['difference'] is None  # there is no relu of this depth
 
 

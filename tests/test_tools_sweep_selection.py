@@ -44,7 +44,7 @@ def test_without_a_log_those_in_logs_and_the_folders_in_it_count(tmp_path, monke
         write_log(folder, [0.1], '--act-type', 'relu', '--dataset', 'cifar10', '--seed', str(seed))
     rows = plot_sweep.main(['--dataset', 'cifar10'])
     assert [row['seeds'] for row in rows] == [[0, 1]]
-    assert (tmp_path / 'logs' / 'figures' / 'cifar10-sweep.png').exists()
+    assert (tmp_path / 'cifar10-sweep.png').exists()
 
 
 def test_a_value_that_no_run_has_is_said(tmp_path, capsys):

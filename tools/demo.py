@@ -7,13 +7,15 @@ about three times as long without. It shows that everything works. Differences b
 6,400 images mean nothing; EVIDENCE is the figure that shows what whole runs have come to.
 """
 import argparse
+import glob
 import os
 import sys
 
-import runtime  # noqa: F401  (before mxnet)
+from runtime import UserError
 
 import train_cifar
 from cli.exits import run_script
+from cli.flags import RULES
 from cli.kinds import at_least
 from tools import figures
 from tools.sweep import __main__ as sweep
@@ -21,9 +23,11 @@ from tools.sweep import results
 from tools.sweep.curves import read_curves
 from tools.sweep.plan import plan
 from tools.sweep.plot_run import draw
+from training.logs import logged_options
 
 UNITS = ['relu', 'ChaATAC']
 FLAGS = ['--useReLU', '--lr-mode', 'cosine', '--lr', '0.1', '--log-interval', '0', '-j', '1']
+RUN_FILES = ('.log', '.jsonl', '/last.*', '/previous.*', '/*-best.*', '/lock')  # after the name of a run
 EVIDENCE = 'logs/figures/fashion-mnist-sweep.png'
 SAYS = '''
 This shows that everything works: data, units, networks, training, scoring, checkpoints, logs and figures.
@@ -41,20 +45,26 @@ def parse_args(argv=None):
 
 
 def clear(out, flags):
-    """Remove what an earlier demo left: the files of its runs and nothing else."""
+    """Remove what an earlier demo left: the files of its runs and nothing else. UserError if they are of other runs."""
+    left = []
     for unit in UNITS:
         run = train_cifar.run_of(train_cifar.parse_args(['--act-type', unit, '--blocks', '1', *flags]))
-        name = os.path.join(out, os.path.basename(run.save_dir))
-        saved = [os.path.join(name, file) for file in os.listdir(name)] if os.path.isdir(name) else []
-        for path in [*saved, name + '.log', name + '.jsonl']:
-            if os.path.isfile(path):
-                os.remove(path)
+        stem = os.path.join(out, os.path.basename(run.save_dir))
+        found = [path for ending in RUN_FILES for path in glob.glob(glob.escape(stem) + ending)]
+        logged = logged_options(stem + '.log')
+        if found and any(logged.get(name) != value for name, value in run.options.items() if name not in RULES.free):
+            raise UserError(f'{found[0]} is of no demo: choose another --out, or remove it')
+        left += found
+    for path in left:
+        os.remove(path)
 
 
 def main(argv=None):
     """Train, print and draw; returns the rows of the table."""
     args = parse_args(argv)
     flags = [*FLAGS, '--num-epochs', str(args.num_epochs)]
+    path = os.path.join(args.out, 'error.png')
+    figures.check_replaceable(path)
     clear(args.out, flags)
     grid = sweep.parse_args(['--act-type', *UNITS, '--blocks', '1', '--seeds', '0', '--jobs', str(len(UNITS)),
                              '--params-dir', args.out, '--logs-dir', args.out, '--', *flags])
@@ -65,7 +75,6 @@ def main(argv=None):
     sweep.leave_if_failed(done)
     rows = results.table(points, done.epochs)
     results.show(rows)
-    path = os.path.join(args.out, 'error.png')
     with figures.look():
         figures.save(draw([read_curves(point.log, point.unit) for point in points]), path)
     print(SAYS.format(epochs=args.num_epochs, evidence=EVIDENCE, figure=path))

@@ -10,12 +10,13 @@ from runtime import UserError
 TIME_STAMP = len('2026-11-22 20:47:50,123 ')
 LARGEST = 1e15  # of the numbers of an epoch, and so finite
 NOT_NEGATIVE = ('seconds', 'images_per_second')
+COMMIT = re.compile(r'Versions: .*commit (\S+)')
 PARAMETERS = re.compile(r'Network: .*?(\d{1,15}) parameters, (\d{1,15}) trainable')
 
 # What the two files of a run say. path: of the .log. options: all flags by name, of the last start. epochs: numbers by
 # epoch, as RunLog.epoch wrote them. parameters, trainable: how many the network has. finished: its last epoch is there.
-# first_num_epochs: of the first start.
-Record = namedtuple('Record', 'path options epochs parameters trainable finished first_num_epochs')
+# first_num_epochs: of the first start. commits: of all starts, each once.
+Record = namedtuple('Record', 'path options epochs parameters trainable finished first_num_epochs commits')
 
 
 def numbers_path(path):
@@ -68,19 +69,22 @@ def read_run(path):
     """
     path = os.path.splitext(path)[0] + '.log'
     starts = []
+    commits = []
     counts = None
     with open(path, errors='surrogateescape') as file:
         for line in file:
             named = _options_in(line)
             found = PARAMETERS.match(line[TIME_STAMP:])
             starts += [named] if named else []
+            commits += COMMIT.findall(line[TIME_STAMP:])
             counts = [int(count) for count in found.groups()] if found else counts
     options = starts[-1] if starts else {}
     if not isinstance(options.get('num_epochs'), int) or not counts:
         raise UserError('%s is not the log of a run, or was cut off: it names no %s'
                         % (path, 'network' if options else 'options'))
     epochs = _read_epochs(numbers_path(path))
-    return Record(path, options, epochs, *counts, len(epochs) >= options['num_epochs'], starts[0].get('num_epochs'))
+    return Record(path, options, epochs, *counts, len(epochs) >= options['num_epochs'], starts[0].get('num_epochs'),
+                  tuple(dict.fromkeys(commits)))
 
 
 def _read_epochs(path):

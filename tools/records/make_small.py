@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 
-import runtime  # noqa: F401  (before mxnet)
+from runtime import UserError
 
 import cv2
 import mxnet as mx
@@ -20,9 +20,18 @@ from data.fashion_mnist import load_mini
 from data.recordio import RecordFile
 from data.sealing import seal
 
+IMAGES = {'train': 6400, 'val': 1600}  # that there are
+
 
 def write(folder, size=64, train=640, val=160, folders=True):
-    """Images of every class from each split, enlarged to size x (size + row % 9), so that shapes differ."""
+    """Images of every class from each split, enlarged to size x (size + row % 9), so that shapes differ.
+
+    UserError if there is anything of this name.
+    """
+    for name in IMAGES:
+        for path in (os.path.join(folder, name + end) for end in ('.rec', '.idx', '.crc32', '')):
+            if os.path.exists(path):
+                raise UserError(f'{path} exists: choose another folder')
     for split, count in (('train', train), ('val', val)):
         pixels, labels, _ = load_mini(split == 'train')
         os.makedirs(folder, exist_ok=True)
@@ -37,14 +46,14 @@ def write(folder, size=64, train=640, val=160, folders=True):
                 with open(os.path.join(place, '%05d.jpg' % row), 'wb') as file:
                     file.write(jpeg)
         records.close()
-        seal(RecordFile(os.path.join(folder, split + '.rec'), sealed=False))
+        seal(RecordFile(os.path.join(folder, split + '.rec')))
 
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description='Write small RecordIO files and class folders of real images.')
     parser.add_argument('folder')
-    for name, default in (('--size', 64), ('--train', 640), ('--val', 160)):
-        parser.add_argument(name, type=at_least(1), default=default)
+    for name, default, most in (('--size', 64, 4096), ('--train', 640, IMAGES['train']), ('--val', 160, IMAGES['val'])):
+        parser.add_argument(name, type=at_least(1, most=most), default=default)
     write(**vars(parser.parse_args(argv)))
 
 

@@ -1,6 +1,6 @@
 """python -m tools.seal FILE.rec...: write a checksum for every record beside a RecordIO file, as FILE.crc32.
 
-The index FILE.idx is made too if it is missing.
+The index FILE.idx is made too if it is missing. Where there are checksums, the records are compared with them.
 """
 import argparse
 import os
@@ -17,7 +17,9 @@ def main(argv=None):
     for rec in parser.parse_args(argv).rec:
         if not os.path.exists(stem_of(rec) + '.idx'):
             print(make_index(rec), 'is made')
-        print(f'{seal_path(rec)}: {seal(RecordFile(rec, sealed=False))} records')
+        sealed = os.path.exists(seal_path(rec))
+        count = seal(RecordFile(rec))
+        print(f'{seal_path(rec)}: {count} records' + (', all as they were sealed' if sealed else ''))
 
 
 if __name__ == '__main__':

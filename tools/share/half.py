@@ -36,8 +36,10 @@ def main(argv=None):
     """Write the file; returns {'size', 'sha256'}."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('file', help='a .params file')
-    parser.add_argument('out', help='the file to write; must not exist')
+    parser.add_argument('out', help='the .params file to write; must not exist')
     args = parser.parse_args(argv)
+    if not args.out.endswith('.params'):
+        raise UserError(f'{args.out}: its name must end in .params')
     arrays = read_params(args.file)
     for path in (args.out, description_path(args.out)):
         if os.path.exists(path):

@@ -10,9 +10,9 @@ from tools.sweep.settings import NETWORK
 
 LEVEL = 0.95  # of all intervals
 
-# How a group compares. interval, corrected_interval: (low, high). p, corrected_p: of its Difference. above_line: its
-# accuracy less that of the reference at its number of parameters. None where too little is known.
-Compared = namedtuple('Compared', 'difference interval corrected_interval p corrected_p above_line')
+# How a group compares. interval, corrected_interval: (low, high). p, corrected_p: of its Difference.
+# at_equal_parameters: what is left of it. None where too little is known; one interval is not corrected.
+Compared = namedtuple('Compared', 'difference interval corrected_interval p corrected_p at_equal_parameters')
 
 
 class Difference(namedtuple('Difference', 'mean pairs error')):
@@ -58,9 +58,11 @@ def compared(references):
     """{Group: Compared} of {Group: {blocks: Group} that it is compared with}, corrected for the number of intervals."""
     differences = {group: difference_to(line, group) for group, line in references.items()}
     tested = [group for group, difference in differences.items() if difference.error is not None]
-    corrected = dict(zip(tested, holm([differences[group].p for group in tested])))
-    return {group: Compared(difference, difference.interval(), difference.interval(len(tested)), difference.p,
-                            corrected.get(group), above_line(references[group], group))
+    several = len(tested) > 1
+    corrected = dict(zip(tested, holm([differences[group].p for group in tested]))) if several else {}
+    return {group: Compared(difference, difference.interval(),
+                            difference.interval(len(tested)) if several else (None, None), difference.p,
+                            corrected.get(group), at_equal_parameters(difference, references[group], group))
             for group, difference in differences.items()}
 
 
@@ -70,15 +72,14 @@ def difference_to(line, group):
     return Difference(None, None, None) if reference is group else paired(group.accuracies, reference.accuracies)
 
 
-def above_line(line, group):
-    """The accuracy of a group less that of a line at its number of parameters: on straight lines between and beyond the
-    means of {blocks: Group}. None for a group of the line, and where the line has fewer than two."""
+def at_equal_parameters(difference, line, group):
+    """The Difference of a group to {blocks: Group} at its depth, less what these gain by its number of parameters, on
+    straight lines between their means. None without a pair, and for more or fewer parameters than they have."""
     points = sorted((other.parameters, other.mean) for other in line.values())
-    if len(points) < 2 or group in line.values():
+    if difference.mean is None or not points[0][0] <= group.parameters <= points[-1][0]:
         return None
-    segments = list(zip(points, points[1:]))
-    (left, low), (right, high) = next((ends for ends in segments if group.parameters <= ends[1][0]), segments[-1])
-    return group.mean - (low + (high - low) * (group.parameters - left) / (right - left))
+    parameters, means = zip(*points)
+    return difference.mean - (np.interp(group.parameters, parameters, means) - line[group.blocks].mean)
 
 
 def reference_line(group, groups, name):

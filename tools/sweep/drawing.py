@@ -27,10 +27,9 @@ def draw(lines, references, args, title):
     places = in_order({place for line in lines for place in line.groups})
     styles = styles_of(lines)
     for (length, of_length), row in zip(rows.items(), panels):
-        score = 'best' if of_length[0].published else args.score
         for name, axes in zip(names, row):
             draw_panel(axes, name, places, of_length, styles)
-            axes.set(xlabel=AXES.get(name, name), ylabel=f'test accuracy, {score} epoch (%)',
+            axes.set(xlabel=AXES.get(name, name), ylabel=accuracy_of(of_length, args.score),
                      title=name_of(length, of_length) if len(rows) > 1 else None)
             if name not in AXES:
                 draw_levels(axes, references, of_length)
@@ -38,6 +37,12 @@ def draw(lines, references, args, title):
     figures.add_legend(figure, seeds_of([group for group in references if not group.published]),
                        first=[line.label for line in lines])
     return figure
+
+
+def accuracy_of(lines, score):
+    """The name of what is drawn of these lines; the published points are of the best epoch."""
+    scores = {'best' if line.published else score for line in lines}
+    return f'test accuracy, {scores.pop()} epoch (%)' if len(scores) == 1 else 'test accuracy (%)'
 
 
 def name_of(length, lines):

@@ -1,7 +1,7 @@
 """Groups of runs that differ in their seed only: runs are averaged over their seeds and over nothing else.
 
 Two runs belong together if they agree in every option that their network and schedule read (settings.py). An option
-that an older log does not name counts as agreeing with the only value of the others.
+that an older log does not name has the default of its flag; without a flag, the only value of the others.
 """
 from dataclasses import dataclass
 
@@ -21,13 +21,14 @@ class Group:
     """Runs that differ in their seed only.
 
     settings: settings_of any of them. options: the flags of one of them. parameters: trainable ones.
-    accuracies: {seed: percent}; {None: percent} for a published point, of which no seed is known.
+    accuracies: {seed: percent}; {None: percent} for a published point, of which no seed is known. commits: of the code.
     """
     label: str
     settings: dict
     options: dict
     parameters: int
     accuracies: dict
+    commits: frozenset = frozenset()
 
     @property
     def blocks(self):
@@ -77,7 +78,8 @@ def grouped(runs, left_out):
     for label, (key, by_seed) in zip(labels_of([dict(key) for key in found]), found.items()):
         first = next(iter(by_seed.values()))
         groups[key] = Group(label, dict(key), first.options, first.parameters,
-                            {seed: run.accuracy for seed, run in by_seed.items()})
+                            {seed: run.accuracy for seed, run in by_seed.items()},
+                            frozenset(commit for run in by_seed.values() for commit in run.commits))
     return groups
 
 

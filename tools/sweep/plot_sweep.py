@@ -57,8 +57,7 @@ def parse_args(argv=None):
     parser.add_argument('--reference', default='relu', metavar='UNIT',
                         help='unit or label that the others are compared with (default: relu)')
     parser.add_argument('--out', metavar='NAME',
-                        help='of the PNG, SVG, CSV and Markdown file, without ending (default: logs/figures/<data '
-                             'set>-<axis>)')
+                        help='of the PNG, SVG, CSV and Markdown file, without ending (default: <data set>-<axis>)')
     args = parser.parse_args(argv)
     if args.published and args.x not in ('both', *AXES):
         parser.error('--published goes with --x parameters, depth or both')
@@ -144,7 +143,7 @@ def out_of(args, dataset, label_set):
     """The path of the files without ending. UserError for an ending of other figures, and if one of the files would
     replace what this tool did not write."""
     axis = 'sweep' if args.x == 'both' else args.x
-    out = args.out or os.path.join('logs', 'figures', '-'.join(filter(None, [dataset, label_set, axis])))
+    out = args.out or '-'.join(filter(None, [dataset, label_set, axis]))
     stem, ending = os.path.splitext(out)
     if not os.path.basename(out):
         raise UserError(f'--out {out}: it must name files, not a folder')

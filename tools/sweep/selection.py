@@ -11,8 +11,8 @@ from cli import flags
 from tools.sweep.settings import DEFAULTS, text_of, values_read
 from training.logs import read_run
 
-# Of a whole run: its options by name, trainable parameters, and accuracy in percent.
-Result = namedtuple('Result', 'path options parameters accuracy')
+# Of a whole run: its options by name, trainable parameters, accuracy in percent, and the commits that ran it.
+Result = namedtuple('Result', 'path options parameters accuracy commits')
 
 
 def read_results(named, conditions, score):
@@ -31,7 +31,7 @@ def read_results(named, conditions, score):
             continue
         accuracies = [100 * (1 - epoch['val_top1_error']) for epoch in record.epochs]
         accuracy = max(accuracies) if score == 'best' else accuracies[-1]
-        results.append(Result(path, record.options, record.trainable, accuracy))
+        results.append(Result(path, record.options, record.trainable, accuracy, record.commits))
     return results, left_out
 
 

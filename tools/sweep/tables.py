@@ -6,7 +6,7 @@ from tools.sweep.comparison import compared
 
 FIELDS = ('group', 'blocks', 'depth', 'trainable_parameters', 'epochs', 'n', 'mean', 'std', 'difference', 'pairs',
           'low', 'high', 'contains_0', 'corrected_low', 'corrected_high', 'p', 'corrected_p', 'at_equal_parameters',
-          'seeds', 'accuracies')
+          'seeds', 'accuracies', 'commits')
 # Columns of the Markdown table.
 COLUMNS = {'unit': '{group}', 'epochs': '{epochs}', 'depth': '{depth}', 'parameters': '{trainable_parameters:,}',
            'n': '{n}', 'accuracy (%)': '{mean:.2f}', 'std': '{std:.2f}',
@@ -21,9 +21,12 @@ BEST_NOTE = 'The best epoch was chosen on the test set, which flatters.'
 PUBLISHED_NOTE = ('Published points: one run each of 400 epochs, the best epoch on the test set, read off the figure. '
                   'Their differences are to each other.')
 INTERVAL_NOTE = ('Differences are paired over seeds, with the 95 % interval of Student\'s t; one that contains 0 does '
-                 'not tell which is better. Corrected for the {intervals} intervals of this table: the interval by '
-                 'Bonferroni, p by Holm, which is the sharper test.')
-LINE_NOTE = 'At equal parameters: the difference to straight lines between and beyond the means of {reference}.'
+                 'not tell which is better.')
+CORRECTED_NOTE = ('Corrected for the {intervals} intervals of this table: the interval by Bonferroni, p by Holm, which '
+                  'is the sharper test.')
+LINE_NOTE = ('At equal parameters: what is left of the difference without what {reference} gains by as many '
+             'parameters, on straight lines between its means.')
+COMMITS_NOTE = 'The runs are of several commits, which the CSV names.'
 
 
 def rows_of(references):
@@ -45,7 +48,8 @@ def row_of(group, found):
         group.label, group.blocks, group.depth, group.parameters, group.epochs, len(group.accuracies), group.mean,
         group.std, found.difference.mean, found.difference.pairs, low, high,
         None if low is None else 'yes' if low <= 0 <= high else 'no', corrected_low, corrected_high, found.p,
-        found.corrected_p, found.above_line, seeds, [group.accuracies[seed] for seed in seeds])))
+        found.corrected_p, found.at_equal_parameters, seeds, [group.accuracies[seed] for seed in seeds],
+        sorted(group.commits))))
 
 
 def write_csv(path, rows):
@@ -91,8 +95,12 @@ def notes(rows, reference, score):
             yield BEST_NOTE
     intervals = sum(row['low'] is not None for row in rows)
     if intervals:
-        yield INTERVAL_NOTE.format(intervals=intervals)
+        yield INTERVAL_NOTE
+    if intervals > 1:
+        yield CORRECTED_NOTE.format(intervals=intervals)
     if any(row['at_equal_parameters'] is not None for row in rows):
         yield LINE_NOTE.format(reference=reference)
+    if len({commit for row in rows for commit in row['commits']}) > 1:
+        yield COMMITS_NOTE
     if not all(row['seeds'] for row in rows):
         yield PUBLISHED_NOTE
