@@ -347,6 +347,46 @@ def test_best_weights_of_another_run_are_not_replaced(cifar_flags, tmp_path, cap
     best.rename(tmp_path / 'kept' / best.name)
     flags = cifar_flags + ['--save-dir', str(tmp_path / 'kept'), '--logging-file', str(tmp_path / 'kept.log')]
     assert '%s of another run' % best.name in refusal(train_cifar.main, flags, capsys, monkeypatch)
+    # With --resume it may be this run's own, of an epoch whose checkpoint was not written; one of a later epoch not.
+    late = best.name.replace('-0-best', '-399-best')
+    (tmp_path / 'kept' / late).write_bytes((tmp_path / 'kept' / best.name).read_bytes())
+    assert '%s of another run' % late in refusal(train_cifar.main, [*flags, '--resume'], capsys, monkeypatch)
+    (tmp_path / 'run' / late).write_bytes((tmp_path / 'kept' / late).read_bytes())
+    assert '%s of another run' % late in refusal(train_cifar.main, [*cifar_flags, '--resume'], capsys, monkeypatch)
+    (tmp_path / 'kept' / late).unlink()
+    train_cifar.main([*flags, '--num-epochs', '1', '--resume'])
+
+
+def test_a_copied_run_does_not_cut_the_log_of_the_first_one(cifar_flags, tmp_path, capsys, monkeypatch):
+    train_cifar.main([*cifar_flags, '--num-epochs', '1', '--lr-mode', 'step'])
+    shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
+    train_cifar.main([*cifar_flags, '--num-epochs', '3', '--lr-mode', 'step', '--resume'])
+    whole = (tmp_path / 'run.jsonl').read_bytes()
+    flags = [*cifar_flags, '--num-epochs', '4', '--lr-mode', 'step', '--resume', '--save-dir', str(tmp_path / 'copy')]
+    assert 'run.jsonl holds 3 epochs, and the checkpoint in %s is after 1: it is the log of a run that has' \
+        % (tmp_path / 'copy') in refusal(train_cifar.main, flags, capsys, monkeypatch)
+    assert (tmp_path / 'run.jsonl').read_bytes() == whole
+
+
+def test_a_log_without_an_epoch_is_kept_where_its_run_has_a_checkpoint(cifar_flags, tmp_path, capsys, monkeypatch):
+    flags = [*cifar_flags, '--save-every-steps', '1']
+    save = checkpoint.save
+
+    def killed_after_the_first(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, 'save', killed_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        train_cifar.main(flags)
+    monkeypatch.undo()
+    before = (tmp_path / 'run.log').read_bytes()
+    for more in ([], ['--resume']):
+        other = [*flags, '--save-dir', str(tmp_path / 'other'), *more]
+        assert 'run.log exists and is not of a run in' in refusal(train_cifar.main, other, capsys, monkeypatch)
+    assert (tmp_path / 'run.log').read_bytes() == before
+    shutil.rmtree(tmp_path / 'run')
+    train_cifar.main([*flags, '--save-dir', str(tmp_path / 'other')])
 
 
 def test_a_run_goes_on_in_no_log_but_its_own(cifar_flags, tmp_path, capsys, monkeypatch):

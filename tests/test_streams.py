@@ -32,7 +32,7 @@ def test_a_training_ends_as_it_would(ending, cifar_flags, tmp_path):
     assert lines[0].startswith('Command: ') and lines[-1].startswith('Last ')
     assert [line[:9] for line in lines if line.startswith('[')] == ['[Epoch 0]', '[Epoch 1]']
     assert [json.loads(line)['epoch'] for line in (tmp_path / 'run.jsonl').read_text().splitlines()] == [0, 1]
-    facts, _ = checkpoint.load(str(tmp_path / 'run'))  # whole, by its checksums
+    facts, _, _ = checkpoint.load(str(tmp_path / 'run'))  # whole, by its checksums
     assert facts['epoch'] == 1
 
 

@@ -64,7 +64,7 @@ def test_a_restored_run_goes_on_bit_for_bit(saved):
     step(net, trainer, 2)
     other = network(seed=9)
     fresh = make_trainer(other, 0.9, 1e-4)
-    facts, arrays = checkpoint.load(folder)
+    facts, arrays, _ = checkpoint.load(folder)
     assert facts['epoch'] == 1
     weights.set_weights(other, arrays['params'], folder)
     checkpoint.set_trainer_arrays(fresh, arrays['states'])
@@ -97,7 +97,7 @@ def test_a_damaged_checkpoint_is_named_and_the_previous_one_is_taken(saved, name
         content[len(content) // 2] ^= 0x80
         with open(path, 'wb') as file:
             file.write(content[:len(content) // 2] if harm == 'cut' else content)
-    facts, arrays = checkpoint.load(folder)
+    facts, arrays, _ = checkpoint.load(folder)
     assert facts['epoch'] == 0 and 'continuing from the previous checkpoint' in caplog.text
     assert_same(arrays['params'], states[0])
 
@@ -119,7 +119,7 @@ def test_a_crash_between_any_two_renames_leaves_a_whole_checkpoint(saved, monkey
         crash_at[0] = moment
         with pytest.raises(KeyboardInterrupt):
             checkpoint.save(folder, net, trainer, {'epoch': 2})
-        facts, arrays = checkpoint.load(folder)
+        facts, arrays, _ = checkpoint.load(folder)
         assert_same(arrays['params'], states[facts['epoch']])
         assert os.path.exists(os.path.join(folder, 'last.params'))
     monkeypatch.undo()

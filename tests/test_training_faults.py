@@ -19,7 +19,7 @@ from model import get_model
 from native import product
 from tests.faults import runs
 from training import checkpoint
-from training.fit import Run, fit
+from training.fit import Run, fit, last_good
 from training.learner import Learner, make_trainer
 from training.lock import locked
 from training.loss import Objective
@@ -160,6 +160,14 @@ def test_a_full_disk_is_a_sentence_and_the_older_checkpoint_stays_whole(tmp_path
     assert not glob.glob(os.path.join(run.save_dir, '*.new'))
     with open(os.path.join(str(tmp_path), 'run.jsonl')) as file:
         assert [json.loads(line)['epoch'] for line in file if line.endswith('\n')] in ([0], [0, 1])
+
+
+def test_the_last_good_checkpoint_is_named_as_the_file_that_is_whole(tmp_path):
+    run = small_run(str(tmp_path), log_interval=0)
+    small_fit(run, few_images(4, True), few_images(4, False), lambda *_: 0.01, smallest_network)
+    assert last_good(run.save_dir).endswith('last.params of epoch 1')
+    os.truncate(os.path.join(run.save_dir, 'last.params'), 100)
+    assert last_good(run.save_dir).endswith('previous.params of epoch 0')
 
 
 def test_a_run_does_not_go_on_with_other_data(tmp_path):

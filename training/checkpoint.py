@@ -103,9 +103,10 @@ def remove_older_bests(folder, title, best):
 
 
 def bests(folder, title):
-    """The names of the best files of this title in a folder."""
-    pattern = re.compile(r'\d\.\d{4}-%s-\d+-best\.params' % re.escape(title))
-    return list(filter(pattern.fullmatch, os.listdir(folder))) if os.path.isdir(folder) else []
+    """{name: its epoch} of the best files of this title in a folder."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    found = [re.fullmatch(r'\d\.\d{4}-%s-(\d+)-best\.params' % re.escape(title), name) for name in names]
+    return {match.group(): int(match.group(1)) for match in found if match}
 
 
 def exists(folder):
@@ -114,7 +115,8 @@ def exists(folder):
 
 
 def load(folder):
-    """(facts, {'params': {name: array}, 'states': ...}) of the newest whole checkpoint.
+    """(facts, {'params': {name: array}, 'states': ...}, {'params': path, 'states': ..., 'json': ...}) of the newest
+    whole checkpoint, and where it is.
 
     A damaged `last.*` is named in a warning and `previous.*` is taken. Raises UserError if neither is whole, OSError
     if there is none.
@@ -136,7 +138,8 @@ def load(folder):
 
 def _load(folder, stem):
     facts, paths = checkpoint_files(folder, stem)
-    return facts, {kind: read_params(path) for kind, path in paths.items()}
+    arrays = {kind: read_params(path) for kind, path in paths.items()}
+    return facts, arrays, dict(paths, json=os.path.join(folder, stem + '.json'))
 
 
 def checkpoint_files(folder, stem):

@@ -48,7 +48,7 @@ def fit(run, learner, train, validation, net_facts=''):
         saver = Saver(run, log, learner, watch, facts)
         numbers = facts['last']
         try:
-            log.header(run.command, run.options, learner.devices, net_facts)
+            log.header(run.command, dict(run.options, save_dir=run.save_dir), learner.devices, net_facts)
             if learner.begun_from:
                 log.say('Begun from: %s' % learner.begun_from)
             log.say('Product: %s' % describe_product(learner.net))
@@ -111,7 +111,7 @@ def summarise(run, log, last, best):
 def last_good(save_dir):
     """What to say of the newest whole checkpoint in a folder."""
     try:
-        place = checkpoint.place_of(checkpoint.load(save_dir)[0])
+        facts, _, paths = checkpoint.load(save_dir)
     except checkpoint.DAMAGE:
         return 'there is no whole checkpoint in %s' % save_dir
-    return 'the last good checkpoint is %s of %s' % (os.path.join(save_dir, 'last.params'), place)
+    return 'the last good checkpoint is %s of %s' % (paths['params'], checkpoint.place_of(facts))

@@ -1,6 +1,5 @@
 """May a run begin, or continue? The rules that keep two runs apart, and what a run that continues has come to."""
 import logging
-import os
 from collections import namedtuple
 from functools import partial
 from itertools import zip_longest
@@ -27,7 +26,7 @@ def restore(run, learner):
     """
     facts, arrays = learner.workers.share(partial(find_checkpoint, run))
     if arrays:
-        set_weights(learner.net, arrays['params'], os.path.join(run.save_dir, 'last.params'))
+        set_weights(learner.net, arrays['params'], 'the checkpoint in ' + run.save_dir)
         checkpoint.set_trainer_arrays(learner.trainer, arrays['states'])
     scale = facts.pop('loss_scale', None)
     warn_of_other_code(facts.pop('code', {}), {'commit': run.description.commit if run.description else None,
@@ -56,21 +55,25 @@ def continues(run):
 def find_checkpoint(run):
     """(how far a run had come, its arrays), or (the beginning, {}).
 
-    Raises UserError if there is a checkpoint and the run is not to be resumed, or if its options differ.
+    Raises UserError if there is a checkpoint and the run is not to be resumed, or if its options differ, or if the log
+    or a best file beside it is of another run.
     """
     if not checkpoint.exists(run.save_dir):
         check_new(run)
         return {'epoch': -1, 'within': None, 'best': None, 'last': None}, {}
     if not run.resume:
         raise UserError('%s holds a checkpoint: continue it by --resume, or choose another --save-dir' % run.save_dir)
-    facts, arrays = checkpoint.load(run.save_dir)
+    facts, arrays, paths = checkpoint.load(run.save_dir)
     lacking = {'epoch', 'within', 'best', 'last', 'options'} - facts.keys()
     if lacking:
         raise UserError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
     check_options(facts['options'], run.options, run.save_dir, run.rules)
     weights = facts.get('weights', {})
     check_classes(weights.get('class_names'), run)
-    check_log_of_resumed(run, facts['epoch'] + 1)
+    # A run logs an epoch, and saves its best weights, before the checkpoint; previous.* is one checkpoint behind.
+    furthest = facts['epoch'] + (2 if paths['json'].endswith('previous.json') else 1)
+    check_bests(run, furthest)
+    check_log_of_resumed(run, facts['epoch'] + 1, furthest + 1)
     found = {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale')}
     # Older checkpoints do not name the product.
     found['code'] = {'commit': weights.get('commit'), 'product': facts.get('product', 'MXNet')}
@@ -90,26 +93,33 @@ def check_classes(before, run):
 def check_new(run):
     """UserError if a run that begins would write over what is there."""
     check_log_of_new(run)
-    bests = checkpoint.bests(run.save_dir, run.title)
-    if bests and not run.resume:
-        raise UserError('%s holds %s of another run, which a better epoch would replace: choose another --save-dir'
-                        % (run.save_dir, bests[0]))
+    check_bests(run, 0 if run.resume else -1)  # its own first try may have been killed before its first checkpoint
     if run.resume:
         LOG.warning('there is nothing to resume in %s: starting at epoch 0', run.save_dir)
+
+
+def check_bests(run, furthest):
+    """UserError if the folder holds best weights of a later epoch than the furthest that the run can have come to."""
+    others = [name for name, epoch in checkpoint.bests(run.save_dir, run.title).items() if epoch > furthest]
+    if others:
+        raise UserError('%s holds %s of another run, which a better epoch would replace: choose another --save-dir'
+                        % (run.save_dir, others[0]))
 
 
 def check_log_of_new(run):
     """UserError if a run that begins would write over a file, or over the log of epochs whose checkpoint is gone.
 
-    A log without an epoch, and that of its own first try, may be written over.
+    A log without an epoch whose run has no checkpoint, and that of its own first try, may be written over.
     """
     paths = (run.logging_file, numbers_path(run.logging_file))
     logged = logged_options(run.logging_file)
-    if logged and holds_no_epoch(run.logging_file):  # of a run that was killed, or refused, before its first one
+    folder = logged.get('save_dir')
+    saved = folder is not None and checkpoint.exists(str(folder))
+    if logged and not saved and holds_no_epoch(run.logging_file):  # killed, or refused, before its first one
         return
-    # A folder by default is named None in the options, so the others must say whether it is the same.
-    same = run.resume and all(name in logged and logged[name] == value for name, value in run.options.items()
-                              if name == 'save_dir' or name not in run.rules.free)
+    # Older logs name a folder by default None, so the other options must say whether it is the same.
+    same = run.resume and folder in (run.save_dir, run.options.get('save_dir')) and all(
+        name in logged and logged[name] == value for name, value in run.options.items() if name not in run.rules.free)
     for path in paths:
         if not same and not is_blank(path):
             raise UserError('%s exists and is not of a run in %s: choose another --logging-file, or remove it'
@@ -120,10 +130,10 @@ def check_log_of_new(run):
                         'another --logging-file, or remove the log' % (run.logging_file, epochs, run.save_dir))
 
 
-def check_log_of_resumed(run, epochs):
+def check_log_of_resumed(run, epochs, most):
     """UserError if a run would continue in the log of another, or in one that lacks some of its epochs.
 
-    A log that is gone is begun anew. epochs: how many the run has come to.
+    A log that is gone is begun anew. epochs: how many the run has come to. most: how many it may have logged.
     """
     path = run.logging_file
     logged = logged_options(run.logging_file)
@@ -132,10 +142,13 @@ def check_log_of_resumed(run, epochs):
     if not isinstance(logged.get('num_epochs'), int):
         raise UserError('%s exists and is not the log of the run in %s: choose another --logging-file, or remove it'
                         % (path, run.save_dir))
-    check_options(logged, run.options, path, run.rules)
-    if logged_epochs(path) < epochs:
-        raise UserError('%s holds %d epochs, and the checkpoint in %s is after %d: put the whole log back, or remove '
-                        'what is left of it' % (numbers_path(path), logged_epochs(path), run.save_dir, epochs))
+    check_options(dict(logged, save_dir=run.options.get('save_dir')), run.options, path, run.rules)
+    logged = logged_epochs(path)
+    if not epochs <= logged <= most:
+        cure = 'put the whole log back, or remove what is left of it' if logged < epochs else \
+            'it is the log of a run that has come further, choose another --logging-file'
+        raise UserError('%s holds %d epochs, and the checkpoint in %s is after %d: %s'
+                        % (numbers_path(path), logged, run.save_dir, epochs, cure))
 
 
 def check_options(before, now, where, rules):

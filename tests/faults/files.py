@@ -35,14 +35,14 @@ def damaged_checkpoint(harm, names, tries, bench):
     folder, survived = os.path.join(folder, 'run'), 0
     right = {}
     for stem in ('last', 'previous'):
-        facts, arrays = checkpoint._load(folder, stem)
+        facts, arrays, _ = checkpoint._load(folder, stem)
         right[facts['sha256']] = arrays
     for number in range(tries):
         path = os.path.join(folder, names[number % len(names)])
         whole = content_of(path)
         write(path, harm(whole, bench.random))
         try:
-            facts, arrays = checkpoint.load(folder)
+            facts, arrays, _ = checkpoint.load(folder)
             survived += all(runs.same_arrays(arrays[kind], right[facts['sha256']][kind]) for kind in checkpoint.ARRAYS)
         except REFUSALS:
             survived += 1
