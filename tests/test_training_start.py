@@ -1,5 +1,9 @@
 """To begin from trained weights: what is taken, what stays, gradients that are added up, and gradients that are cut."""
 import os
+import re
+from contextlib import nullcontext
+
+from runtime import UserError
 
 import mxnet as mx
 import numpy as np
@@ -13,7 +17,7 @@ from tests.test_scripts import ROOT, refusal
 from training.learner import Learner, make_trainer
 from training.loop import train_epoch
 from training.loss import Objective
-from training.start import freeze, start_from
+from training.start import freeze, idle_statistics, start_from
 from training.weights.arrays import network_arrays, save_weights
 from training.weights.description import read_description
 from training.weights.params_file import read_params
@@ -92,8 +96,30 @@ def test_frozen_parameters_and_statistics_stay_and_the_others_learn():
 @pytest.mark.parametrize('pattern,words', [
     ('(', 'is no regular expression'), ('nothing', 'no parameter has such a name'), ('.', 'leaves nothing to train')])
 def test_patterns_that_freeze_nothing_or_all_are_refused(pattern, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UserError, match=words):
         freeze(network(), pattern)
+
+
+@pytest.mark.parametrize('pattern,refused', [
+    (r'^(?!output).*(weight|gamma|beta)$', True), (r'^features\.0\.weight$', True),
+    (r'^features\.[01]\..*(weight|gamma|beta)$', True), (r'^features\.[01]\.', False), ('gamma|beta', False)])
+def test_statistics_that_training_would_neither_use_nor_change_are_refused(pattern, refused):
+    """They are those that a step leaves as they were, though they are not frozen."""
+    net = network()
+    before = arrays_of(net)
+    with pytest.raises(UserError, match='too, features.0.bn.running_mean') if refused else nullcontext():
+        freeze(net, pattern)
+    idle = idle_statistics(net)
+    one_step(net)
+    after = arrays_of(net)
+    assert bool(idle) == refused and idle == {
+        parameter.name for name, parameter in net._collect_params_with_prefix().items()
+        if name.endswith('running_mean') and not re.search(pattern, name) and (before[name] == after[name]).all()}
+
+
+def test_the_layers_of_the_readme_may_be_frozen():
+    net = get_model('resnet_v1b', layers=(1, 1, 1, 1), classes=4)
+    assert 'layer1.0.bn1.running_mean' in freeze(net, '^(conv1|bn1|layer[12])')
 
 
 def test_what_fits_is_taken_and_another_number_of_classes_begins_anew():
@@ -107,7 +133,7 @@ def test_what_fits_is_taken_and_another_number_of_classes_begins_anew():
         assert (array == (first if name.startswith('output') else trained)[name]).all()
     assert start_from(network(seed=3), trained, 'x.params', 'output', same_classes=False)
     for wrong in ({'blocks': 2}, {'act_type': 'ChaATAC'}):
-        with pytest.raises(ValueError, match='x.params is of another architecture'):
+        with pytest.raises(UserError, match='x.params is of another architecture'):
             start_from(network(**wrong), trained, 'x.params', 'output')
 
 

@@ -3,8 +3,10 @@ import re
 
 from runtime import UserError
 
+import mxnet as mx
 from mxnet.gluon import nn
 
+from native.graph import nodes_of
 from training.weights.arrays import set_weights, some
 
 
@@ -26,7 +28,8 @@ def freeze(net, pattern):
     """Keep the parameters whose names, as in a .params file, hold a regular expression, from being trained.
 
     A BatchNorm whose running statistics are among them uses these in training too, and does not change them. Raises
-    UserError for a pattern that is none, that no name holds, or that leaves nothing to train.
+    UserError for a pattern that is none, that no name holds, that leaves nothing to train, or that leaves running
+    statistics which training would neither use nor change.
     """
     try:
         found = re.compile(pattern)
@@ -44,6 +47,26 @@ def freeze(net, pattern):
     blocks = []
     net.apply(blocks.append)
     for block in blocks:
-        if isinstance(block, nn.BatchNorm) and block.running_mean in statistics:
+        if isinstance(block, nn.BatchNorm) and {block.running_mean, block.running_var} & statistics:
             block._kwargs['use_global_stats'] = True
+    idle = idle_statistics(net)
+    if idle:
+        names = [name for name, parameter in parameters.items() if parameter.name in idle]
+        raise UserError(f'--freeze {pattern} leaves nothing to train at or before some BatchNorms, whose running '
+                        f'statistics a CPU would then neither use nor learn: freeze these too, {some(names)}')
     return frozen
+
+
+def idle_statistics(net):
+    """The automatic names of the running means that training on a CPU neither uses nor changes.
+
+    There MXNet updates them in the backward pass, which goes back no further than there is something to train.
+    """
+    trained = {parameter.name for parameter in net.collect_params().values() if parameter.grad_req != 'null'}
+    nodes, reached, idle = nodes_of(net(mx.sym.var('data'))), [], set()
+    for node in nodes:
+        sources = [position for position, *_ in node['inputs']]
+        reached.append(node['name'] in trained or any(reached[position] for position in sources))
+        if node['op'] == 'BatchNorm' and not reached[-1] and node['attrs'].get('use_global_stats') != 'True':
+            idle.add(nodes[sources[3]]['name'])
+    return idle
