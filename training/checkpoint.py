@@ -1,8 +1,10 @@
 """The checkpoint of a run: written so that at any moment a whole one can be found.
 
 It is three files. `last.params` is the network, as any Gluon net loads it. `last.states` is momentum and float32 master
-weights, in the same format. `last.json` is everything else, and size and SHA-256 of the other two. The new files are
-written beside the old ones, flushed to the disk and renamed, the JSON last. The old ones stay as `previous.*`.
+weights, in the same format and by the same names: `momentum:features.0.weight`, in older ones `momentum:3` by the order
+of Gluon's Trainer, which are read too. `last.json` is everything else, and size and SHA-256 of the other two. The new
+files are written beside the old ones, flushed to the disk and renamed, the JSON last. The old ones stay as
+`previous.*`.
 
 `python -m tools.checkpoint` says what one holds and verifies it.
 """
@@ -25,31 +27,40 @@ from training.weights.params_file import read_params, write_params
 LOG = logging.getLogger(__name__)
 FORMAT = 2
 ARRAYS = ('params', 'states')
+KINDS = ('momentum', 'master')  # of the states
 DAMAGE = (OSError, ValueError, KeyError, TypeError, RecursionError)  # what reading a damaged file may raise
 
 
-def trainer_arrays(trainer):
-    """{'momentum:i' and 'master:i': NDArray} of the i-th parameter: what NAG keeps beside the weights."""
-    arrays = {}
+def names_in(trainer, net):
+    """The names, as in a .params file, of the parameters of a Trainer, in its order."""
+    names = {parameter: name for name, parameter in net._collect_params_with_prefix().items()}
+    return [names[parameter] for parameter in trainer._params]
+
+
+def trainer_arrays(trainer, net):
+    """{'momentum:NAME' and 'master:NAME': NDArray} of the parameters: what NAG keeps beside the weights."""
+    arrays, names = {}, names_in(trainer, net)
     for index, state in (trainer._updaters[0].states if trainer._updaters else {}).items():
-        for kind, array in zip(('momentum', 'master'), state if isinstance(state, (list, tuple)) else [state]):
+        for kind, array in zip(KINDS, state if isinstance(state, (list, tuple)) else [state]):
             if array is not None:
-                arrays['%s:%d' % (kind, index)] = array.as_in_context(mx.cpu())
+                arrays['%s:%s' % (kind, names[index])] = array.as_in_context(mx.cpu())
     return arrays
 
 
-def set_trainer_arrays(trainer, arrays):
+def set_trainer_arrays(trainer, net, arrays):
     """Give a new Trainer what trainer_arrays has saved, on every device. Raises UserError if it is of another one."""
     if not trainer._kv_initialized:
         trainer._init_kvstore()
-    used = set()
+    names, used = names_in(trainer, net), set()
+    older = {'%s:%d' % (kind, index): '%s:%s' % (kind, name) for index, name in enumerate(names) for kind in KINDS}
+    arrays = {older.get(name, name): array for name, array in arrays.items()}
     for index, parameter in enumerate(trainer._params):
         if parameter.grad_req == 'null':
             continue
         for updater, weight in zip(trainer._updaters, parameter.list_data()):
             fresh = trainer._optimizer.create_state_multi_precision(index, weight)
-            for kind, array in zip(('momentum', 'master'), fresh if isinstance(fresh, (list, tuple)) else [fresh]):
-                name = '%s:%d' % (kind, index)
+            for kind, array in zip(KINDS, fresh if isinstance(fresh, (list, tuple)) else [fresh]):
+                name = '%s:%s' % (kind, names[index])
                 if array is None:
                     continue
                 if name not in arrays or arrays[name].shape != array.shape:
@@ -68,7 +79,7 @@ def save(folder, net, trainer, facts, description=None):
     Raises FloatingPointError, and leaves the files that are there, if an array is not finite; OSError if the disk
     refuses.
     """
-    arrays = {'params': finite(network_arrays(net)), 'states': finite(trainer_arrays(trainer))}
+    arrays = {'params': finite(network_arrays(net)), 'states': finite(trainer_arrays(trainer, net))}
     paths = {extension: os.path.join(folder, 'last.' + extension) for extension in ARRAYS + ('json',)}
     with saving_into(folder, [path + '.new' for path in paths.values()]):
         files = {kind: write_params(paths[kind] + '.new', arrays[kind]) for kind in ARRAYS}

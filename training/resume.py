@@ -27,7 +27,7 @@ def restore(run, learner):
     facts, arrays = learner.workers.share(partial(find_checkpoint, run))
     if arrays:
         set_weights(learner.net, arrays['params'], 'the checkpoint in ' + run.save_dir)
-        checkpoint.set_trainer_arrays(learner.trainer, arrays['states'])
+        checkpoint.set_trainer_arrays(learner.trainer, learner.net, arrays['states'])
     scale = facts.pop('loss_scale', None)
     warn_of_other_code(facts.pop('code', {}), {'commit': run.description.commit if run.description else None,
                                                'product': product_of(learner.net)})
