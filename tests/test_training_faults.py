@@ -113,6 +113,17 @@ def test_what_is_ignored_stays_ignored(heard):
     assert signal.getsignal(signal.SIGTERM) == signal.default_int_handler
 
 
+@pytest.mark.parametrize('first', ASKING)
+def test_a_second_signal_ends_a_run_but_for_that_of_a_closing_terminal(first, heard):
+    """Of which the kernel and the shell each send one."""
+    with watching() as watch:
+        os.kill(os.getpid(), first)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert watch.signal == first
+        assert [signal.getsignal(asking) for asking in (signal.SIGTERM, signal.SIGINT)] == 2 * [signal.SIG_DFL]
+    assert signal.getsignal(signal.SIGHUP) == signal.default_int_handler
+
+
 @pytest.mark.parametrize('number,code', [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_imagenet_reading_with_threads_and_dropout_resumes_exactly(record_folder, tmp_path, number, code, heard):
     sources = [ImageBatches(RecordFile(str(record_folder / (split + '.rec'))), 10, 16, split == 'train', workers=4,

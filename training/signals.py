@@ -1,4 +1,8 @@
-"""What a run does when it is asked to stop: SIGTERM, Ctrl-C and a terminal that closes are noted; a second ends it."""
+"""What a run does when it is asked to stop: SIGTERM, Ctrl-C and a terminal that closes are noted; a second ends it.
+
+But a terminal that closes is one wish and may be two signals, one of the kernel and one of the shell: after the first
+signal SIGHUP is ignored.
+"""
 import signal
 import threading
 from contextlib import contextmanager
@@ -16,7 +20,7 @@ class Watch:
     def note(self, number, _):
         self.signal = signal.Signals(number)
         for asking in self.before:
-            signal.signal(asking, signal.SIG_DFL)
+            signal.signal(asking, signal.SIG_IGN if asking == signal.SIGHUP else signal.SIG_DFL)
 
 
 @contextmanager
