@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import re
+import struct
 
 from runtime import UserError
 
@@ -315,7 +316,7 @@ def test_the_command_says_what_is_inside(saved, capsys):
 
 
 def test_damaged_params_files_raise_and_never_more(tmp_path):
-    """Cut at every length and flipped at random bits: a ValueError, or arrays whose sizes are those of the file."""
+    """Cut at every length and flipped at random bits: a UserError, or arrays whose sizes are those of the file."""
     path = str(tmp_path / 'x.params')
     mx.nd.save(path, {'weight': mx.nd.ones((2, 3)), 'bias': mx.nd.ones((4,))})
     with open(path, 'rb') as file:
@@ -323,7 +324,7 @@ def test_damaged_params_files_raise_and_never_more(tmp_path):
     for length in range(len(whole)):
         with open(path, 'wb') as file:
             file.write(whole[:length])
-        with pytest.raises(ValueError, match='cut short or damaged'):
+        with pytest.raises(UserError, match='cut short or damaged'):
             read_params(path)
     random, refused = np.random.RandomState(0), 0
     for _ in range(500):
@@ -333,9 +334,18 @@ def test_damaged_params_files_raise_and_never_more(tmp_path):
             file.write(flipped)
         try:
             assert sum(array.nbytes for array in read_params(path).values()) <= len(whole)
-        except ValueError:
+        except UserError:
             refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize('shape', [(0, 2 ** 62, 2 ** 62), (0, 2 ** 40, 2 ** 40), (2 ** 62, 2 ** 62), (0,), (-1, -1)])
+def test_sizes_that_no_array_has_are_refused(shape, tmp_path):
+    path = tmp_path / 'x.params'
+    head = struct.pack('<QQQIii%dqiii' % len(shape), 0x112, 0, 1, 0xF993FAC9, 0, len(shape), *shape, 1, 0, 0)
+    path.write_bytes(head + struct.pack('<QQ', 1, 1) + b'a')
+    with pytest.raises(UserError, match='x.params is'):
+        read_params(str(path))
 
 
 def other_names(net, tmp_path, way):

@@ -95,7 +95,7 @@ def _array(reader):
     reader.expect(version in ARRAY_VERSIONS and storage == 0, 'it holds an array of an unknown kind')
     reader.expect(0 <= dimensions <= MOST_DIMENSIONS, 'an array has %d dimensions' % dimensions)
     shape = reader.numbers('%dq' % dimensions)
-    reader.expect(all(size >= 0 for size in shape), 'an array has a negative size')
+    reader.expect(all(size > 0 for size in shape), 'an array has a size below 1')  # 0 would hide any other size
     _, _, kind = reader.numbers('iii')
     reader.expect(kind in TYPES, 'an array has the unknown type %d' % kind)
     dtype = np.dtype(TYPES[kind])
