@@ -34,8 +34,8 @@ CUDA_LIBRARIES = ('cuda_runtime/lib/libcudart.so.11.0', 'cuda_nvrtc/lib/libnvrtc
                   'cufft/lib/libcufft.so.10', 'curand/lib/libcurand.so.10', 'cusparse/lib/libcusparse.so.11',
                   'cusolver/lib/libcusolver.so.11', 'cudnn/lib/libcudnn.so.8', 'nccl/lib/libnccl.so.2')
 
-# A parameter server may be `python -c 'import runtime, mxnet'`; the doctor speaks of the role itself.
-MAY_HAVE_ANY_ROLE = ('-c', 'runtime.py')
+# This repository's scripts. Another program that imports this file, or the package, may be a parameter server.
+SCRIPTS = re.compile(r'(train_cifar|train_imagenet|evaluate)\.py|tools/.*\.py')
 
 LARGEST_PICTURE = 178956970  # pixels, as many as Pillow decodes; OpenCV reads its own limit once, while it loads
 
@@ -163,18 +163,18 @@ def blocking_role(environ):
 
 
 def check_role():
-    """Leave with exit code 2 and one sentence where a role that was left in the environment would hang a script."""
+    """Leave with exit code 2 and one sentence where a role that was left in the environment would hang our script."""
     role = blocking_role(os.environ)
-    script = os.path.basename(sys.argv[0]) or 'python'
-    if role and script not in MAY_HAVE_ANY_ROLE:
+    script = os.path.abspath(getattr(sys.modules['__main__'], '__file__', None) or '')
+    if role and SCRIPTS.fullmatch(os.path.relpath(script, os.path.dirname(os.path.abspath(__file__)))):
         print('%s: error: DMLC_ROLE=%s is set, with which `import mxnet` serves other processes and never returns: '
-              'unset DMLC_ROLE (python -m tools.launch starts servers)' % (script, role), file=sys.stderr)
+              'unset DMLC_ROLE (python -m tools.launch starts servers)' % (os.path.basename(script), role),
+              file=sys.stderr)
         sys.exit(2)
 
 
 def prepare():
     """Set threads and numerics in the environment, load CUDA, and give NumPy back the aliases that MXNet imports."""
-    check_role()
     if 'mxnet' in sys.modules:
         warnings.warn('mxnet was imported before runtime, so its thread count is already fixed: import runtime first',
                       stacklevel=2)
@@ -187,6 +187,7 @@ def prepare():
     load_cuda(sys.path)
 
 
+check_role()
 prepare()
 
 if __name__ == '__main__':

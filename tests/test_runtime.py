@@ -153,10 +153,11 @@ def test_make_setup_takes_the_flavour_and_keeps_it(tmp_path):
 
 
 @pytest.mark.parametrize('role,script,leaves', [
-    ('server', 'train_cifar.py', True), ('scheduler', '', True), ('worker', 'train_cifar.py', False),
-    (None, 'train_cifar.py', False), ('server', '-c', False), ('scheduler', '/x/runtime.py', False)])
-def test_a_role_that_would_hang_a_script_is_refused(role, script, leaves, monkeypatch, capsys):
-    monkeypatch.setattr(sys, 'argv', [script])
+    ('server', 'train_cifar.py', True), ('scheduler', 'tools/share/half.py', True), ('worker', 'train_cifar.py', False),
+    (None, 'train_cifar.py', False), ('scheduler', 'runtime.py', False), ('server', '/x/train_cifar.py', False),
+    ('server', '.venv/bin/pytest', False)])
+def test_a_role_that_would_hang_a_script_of_ours_is_refused(role, script, leaves, monkeypatch, capsys):
+    monkeypatch.setattr(sys.modules['__main__'], '__file__', os.path.join(ROOT, script), raising=False)
     monkeypatch.delenv('DMLC_ROLE', raising=False)
     if role:
         monkeypatch.setenv('DMLC_ROLE', role)
@@ -166,7 +167,7 @@ def test_a_role_that_would_hang_a_script_is_refused(role, script, leaves, monkey
     except SystemExit as leaving:
         code = leaving.code
     assert code == (2 if leaves else None)
-    sentence = '%s: error: DMLC_ROLE=%s is set' % (script or 'python', role)
+    sentence = '%s: error: DMLC_ROLE=%s is set' % (os.path.basename(script), role)
     assert (sentence in capsys.readouterr().err) == leaves
 
 
@@ -174,6 +175,12 @@ def test_a_role_that_would_hang_a_script_is_refused(role, script, leaves, monkey
 def test_a_script_with_a_leaked_role_leaves_at_once_with_one_sentence(script):
     code, out, error = process(*script, DMLC_ROLE='server')
     assert (code, out) == (2, '') and len(error.splitlines()) == 1 and 'unset DMLC_ROLE' in error
+
+
+def test_a_program_of_others_may_become_a_parameter_server(tmp_path):
+    """MXNet's launcher runs a user's script in every role; where that imports us, `import mxnet` serves."""
+    write(tmp_path / 'train.py', 'import sys\nsys.path.insert(0, %r)\nimport runtime\nprint("serves")\n' % ROOT)
+    assert process(tmp_path / 'train.py', DMLC_ROLE='server')[:2] == (0, 'serves\n')
 
 
 def test_the_doctor_finds_that_this_machine_can_train():
