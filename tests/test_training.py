@@ -354,7 +354,7 @@ def write_log(folder, epochs, num_epochs=3):
 
 def test_a_log_is_read_back(tmp_path):
     run = read_run(write_log(tmp_path, 3))
-    assert run[1:2] + run[3:] == ({'num_epochs': 3, 'seed': 5}, 1234, 99, True, 3)
+    assert run[1:2] + run[3:7] == ({'num_epochs': 3, 'seed': 5}, 1234, 99, True, 3)
     assert run.epochs == [dict(NUMBERS, epoch=epoch) for epoch in range(3)]
     assert read_run(str(tmp_path / 'run.jsonl')) == run
     assert not read_run(write_log(tmp_path, 2)).finished

@@ -14,7 +14,7 @@ import train_cifar
 import train_imagenet
 from model import get_model
 from tests.test_scripts import ROOT, refusal
-from training.learner import Learner, make_trainer
+from training.learner import Learner, Measures, make_trainer
 from training.loop import train_epoch
 from training.loss import Objective
 from training.start import freeze, idle_statistics, start_from
@@ -41,12 +41,12 @@ def arrays_of(net):
 
 
 def one_step(net, rows=12, devices=CPU, **options):
-    """The sum of the measures of a step, after which the network has learnt."""
+    """The Measures of a step, after which the network has learnt."""
     random = np.random.RandomState(0)
     data, labels = random.randn(rows, 3, 32, 32).astype('float32'), random.randint(0, 4, rows).astype('int32')
     learner = Learner(net, make_trainer(net, 0.9, 1e-4), lambda *_: 0.1, Objective(4), devices, **options)
     learner.trainer.set_learning_rate(0.1)
-    return np.sum([measure.asnumpy() for measure in learner.step(data, labels, rows, 0, 0)], axis=0)
+    return Measures(*np.sum([measure.asnumpy() for measure in learner.step(data, labels, rows, 0, 0)], axis=0))
 
 
 @pytest.mark.parametrize('parts', [2, 5, 12, 20])
@@ -73,11 +73,11 @@ def gradient_norm(net):
 def test_a_long_gradient_is_cut_to_the_norm_and_a_short_one_is_not_touched(devices):
     devices = [mx.cpu(number) for number in range(devices)]
     plain, cut, loose = (network(frozen_statistics=True, devices=devices) for _ in range(3))
-    assert one_step(plain, devices=devices)[4] == 0
+    assert one_step(plain, devices=devices).clipped == 0
     norm = gradient_norm(plain) / 12
-    assert one_step(cut, devices=devices, clip_norm=norm / 2)[4] == 1
+    assert one_step(cut, devices=devices, clip_norm=norm / 2).clipped == 1
     assert gradient_norm(cut) / 12 == pytest.approx(norm / 2, rel=1e-5)
-    assert one_step(loose, devices=devices, clip_norm=2 * norm)[4] == 0
+    assert one_step(loose, devices=devices, clip_norm=2 * norm).clipped == 0
     plain, loose = arrays_of(plain), arrays_of(loose)
     assert all((plain[name] == loose[name]).all() for name in plain)
 

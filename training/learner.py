@@ -1,5 +1,5 @@
 """What learns, and a step of it: shards of the batch, forward, backward, update, measures."""
-from collections import defaultdict
+from collections import defaultdict, namedtuple
 
 import mxnet as mx
 import numpy as np
@@ -11,6 +11,16 @@ from training.loss import loss_function, mix, mixing_weight, targets, teach
 from training.loss_scale import LossScale
 
 ARRAYS_PER_CHECK = 200  # MXNet passes no more than a few hundred arrays to an operator
+
+
+class Measures(namedtuple('Measures', 'loss wrong images not_finite clipped', defaults=(0,) * 5)):
+    """What is measured in a step: loss and wrong guesses, summed over its images, and how many these are; on how many
+    devices a gradient is not finite, and whether the gradient was clipped."""
+
+    def on(self, device):
+        """These in one array, (5,) float32, queued.   self: numbers and arrays (1,) of the device"""
+        return mx.nd.concat(*[value if isinstance(value, mx.nd.NDArray) else mx.nd.full(1, value, ctx=device)
+                              for value in self], dim=0)
 
 
 class Learner:
@@ -42,8 +52,7 @@ class Learner:
         """One step on this worker's rows of a batch; queued, not awaited.
 
         data: (n, 3, H, W) float32 NumPy. labels: (n,). n may be 0. images: in the whole batch, of all workers.
-        Returns arrays (5,) float32, whose sum is what it measures: loss, wrong guesses, rows, devices whose gradient is
-        not finite, and whether the gradient was clipped.
+        Returns arrays (5,) float32, whose sum is the Measures of this worker.
         """
         weight = mixing_weight(self.objective, epoch, batch)
         measures = []
@@ -60,7 +69,8 @@ class Learner:
                     logits = self.net(image).astype('float32')
                     loss = self.loss(logits, target, *softened)
                 losses.append(loss)
-                measures.append(measure(loss, wrong_guesses(logits, label, partner, weight), len(label)))
+                wrong = wrong_guesses(logits, label, partner, weight)
+                measures.append(Measures(loss.sum(), wrong, len(label)).on(loss.context))
 
             used = max(used, len(losses))
 
@@ -95,29 +105,20 @@ class Learner:
         """
         trainer = self.trainer
         scale = self.trainer.loss_scale
+        trainer.allreduce_grads()
+        verdicts = [all_finite(trainer, device) for device in self.devices]
+        finite = not scale.dynamic or all(verdict.asscalar() for verdict in verdicts)
         clipped = [0] * len(self.devices)
-        if not scale.dynamic and self.clip_norm is None:
-            verdicts = [all_finite(trainer, device) for device in self.devices]
-            trainer.step(images * scale.value)
-        else:
-            trainer.allreduce_grads()
-            verdicts = [all_finite(trainer, device) for device in self.devices]
-            finite = not scale.dynamic or all(verdict.asscalar() for verdict in verdicts)
-            if finite and self.clip_norm is not None:
-                clipped = [clip(trainer, device, self.clip_norm * images * scale.value) for device in self.devices]
-            if finite:
-                trainer.update(images * scale.value)
-            if scale.dynamic:
-                scale.after(finite, place)
+        if finite and self.clip_norm is not None:
+            clipped = [clip(trainer, device, self.clip_norm * images * scale.value) for device in self.devices]
+        if finite:
+            trainer.update(images * scale.value)
+        if scale.dynamic:
+            scale.after(finite, place)
         # All devices and workers clip alike: the first one counts.
         counted = [clipped[0] if self.workers.rank == 0 else 0] + [0] * (len(self.devices) - 1)
-        return [mx.nd.concat(mx.nd.zeros(3, ctx=verdict.context), 1 - verdict, was_clipped + 0 * verdict, dim=0)
-                for verdict, was_clipped in zip(verdicts, counted)]
-
-
-def measure(loss, wrong, rows):
-    """What a shard adds to the measures of a step."""
-    return mx.nd.concat(loss.sum(), wrong, mx.nd.array([rows, 0, 0], ctx=loss.context), dim=0)
+        return [Measures(not_finite=1 - verdict, clipped=was_clipped).on(device)
+                for device, verdict, was_clipped in zip(self.devices, verdicts, counted)]
 
 
 def wrong_guesses(logits, label, partner, weight):

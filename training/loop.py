@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from training.devices import split
 from training.distributed import ALONE
+from training.learner import Measures
 
 STEPS_IN_FLIGHT = 2
 
@@ -50,16 +51,15 @@ class Progress:
         Raises FloatingPointError at a loss or gradient that is not finite, naming epoch and batch.
         """
         for epoch, batch, lr, measures in self.pending:
-            sums = np.sum([measure.asnumpy() for measure in measures], axis=0, dtype='float64')
-            loss, wrong, images, broken, clipped = sums
-            if not np.isfinite(loss) or broken and not self.loss_scale.dynamic:
-                what = 'gradient' if np.isfinite(loss) else 'loss'
+            step = Measures(*np.sum([measure.asnumpy() for measure in measures], axis=0, dtype='float64'))
+            if not np.isfinite(step.loss) or step.not_finite and not self.loss_scale.dynamic:
+                what = 'gradient' if np.isfinite(step.loss) else 'loss'
                 raise FloatingPointError(f'the {what} is not finite in epoch {epoch}, batch {batch}')
-            self.loss += float(loss)
-            self.wrong += float(wrong)
-            self.images += int(images)
-            self.skipped += int(broken > 0)
-            self.clipped += int(clipped > 0)
+            self.loss += float(step.loss)
+            self.wrong += float(step.wrong)
+            self.images += int(step.images)
+            self.skipped += int(step.not_finite > 0)
+            self.clipped += int(step.clipped > 0)
             self.batches = batch + 1
             self.lr = lr
         if self.pending:
