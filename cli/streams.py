@@ -28,8 +28,11 @@ def mend_streams():
     for number, name in enumerate(('stdin', 'stdout', 'stderr')):
         open_if_closed(number, name)
         stream = getattr(sys, name)
-        if number and stream is getattr(sys, f'__{name}__') and not is_file(stream):
-            setattr(sys, name, outliving(stream))
+        if number and stream is getattr(sys, f'__{name}__'):
+            if number == 1:
+                stream.reconfigure(errors='surrogateescape')  # names of files that are not UTF-8, as they are
+            if not is_file(stream):
+                setattr(sys, name, outliving(stream))
 
 
 def open_if_closed(number, name):

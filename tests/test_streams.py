@@ -36,6 +36,15 @@ def test_a_training_ends_as_it_would(ending, cifar_flags, tmp_path):
     assert facts['epoch'] == 1
 
 
+def test_the_name_of_a_folder_need_not_be_text(cifar_flags, tmp_path):
+    folder = os.fsencode(str(tmp_path)) + b'/\xff'
+    done = subprocess.run([sys.executable, 'train_cifar.py', *cifar_flags, '--num-epochs', '1', '--save-dir', folder],
+                          cwd=ROOT, env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONIOENCODING': 'utf-8:strict'},
+                          timeout=120, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b'')
+    assert folder in (tmp_path / 'run.log').read_bytes() and folder + b'/last.params' in done.stdout
+
+
 def test_a_mistake_still_has_its_exit_code(cifar_flags):
     for ending in ('2>&-', '2>&1 | true'):
         assert shell(['train_cifar.py', *cifar_flags, '--blocks', '0'], ending)[::2] == (2, '')

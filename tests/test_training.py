@@ -360,6 +360,17 @@ def test_a_log_is_read_back(tmp_path):
     assert not read_run(write_log(tmp_path, 2)).finished
 
 
+def test_a_log_that_is_a_link_stays_one(tmp_path):
+    write_log(tmp_path, 2)
+    (tmp_path / 'elsewhere').mkdir()
+    for name in ('run.log', 'run.jsonl'):
+        (tmp_path / name).rename(tmp_path / 'elsewhere' / name)
+        (tmp_path / name).symlink_to(tmp_path / 'elsewhere' / name)
+    RunLog(str(tmp_path / 'run.log'), first_epoch=1).close()
+    assert (tmp_path / 'run.log').is_symlink() and (tmp_path / 'run.jsonl').is_symlink()
+    assert len((tmp_path / 'elsewhere' / 'run.jsonl').read_text().splitlines()) == 1
+
+
 def test_a_log_cut_in_the_middle_of_a_line_is_read_up_to_it(tmp_path):
     path = write_log(tmp_path, 3)
     numbers = tmp_path / 'run.jsonl'

@@ -26,7 +26,13 @@ LAST_LINES = ('Best', 'Last')
 
 
 class LogFile(logging.FileHandler):
-    """A log that raises an OSError when the disk refuses a line, where logging prints a traceback and continues."""
+    """A log that raises an OSError when the disk refuses a line, where logging prints a traceback and continues.
+
+    Names of files that are not UTF-8 are written as they are.
+    """
+
+    def _open(self):
+        return open(self.baseFilename, self.mode, errors='surrogateescape')
 
     def handleError(self, record):
         error = sys.exc_info()[1]
@@ -170,7 +176,9 @@ def commit():
 
 
 def _keep(path, wanted):
-    """Rewrite a file with the lines that are wanted, atomically; a line that was cut in the middle is not."""
+    """Rewrite a file, or what a link leads to, with the lines that are wanted, atomically; a line that was cut in the
+    middle is not."""
+    path = os.path.realpath(path)
     if not os.path.exists(path):
         return
     with open(path, errors='surrogateescape') as file:
