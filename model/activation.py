@@ -44,9 +44,6 @@ class ChaATAC(Gated):
             self.module.add(pointwise(hidden, channels), norm_layer(in_channels=channels, **norm_kwargs),
                             nn.Activation('sigmoid'))
 
-    def hybrid_forward(self, F, x):
-        return F.broadcast_mul(x, self.module(x))
-
 
 class SpaATAC(Gated):
     """Spatial ATAC: a depthwise convolution makes the gate, from the neighbourhood of each channel by itself.

@@ -34,9 +34,6 @@ class SqueezeExcitation(Gated):
             self.module = nn.HybridSequential()
             self.module.add(GlobalMean(), *excitation(channels, r), nn.Activation('sigmoid'))
 
-    def hybrid_forward(self, F, x):
-        return F.broadcast_mul(x, self.module(x))
-
 
 class GatherExcite(Gated):
     """Gather-excite of global extent: one depthwise kernel as large as the map gathers, a bottleneck excites.
@@ -73,9 +70,6 @@ class GatherExcite(Gated):
                             % (self._extent, self._extent, 'x'.join(map(str, x.shape[2:]))))
         return super().forward(x, *args)
 
-    def hybrid_forward(self, F, x):
-        return F.broadcast_mul(x, self.module(x))
-
 
 class LocalGatherExcite(Gated):
     """Gather-excite theta of extent 2: a strided depthwise convolution gathers, its map is enlarged to gate.
@@ -103,20 +97,3 @@ class LocalGatherExcite(Gated):
     def hybrid_forward(self, F, x):
         gathered = F.UpSampling(self.norm(self.gather(x)), scale=2, sample_type='nearest')
         return x * self.sigmoid(F.slice_like(gathered, x, axes=(2, 3)))
-
-
-STAGE_STRIDES = (4, 8, 16, 32)
-
-
-def stage_extents(input_size):
-    """Sides of the maps in the four stages of the ImageNet host for square images: 224 -> 56, 28, 14, 7."""
-    return tuple(-(-input_size // stride) for stride in STAGE_STRIDES)
-
-
-def check_input_size(shape, input_size):
-    """UserError if a net whose gates were built for images of input_size cannot take a batch of shape (N, C, H, W)."""
-    largest = STAGE_STRIDES[0] * stage_extents(input_size)[0]
-    if any(stage_extents(side) != stage_extents(input_size) for side in shape[2:]):
-        raise UserError('this network takes images of %d to %d pixels a side, not of %s: its gates gather with '
-                        'kernels as large as its maps, so another input size needs a network built for it'
-                        % (largest - STAGE_STRIDES[0] + 1, largest, 'x'.join(map(str, shape[2:]))))

@@ -13,12 +13,19 @@ def check_arrays():
 
 
 class Gated(HybridBlock):
-    """A block that multiplies its input by a gate, which it makes from it: X' = X * g(X), X and X': (N, C, H, W)."""
+    """A block that multiplies its input by a gate, which it makes from it: X' = X * g(X), X and X': (N, C, H, W).
+
+    Units whose gates are always whole maps write x * g(x) themselves: MXNet has another operator for it, which in
+    float32 is the same bit for bit, but not in bfloat16.
+    """
 
     @property
     def gate_block(self):
         """The block inside of it whose output is the gate, (N, C, H, W) or (N, C, 1, 1)."""
         return self.module
+
+    def hybrid_forward(self, F, x):
+        return F.broadcast_mul(x, self.module(x))
 
 
 class GlobalMean(HybridBlock):

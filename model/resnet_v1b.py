@@ -19,13 +19,14 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from .attention import AugmentedConv
-from .gate import GatherExcite, SqueezeExcitation, check_input_size
+from .gate import GatherExcite, SqueezeExcitation
 from .ground import UserError
 from .local_attention import AttentionStem, LocalAttention
 from .units import act_factory, stage_plan
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4
+STEM_STRIDE = 4
 DEPTHS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
@@ -33,6 +34,20 @@ def conv3x3(channels, stride=1, dilation=1, extent=None):
     """The plain spatial plug: a 3x3 convolution without a bias, for maps of any extent."""
     return nn.Conv2D(channels, 3, strides=stride, padding=dilation, dilation=dilation, use_bias=False,
                      in_channels=channels)
+
+
+def stem_extent(side):
+    """Side of the map that the stem makes of an image: 224 -> 56. Those of the four stages follow from it."""
+    return -(-side // STEM_STRIDE)
+
+
+def check_input_size(shape, input_size):
+    """UserError if a net whose gates were built for images of input_size cannot take a batch of shape (N, C, H, W)."""
+    extent = stem_extent(input_size)
+    if any(stem_extent(side) != extent for side in shape[2:]):
+        raise UserError('this network takes images of %d to %d pixels a side, not of %s: its gates gather with '
+                        'kernels as large as its maps, so another input size needs a network built for it'
+                        % (STEM_STRIDE * (extent - 1) + 1, STEM_STRIDE * extent, 'x'.join(map(str, shape[2:]))))
 
 
 class Bottleneck(HybridBlock):
@@ -110,7 +125,7 @@ class ResNetV1b(HybridBlock):
                 self.bn1 = self._norm(in_channels)
                 self.relu = nn.Activation('relu')
                 self.maxpool = nn.MaxPool2D(3, 2, 1)
-            extent = -(-input_size // 4)
+            extent = stem_extent(input_size)
             for stage in range(4):
                 channels = STAGE_CHANNELS[stage]
                 extent = -(-extent // strides[stage])
@@ -191,8 +206,8 @@ def ge_theta_plus_resnet(layers, r=16, **options):
 
     Its kernels are as large as its maps, so it takes images of one size, input_size.   options: of ResNetV1b
     """
-    norms = {name: options[name] for name in ('norm_layer', 'norm_kwargs') if name in options}
-    return ResNetV1b(layers, _relus(), gates=(partial(GatherExcite, r=r, **norms),) * 4, fixed_input=True, **options)
+    gate = partial(GatherExcite, r=r, **_norms(options))
+    return ResNetV1b(layers, _relus(), gates=(gate,) * 4, fixed_input=True, **options)
 
 
 def aa_resnet(layers, **options):
@@ -211,13 +226,17 @@ def fa_resnet(layers, **options):
 
     options: of ResNetV1b
     """
-    norms = {name: options[name] for name in ('norm_layer', 'norm_kwargs') if name in options}
     return ResNetV1b(layers, _relus(), spatials=(partial(_any_extent, LocalAttention),) * 4,
-                     stem=partial(AttentionStem, **norms), **options)
+                     stem=partial(AttentionStem, **_norms(options)), **options)
 
 
 def _relus():
     return (act_factory('relu'),) * 4
+
+
+def _norms(options):
+    """Those of the host's options that its plugs with a BatchNorm take too."""
+    return {name: options[name] for name in ('norm_layer', 'norm_kwargs') if name in options}
 
 
 def _any_extent(block, *args, extent, **options):

@@ -8,10 +8,12 @@ import mxnet as mx
 import numpy as np
 import pytest
 
+from model import get_model
 from model.attention import AugmentedConv
 from model.complexity import parameters
-from model.gate import GatherExcite, SqueezeExcitation, check_input_size, stage_extents
+from model.gate import GatherExcite, SqueezeExcitation
 from model.local_attention import BLOCK, AttentionStem, LocalAttention
+from model.resnet_v1b import check_input_size
 from tests.numpy_layers import batch_norm, convolution, part, randomise, relu, sigmoid
 
 # The formulas once more, pixel by pixel. p: arrays by their names in the block.
@@ -264,7 +266,8 @@ def test_gather_excite_names_the_sizes_it_takes():
         with pytest.raises(ValueError, match='only maps of 5x5, not of 4x5'):
             gate(mx.nd.zeros((1, 16, 4, 5)))
         gate.hybridize()
-    assert stage_extents(224) == (56, 28, 14, 7)
+    net = get_model('ge_theta_plus_resnet50')
+    assert [stage[0].gate._extent for stage in (net.layer1, net.layer2, net.layer3, net.layer4)] == [56, 28, 14, 7]
     for side in (221, 222, 224):
         check_input_size((1, 3, side, 224), 224)
     for side in (220, 225):
