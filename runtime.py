@@ -7,7 +7,7 @@ environment always wins. Cores and memory of this machine are known here too.
 
     python -m runtime          says what this machine has and whether a training can work here
 
-UserError, which every room raises, is here because every room may import this one.
+UserError, which every package raises, is here because every package may import this file.
 """
 import ctypes
 import glob
@@ -124,7 +124,8 @@ def resident_size(line='VmRSS'):
 
 
 def free_memory():
-    """Bytes that this process may still take, as the kernel and the cgroups say."""
+    """Bytes that this process may still take: what the kernel calls available, and no more than the cgroups allow less
+    what this process holds, as if it were alone in them."""
     _, available, limit = memory()
     return available if limit is None else max(0, min(available, limit - resident_size()))
 

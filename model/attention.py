@@ -3,7 +3,7 @@
     y_i = sum_j softmax_j(q_i . k_j + q_i . r_(j - i)) v_j        for every head; r: learned, of relative positions
 
 AugmentedConv attends to the whole map, LocalAttention (local_attention.py) to the k x k neighbourhood of each pixel.
-Both are plugs of the ImageNet host, `spatial(channels, stride, dilation) -> HybridBlock`.
+Both go into the plug `spatial(channels, stride, dilation, extent)` of the ImageNet host, the latter without the extent.
 
 Inside a hybridised block no sizes are known. Shapes follow those of other arrays (reshape codes 0, -3, -4; *_like).
 """

@@ -1,4 +1,4 @@
-"""What this room is built on: `runtime`, which prepares a process for MXNet and so is imported first.
+"""What this package imports from outside of it: `runtime`, which prepares a process for MXNet and so is imported first.
 
 Beside the scripts it is the file of that name; the installed package `atac` holds a copy of its own (setup.py).
 """

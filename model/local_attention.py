@@ -1,7 +1,7 @@
 """Attention to the neighbourhood of each pixel: the layers of FA-ResNet.
 
-LocalAttention is a plug of the ImageNet host, `spatial(channels, stride, dilation) -> HybridBlock`; AttentionStem
-replaces the stem of the host. Inside a hybridised block no sizes are known, see attention.py.
+LocalAttention goes into the plug `spatial(channels, stride, dilation, extent)` of the ImageNet host, less the extent;
+AttentionStem replaces the stem of the host. Inside a hybridised block no sizes are known, see attention.py.
 """
 import mxnet as mx
 from mxnet.gluon import nn
@@ -143,7 +143,7 @@ class AttentionStem(HybridBlock):
     column and nu have the size of a head; relative positions r as in the other layers, which the published count of
     operations asks for; no ReLU.
 
-    channels: C. heads: share C in even numbers, else ValueError. mixtures: m.
+    channels: C. heads: share C in even numbers, else UserError. mixtures: m.
     norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
     """
 

@@ -1,4 +1,4 @@
-"""What this room is built on: UserError, which in the installed package `atac` is beside it (setup.py)."""
+"""What this package imports from outside of it: UserError, which the installed package `atac` has itself (setup.py)."""
 try:
     from ..ground import UserError
 except ImportError:

@@ -1,7 +1,7 @@
 """Read and write MXNet's .params files without MXNet.
 
 MXNet's own reader trusts every length that it finds. This one checks each against the size of the file before it is
-used, so a file that is cut short, damaged or hostile gives a ValueError and nothing else. MXNet's own writer does not
+used, so a file that is cut short, damaged or hostile gives a UserError and nothing else. MXNet's own writer does not
 notice that the disk has no room for the end of a file; this one raises OSError.
 
 Layout, little-endian: u64 0x112, u64 0, u64 arrays, that many arrays, u64 names, that many (u64 length, bytes).
