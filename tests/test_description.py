@@ -4,6 +4,8 @@ import os
 import shutil
 from functools import partial
 
+from runtime import UserError
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -146,7 +148,7 @@ def test_the_network_of_a_unit_is_the_plain_one_with_this_unit():
 @pytest.mark.parametrize('given, words', [({'classes': 20}, 'num_classes of fashion-mnist is 10 and not 20'),
                                           ({'input_size': 64}, 'input_size of fashion-mnist is 32 and not 64')])
 def test_python_refuses_what_the_data_set_has_not(given, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(UserError, match=words):
         inference.load(os.path.join(ROOT, 'params', 'fashion-mnist-relu-b1.params'), **given)
 
 
@@ -154,7 +156,7 @@ def test_python_believes_the_description_too(runs):
     path = str(runs / 'ChaATAC' / 'last.params')
     assert inference.load(path).names == DATASETS['fashion-mnist-mini'].class_names()
     for wrong in ({'act_type': 'swish'}, {'model': 'cifar_resnet', 'r': 2}, {'dataset': 'cifar10'}):
-        with pytest.raises(ValueError, match='contradicts it'):
+        with pytest.raises(UserError, match='contradicts it'):
             inference.load(path, **wrong)
 
 
@@ -333,7 +335,7 @@ def test_the_description_goes_with_halved_weights(runs, tmp_path):
     half.main([str(runs / 'ChaATAC' / 'last.params'), out])
     assert read_description(out) == read_description(str(runs / 'ChaATAC' / 'last.params'))._replace(
         params_sha256=read_description(out).params_sha256)
-    with pytest.raises(ValueError, match='half.params exists'):
+    with pytest.raises(UserError, match='half.params exists'):
         half.main([str(runs / 'relu' / 'last.params'), out])
 
 
@@ -344,12 +346,12 @@ def test_a_log_describes_weights_that_have_none(runs, tmp_path, capsys):
     known = read_description(str(runs / 'ChaATAC' / 'last.params'))
     assert read_description(path)._replace(version=known.version) == known
     for flags, words in (([path, log], 'exists: remove it first'), ([path, log, '--epoch', '3'], 'exists')):
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(UserError, match=words):
             describe.main(flags)
     os.remove(description_path(path))
-    with pytest.raises(ValueError, match='holds the epochs 0 to 0'):
+    with pytest.raises(UserError, match='holds the epochs 0 to 0'):
         describe.main([path, log, '--epoch', '1'])
-    with pytest.raises(ValueError, match='of another architecture'):
+    with pytest.raises(UserError, match='of another architecture'):
         describe.main([path, str(runs / 'relu') + '.log'])
 
 

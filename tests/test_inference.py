@@ -149,12 +149,12 @@ def test_a_trained_network_keeps_its_guesses(trained):
 def test_calibration_needs_images_and_a_known_mode():
     net, images = settled('cifar_resnet', (16, 3, 32, 32))
     for calibration in (None, images[:0], images[:15]):
-        with pytest.raises(ValueError, match='at least 16, and (0|15) were given'):
+        with pytest.raises(UserError, match='at least 16, and (0|15) were given'):
             scoring.compile_for_scoring(net, 'int8', calibration)
     for calibration in (images[:, 0], images * float('nan')):
-        with pytest.raises(ValueError, match='calibrated on finite images'):
+        with pytest.raises(UserError, match='calibrated on finite images'):
             scoring.compile_for_scoring(net, 'int8', calibration)
-    with pytest.raises(ValueError, match='unknown calibration mode'):
+    with pytest.raises(UserError, match='unknown calibration mode'):
         scoring.compile_for_scoring(net, 'int8', images, 'percentile')
 
 
@@ -181,14 +181,14 @@ def test_entropy_calibration_runs():
 
 
 def test_dtypes_that_the_cpu_lacks_are_refused(monkeypatch):
-    with pytest.raises(ValueError, match='float16 is not for CPUs: there are float32, bfloat16, int8'):
+    with pytest.raises(UserError, match='float16 is not for CPUs: there are float32, bfloat16, int8'):
         scoring.check_dtype('float16')
 
     def fails(*_, **__):
         raise mx.base.MXNetError('could not create a primitive descriptor iterator')
 
     monkeypatch.setattr(mx.nd, 'Convolution', fails)
-    with pytest.raises(ValueError, match='bfloat16 needs a CPU with AVX-512, which this one has not: use float32'):
+    with pytest.raises(UserError, match='bfloat16 needs a CPU with AVX-512, which this one has not: use float32'):
         scoring.check_dtype('bfloat16')
     scoring.check_dtype('int8')
 
@@ -207,7 +207,7 @@ def test_a_batch_that_does_not_fit_says_which_would(monkeypatch):
     ready = scoring.compile_for_scoring(net)
     scoring.check_scoring_memory(ready, (10 ** 4, 3, 32, 32))
     monkeypatch.setattr(runtime, 'free_memory', lambda: 10 ** 9)
-    with pytest.raises(ValueError, match=r'a batch of 1000000 images needs about .* GB .* 1.0 GB are free') as refused:
+    with pytest.raises(UserError, match=r'a batch of 1000000 images needs about .* GB .* 1.0 GB are free') as refused:
         scoring.check_scoring_memory(ready, (10 ** 6, 3, 32, 32))
     fitting = int(str(refused.value).split(': ')[1].split()[0])
     assert 10 ** 3 < fitting < 10 ** 5  # 10 KB to 1 MB an image; its input and the widest map alone have 78 KB
@@ -255,20 +255,20 @@ def test_classes_of_somebodys_own_images_are_not_imagenets():
 
 
 def test_weights_of_another_network_and_no_pictures_are_refused(trained):
-    with pytest.raises(ValueError, match='holds cifar_resnet .*: --r 2 contradicts it'):
+    with pytest.raises(UserError, match='holds cifar_resnet .*: --r 2 contradicts it'):
         inference.load(trained[0], 'cifar_resnet', dataset='fashion-mnist', act_type='ChaATAC', r=2, blocks=1)
     for wrong in ({'dataset': 'mnist'}, {'dataset': 'cifar100', 'label_set': 'all'}, {'model': 'resnet'}):
-        with pytest.raises(ValueError, match='unknown (data set|label set|model) .*; there are '):
+        with pytest.raises(UserError, match='unknown (data set|label set|model) .*; there are '):
             inference.load(**{'model': 'cifar_resnet', 'params': trained[0], **wrong})
     classifier = inference.load(trained[0], 'cifar_resnet', dataset='fashion-mnist', **OPTIONS)
-    with pytest.raises(ValueError, match='there is no picture'):
+    with pytest.raises(UserError, match='there is no picture'):
         classifier.top_k([])
-    with pytest.raises(ValueError, match='k=0 must be at least 1'):
+    with pytest.raises(UserError, match='k=0 must be at least 1'):
         classifier.top_k(['a.png'], 0)
     for shape in (32, 32), (32, 32, 3):
-        with pytest.raises(ValueError, match='is one picture where a list'):
+        with pytest.raises(UserError, match='is one picture where a list'):
             classifier.top_k(np.zeros(shape, 'uint8'))
-    with pytest.raises(ValueError, match='a.png is one picture where a list'):
+    with pytest.raises(UserError, match='a.png is one picture where a list'):
         classifier.top_k('a.png')
 
 

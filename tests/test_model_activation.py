@@ -1,3 +1,5 @@
+from runtime import UserError
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -109,16 +111,16 @@ def test_norm_layer_reaches_every_unit():
 
 @pytest.mark.parametrize('options', [dict(r=3), dict(r=0), dict(r=-1), dict(r=64)])
 def test_r_must_divide_the_channels(options):
-    with pytest.raises(ValueError, match='must be at least 1 and divide the 32 channels'):
+    with pytest.raises(UserError, match='must be at least 1 and divide the 32 channels'):
         ACTIVATIONS['ChaATAC'](C, **options)
 
 
 def test_bad_names_and_options_are_refused():
-    with pytest.raises(ValueError, match='unknown activation .*there are relu, prelu'):
+    with pytest.raises(UserError, match='unknown activation .*there are relu, prelu'):
         act_factory('ReLU6')
     with pytest.raises(TypeError, match='unknown options of an activation unit: rr'):
         ACTIVATIONS['relu'](C, rr=2)
-    with pytest.raises(ValueError, match='must be odd'):
+    with pytest.raises(UserError, match='must be odd'):
         ACTIVATIONS['SpaATAC'](C, kernel_size=2)
 
 
@@ -126,5 +128,5 @@ def test_stage_plan_from_the_back_and_from_the_front():
     assert [''.join(stage_plan('A', '.', k)) for k in range(5)] == ['....', '...A', '..AA', '.AAA', 'AAAA']
     assert [''.join(stage_plan('A', '.', k, 'pre')) for k in range(5)] == ['....', 'A...', 'AA..', 'AAA.', 'AAAA']
     for bad in (dict(act_layers=5), dict(act_layers=-1), dict(act_layers=2, act_order='front')):
-        with pytest.raises(ValueError, match='must be'):
+        with pytest.raises(UserError, match='must be'):
             stage_plan('A', '.', **bad)

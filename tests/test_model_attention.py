@@ -3,6 +3,7 @@ from functools import partial
 from math import prod
 
 import runtime  # noqa: F401  (before mxnet)
+from runtime import UserError
 
 import mxnet as mx
 import numpy as np
@@ -255,7 +256,7 @@ def test_local_attention_never_holds_all_neighbourhoods():
     partial(AugmentedConv, 128, extent=7, upsilon=1), partial(SqueezeExcitation, 24),
     partial(SqueezeExcitation, 24, r=0), partial(GatherExcite, 24, 7), partial(GatherExcite, 32, 0)])
 def test_bad_numbers_are_refused_when_built(make):
-    with pytest.raises(ValueError):
+    with pytest.raises(UserError):
         make()
 
 
@@ -263,7 +264,7 @@ def test_gather_excite_names_the_sizes_it_takes():
     gate = GatherExcite(16, 5)
     gate.initialize()
     for _ in range(2):
-        with pytest.raises(ValueError, match='only maps of 5x5, not of 4x5'):
+        with pytest.raises(UserError, match='only maps of 5x5, not of 4x5'):
             gate(mx.nd.zeros((1, 16, 4, 5)))
         gate.hybridize()
     net = get_model('ge_theta_plus_resnet50')
@@ -271,5 +272,5 @@ def test_gather_excite_names_the_sizes_it_takes():
     for side in (221, 222, 224):
         check_input_size((1, 3, side, 224), 224)
     for side in (220, 225):
-        with pytest.raises(ValueError, match='221 to 224 pixels a side, not of %dx224' % side):
+        with pytest.raises(UserError, match='221 to 224 pixels a side, not of %dx224' % side):
             check_input_size((1, 3, side, 224), 224)

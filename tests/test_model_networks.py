@@ -3,6 +3,8 @@ import json
 import os
 from zlib import crc32
 
+from runtime import UserError
+
 import gluoncv
 import mxnet as mx
 import numpy as np
@@ -231,7 +233,7 @@ def test_bad_options_are_refused():
             ('atac_resnet50_v1b', dict(act_layers=5), 'act_layers=5 must be'),
             ('resnet_v1b', dict(layers=(1, 1)), 'must be four numbers'),
             ('resnet50_v1b', dict(final_drop=1.5), 'final_drop=1.5 must be in')):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(UserError, match=message):
             get_model(name, **options)
 
 

@@ -6,6 +6,7 @@ import math
 import os
 
 import runtime
+from runtime import UserError
 
 import mxnet as mx
 import numpy as np
@@ -58,7 +59,7 @@ def test_schedules_have_their_closed_forms():
     assert few(50, 0) == pytest.approx(0.5, abs=0.03) and few(98, 0) > 0 and few(99, 1) == 0
     assert decay_epochs([5], 3, 10) == [3, 6, 9] and decay_epochs([5], 0, 10) == [5]
     for bad in (dict(mode='linear'), dict(mode='step', warmup_epochs=10)):
-        with pytest.raises(ValueError, match='unknown learning rate mode|warm-up epochs must be fewer'):
+        with pytest.raises(UserError, match='unknown learning rate mode|warm-up epochs must be fewer'):
             learning_rate(lr=1.0, num_epochs=10, images=100, batch_size=10, **bad)
 
 
@@ -246,11 +247,11 @@ def test_devices(caplog):
     assert devices_by_id('') == [mx.cpu()] and devices_by_id('0,1') == [mx.cpu()]
     assert 'none was found: running on the CPU' in caplog.text
     assert devices_by_number(0) == [mx.cpu()]
-    with pytest.raises(ValueError, match='2 GPUs asked, 0 found: use --num-gpus 0; float16 needs a GPU'):
+    with pytest.raises(UserError, match='2 GPUs asked, 0 found: use --num-gpus 0; float16 needs a GPU'):
         devices_by_number(2, 'float16')
-    with pytest.raises(ValueError, match='not a list of numbers'):
+    with pytest.raises(UserError, match='not a list of numbers'):
         devices_by_id('a')
-    with pytest.raises(ValueError, match='float16 needs a GPU'):
+    with pytest.raises(UserError, match='float16 needs a GPU'):
         devices_by_id('0', 'float16')
     assert [len(part) for part in split(np.arange(5), [mx.cpu(0), mx.cpu(1)])] == [2, 3]
     assert [len(part) for part in split(np.arange(1), [mx.cpu(0), mx.cpu(1)])] == [1]
@@ -287,7 +288,7 @@ def test_a_batch_that_cannot_fit_is_refused_and_the_bound_holds(monkeypatch):
     monkeypatch.setattr(runtime, 'free_memory', lambda: 10 ** 9)
     check_training_memory(10 ** 9 // kept, kept, CPU)
     check_training_memory(10 ** 6, kept, [mx.gpu(0)])
-    with pytest.raises(ValueError, match='needs at least .* and 1.0 GB are free: %d might fit' % (10 ** 9 // kept)):
+    with pytest.raises(UserError, match='needs at least .* and 1.0 GB are free: %d might fit' % (10 ** 9 // kept)):
         check_training_memory(10 ** 9 // kept + 1, kept, CPU)
 
 
@@ -333,7 +334,7 @@ def test_the_command_of_a_run_is_quoted_and_that_of_main(monkeypatch):
 def test_options_that_change_the_result_may_not_differ_on_resume():
     before = {'lr': 0.1, 'num_epochs': 4, 'seed': 0, 'num_workers': 4}
     check_options(before, dict(before, num_epochs=8, num_workers=0), 'folder', RULES)
-    with pytest.raises(ValueError, match='lr was 0.1 and is 0.2; seed was 0 and is 1; num_epochs was 4 and is 3'):
+    with pytest.raises(UserError, match='lr was 0.1 and is 0.2; seed was 0 and is 1; num_epochs was 4 and is 3'):
         check_options(before, dict(before, lr=0.2, seed=1, num_epochs=3), 'folder', RULES)
 
 
@@ -385,5 +386,5 @@ def test_a_log_cut_in_the_middle_of_a_line_is_read_up_to_it(tmp_path):
 def test_what_is_not_a_log_is_refused(tmp_path, name, content):
     path = write_log(tmp_path, 3)
     (tmp_path / name).write_text(content)
-    with pytest.raises(ValueError, match=name):
+    with pytest.raises(UserError, match=name):
         read_run(path)

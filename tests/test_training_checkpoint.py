@@ -141,7 +141,7 @@ def test_nothing_whole_or_nothing_at_all_is_said(saved, tmp_path):
     for stem in ('last', 'previous'):
         with open(os.path.join(folder, stem + '.json'), 'w') as file:
             file.write('{}')
-    with pytest.raises(ValueError, match='no checkpoint in .* is whole: last.json'):
+    with pytest.raises(UserError, match='no checkpoint in .* is whole: last.json'):
         checkpoint.load(folder)
     with pytest.raises(OSError, match='there is no checkpoint in'):
         checkpoint.load(str(tmp_path / 'absent'))
@@ -185,10 +185,10 @@ def test_weights_of_another_architecture_are_refused_and_the_net_is_untouched(tm
     network(act_type='relu').save_parameters(path)
     net = network()
     before = arrays_of(net)
-    with pytest.raises(ValueError, match=re.escape('lacks features.1.0.act1.module.0.weight')):
+    with pytest.raises(UserError, match=re.escape('lacks features.1.0.act1.module.0.weight')):
         weights.load_weights(net, path)
     other = network(r=4)
-    with pytest.raises(ValueError, match=r'other shapes .*module.0.weight \(8, 16, 1, 1\) instead of \(4, 16, 1, 1\)'):
+    with pytest.raises(UserError, match=r'other shapes .*module.0.weight \(8, 16, 1, 1\) instead of \(4, 16, 1, 1\)'):
         net.save_parameters(path)
         weights.load_weights(other, path)
     assert_same(arrays_of(net), before)
@@ -398,10 +398,10 @@ def test_weights_of_gluoncv_are_taken_by_order_and_shapes(tmp_path, caplog):
 def test_names_of_a_scheme_that_do_not_tell_are_one_sentence(tmp_path):
     path = other_names(network(act_type='ChaATAC'), tmp_path, 'Module')
     relu = get_model('cifar_resnet', blocks=1, classes=4, act_type='relu')
-    with pytest.raises(ValueError, match='by a scheme of blocks, and neither its names nor their order and shapes fit'):
+    with pytest.raises(UserError, match='by a scheme of blocks, and neither its names nor their order and shapes fit'):
         weights.load_weights(relu, path)
     mx.nd.save(path, {'one0_weight': mx.nd.ones((4, 4)), 'two0_weight': mx.nd.zeros((4, 4))})
-    with pytest.raises(ValueError, match='as one0_weight, by a scheme of blocks, and more than one order'):
+    with pytest.raises(UserError, match='as one0_weight, by a scheme of blocks, and more than one order'):
         weights.load_weights(Backwards(), path)
 
 

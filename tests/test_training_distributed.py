@@ -5,6 +5,8 @@
 import signal
 import sys
 
+from runtime import UserError
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -66,7 +68,7 @@ def test_decoded_images_are_divided_as_they_are(record_folder):
 
 def test_a_batch_too_small_for_the_workers_is_refused():
     arrays(9, 7, True).divide(0, 4)
-    with pytest.raises(ValueError, match='a batch of 6 images is too small for 4 workers'):
+    with pytest.raises(UserError, match='a batch of 6 images is too small for 4 workers'):
         arrays(9, 6, True).divide(0, 4)
 
 
@@ -132,21 +134,21 @@ def test_the_trainer_is_begun_where_it_is_made(one, monkeypatch):
 def test_a_job_that_cannot_be_is_one_sentence(monkeypatch):
     for name in distributed.JOB_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(ValueError, match=r'DMLC_ROLE, .* not set\): start it with python -m tools.launch'):
+    with pytest.raises(UserError, match=r'DMLC_ROLE, .* not set\): start it with python -m tools.launch'):
         join('dist_sync')
     if not mx.runtime.Features().is_enabled('NCCL'):
-        with pytest.raises(ValueError, match='has no NCCL'):
+        with pytest.raises(UserError, match='has no NCCL'):
             join('nccl')
     monkeypatch.setitem(sys.modules, 'horovod.mxnet', None)
-    with pytest.raises(ValueError, match='Horovod cannot be loaded .* make horovod'):
+    with pytest.raises(UserError, match='Horovod cannot be loaded .* make horovod'):
         join('horovod')
     monkeypatch.setenv('DMLC_ROLE', 'worker')
-    with pytest.raises(ValueError, match='which would train without the others by --kvstore device: use dist_sync'):
+    with pytest.raises(UserError, match='which would train without the others by --kvstore device: use dist_sync'):
         join('device')
     store = mx.kv.create('local')
     monkeypatch.setattr(type(store), 'type', 'dist_sync')
     monkeypatch.setenv('DMLC_WORKER_ID', '1')
-    with pytest.raises(ValueError, match='each of the 1 workers its own number from 0'):
+    with pytest.raises(UserError, match='each of the 1 workers its own number from 0'):
         Workers(store)
 
 

@@ -7,6 +7,8 @@ import resource
 import signal
 import threading
 
+from runtime import UserError
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -184,7 +186,7 @@ def test_the_last_good_checkpoint_is_named_as_the_file_that_is_whole(tmp_path):
 def test_a_run_does_not_go_on_with_other_data(tmp_path):
     run = small_run(str(tmp_path), num_epochs=1, log_interval=0)
     small_fit(run, few_images(4, True), few_images(4, False), lambda *_: 0.01, smallest_network)
-    with pytest.raises(ValueError, match='options: images_per_step was 4 and is 5; train_images was 4 and is 5$'):
+    with pytest.raises(UserError, match='options: images_per_step was 4 and is 5; train_images was 4 and is 5$'):
         small_fit(run, few_images(5, True), few_images(4, False), lambda *_: 0.01, smallest_network)
 
 

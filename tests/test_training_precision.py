@@ -3,6 +3,8 @@ import os
 import subprocess
 import sys
 
+from runtime import UserError
+
 import mxnet as mx
 import pytest
 
@@ -48,7 +50,7 @@ def test_a_process_does_not_go_back_to_float32():
 
 
 def test_devices_that_do_not_compute_in_bfloat16_are_refused(cifar_flags, tmp_path):
-    with pytest.raises(ValueError, match='bfloat16 is for CPUs'):
+    with pytest.raises(UserError, match='bfloat16 is for CPUs'):
         use_dtype('bfloat16', [mx.gpu(0)])
     older = python('train_cifar.py', *cifar_flags, '--dtype', 'bfloat16', DNNL_MAX_CPU_ISA='AVX2')
     assert older.returncode == 2 and not os.path.exists(str(tmp_path / 'run'))
