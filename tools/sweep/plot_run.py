@@ -140,8 +140,6 @@ def main(argv=None):
     """Draw and save; returns the Curves that were drawn."""
     args = parse_args(argv)
     out = args.out or os.path.splitext(args.logs[0])[0] + '.png'
-    if os.path.splitext(out)[1] not in figures.ENDINGS:
-        raise UserError(f'--out {out}: it must end in {" or ".join(figures.ENDINGS)}')
     figures.check_replaceable(out)
     runs = [read_curves(path, label) for path, label in zip(args.logs, names_of(args.logs))]
     with figures.look():
