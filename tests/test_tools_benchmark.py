@@ -4,6 +4,8 @@ import subprocess
 import sys
 from argparse import Namespace
 
+from runtime import UserError
+
 import pytest
 
 from model import complexity, get_model
@@ -116,7 +118,7 @@ def test_what_cannot_be_measured_is_said(tmp_path, capsys):
     with pytest.raises(SystemExit):
         benchmark.main(['infer', '--model', 'cifar_resnet', '--json', str(tmp_path / 'new.json')])
     assert 'there is no contest of infer with --model cifar_resnet' in capsys.readouterr().err
-    with pytest.raises(ValueError, match='/bin/true is no Python that works'):
+    with pytest.raises(UserError, match='/bin/true is no Python that works'):
         benchmark.main(['input', '--peers', '/bin/true', '--json', str(tmp_path / 'new.json')])
     assert not os.listdir(str(tmp_path))
 

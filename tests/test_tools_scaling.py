@@ -89,5 +89,5 @@ def test_bad_files_are_said(tmp_path):
     for out in ('s', 's.pdf'):
         with pytest.raises(UserError, match='must end in .png or .svg'):
             main(['draw', MEASURED, '--out', str(tmp_path / out)])
-    with pytest.raises(ValueError, match='exists'):
+    with pytest.raises(UserError, match='exists'):
         measure.measure(str(other))
