@@ -4,7 +4,6 @@ import subprocess
 import sys
 
 import runtime
-from runtime import UserError
 
 import pytest
 
@@ -77,5 +76,5 @@ def test_a_unit_trains_beside_files_that_have_our_names(installed, tmp_path):
 
 
 def test_beside_the_scripts_load_says_what_to_use():
-    with pytest.raises(UserError, match='beside the scripts there is inference.load'):
+    with pytest.raises(runtime.UserError, match='beside the scripts there is inference.load'):
         load('x.params')

@@ -13,7 +13,7 @@ import pytest
 import evaluate
 import train_cifar
 import train_imagenet
-from tools.machine import doctor, gpu_check, gpus, packages
+from tools.machine import doctor, gpu_check, gpus, packages, self_test
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 CPUINFO = 'processor\t: %d\nmodel name\t: A processor\nflags\t\t: fpu sse4_2 %s\n\n'
@@ -371,6 +371,13 @@ def test_why_a_self_test_failed(code, error, sentence):
 def test_a_self_test_that_hangs_is_given_up(monkeypatch):
     monkeypatch.setitem(doctor.SECONDS, 'cpu', 0.01)
     assert doctor.try_device('cpu', 'mxnet') == (None, 'it had not ended after 0 s')
+
+
+@pytest.mark.parametrize('device', ['foo', '99', '-1'])
+def test_a_self_test_of_no_device_is_one_sentence(device, capsys):
+    with pytest.raises(SystemExit) as leaving:
+        self_test.main([device])
+    assert leaving.value.code == 2 and 'invalid choice' in capsys.readouterr().err
 
 
 def test_the_numbers_of_a_self_test_are_judged():

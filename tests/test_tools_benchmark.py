@@ -4,6 +4,8 @@ import subprocess
 import sys
 from argparse import Namespace
 
+from runtime import UserError
+
 import pytest
 
 from model import complexity, get_model
@@ -50,9 +52,9 @@ def test_a_result_has_the_spread_and_the_targets(capsys):
     text = capsys.readouterr().out
     assert '\n**train: title** (a processor)\n' in text
     assert '\n| b | 5.0 | 5.0 to 30.0 | 0.33 | 130 |\n' in text and 'left out: c: not installed' in text
-    assert '| train: title | a / b | 3.0 | 2.00 to 4.0 | at least 2.50 | undecided |' in text
-    assert '| train: title | b / a | 0.33 | 0.25 to 0.50 | at least 2.50 | **not reached** |' in text
-    assert '| train: title | b / a, memory | 0.88 | 0.68 to 0.95 | at most 1.00 | reached |' in text
+    assert '| train: title | a / b | 3.0 | 2.000 to 4.0 | at least 2.50 | undecided |' in text
+    assert '| train: title | b / a | 0.333 | 0.250 to 0.500 | at least 2.50 | **not reached** |' in text
+    assert '| train: title | b / a, memory | 0.875 | 0.684 to 0.955 | at most 1.00 | reached |' in text
 
 
 @pytest.mark.parametrize('contest', contests.CONTESTS, ids=lambda contest: contest.title)
@@ -116,7 +118,7 @@ def test_what_cannot_be_measured_is_said(tmp_path, capsys):
     with pytest.raises(SystemExit):
         benchmark.main(['infer', '--model', 'cifar_resnet', '--json', str(tmp_path / 'new.json')])
     assert 'there is no contest of infer with --model cifar_resnet' in capsys.readouterr().err
-    with pytest.raises(ValueError, match='/bin/true is no Python that works'):
+    with pytest.raises(UserError, match='/bin/true is no Python that works'):
         benchmark.main(['input', '--peers', '/bin/true', '--json', str(tmp_path / 'new.json')])
     assert not os.listdir(str(tmp_path))
 
@@ -174,3 +176,12 @@ def test_peak_memory_is_that_of_processes_of_their_own(capsys):
     kept = 4 * 64 * complexity.activation_elements(get_model(name), (1, 3, 32, 32))
     assert all(kept < found < 3e9 for found in (here, theirs))
     assert capsys.readouterr().out.splitlines()[-1].startswith('| se_cifar_resnet | 64 of 32x32 | ')
+
+
+def test_a_network_that_cannot_be_measured_leaves_the_others_their_rows(monkeypatch, capsys):
+    monkeypatch.setattr(peak_memory.sys, 'executable', '/bin/false')
+    rows = peak_memory.main(['--model', 'se_cifar_resnet', 'ge_cifar_resnet'])
+    assert [row[-2:] for row in rows] == 2 * [(None, None)]
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == '| ge_cifar_resnet | 128 of 32x32 | - | - |'
+    assert 'se_cifar_resnet is not measured: it left with 1' in said.err

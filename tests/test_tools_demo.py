@@ -1,6 +1,8 @@
 """The demo: with real runs on a tiny data set, and with a stand-in of train_cifar.py where it must fail."""
 import os
 
+from runtime import UserError
+
 import pytest
 
 from tests.stand_in import StandIn
@@ -46,7 +48,7 @@ def test_what_is_of_no_demo_stays(path, tmp_path, monkeypatch):
     os.makedirs(os.path.dirname(path))
     with open(path, 'w') as file:
         file.write('mine')
-    with pytest.raises(ValueError, match='choose another --out'):
+    with pytest.raises(UserError, match='choose another --out'):
         demo.main(['--num-epochs', '1'])
     with open(path) as file:
         assert file.read() == 'mine' and not stand_in.calls()

@@ -2,6 +2,8 @@
 import os
 import shutil
 
+from runtime import UserError
+
 import mxnet as mx
 import numpy as np
 import pytest
@@ -30,9 +32,9 @@ def test_halved_weights_give_the_same_network(tmp_path):
 
 
 def test_numbers_beyond_float16_and_existing_files_are_refused(tmp_path, capsys, monkeypatch):
-    with pytest.raises(ValueError, match='a.weight'):
+    with pytest.raises(UserError, match='a.weight'):
         half.halved({'a.weight': np.array([1e6], 'float32')})
-    with pytest.raises(ValueError, match='names are those of a symbol'):
+    with pytest.raises(UserError, match='names are those of a symbol'):
         half.halved({'batchnorm0_gamma': np.array([1], 'float32')})
     path = str(tmp_path / 'net.params')
     net = mx.gluon.nn.Dense(2, in_units=2)
@@ -56,6 +58,6 @@ def test_weights_are_those_of_the_checksums_beside_them(tmp_path):
     shutil.copy(os.path.join(folder, 'SHA256SUMS'), tmp_path)
     for name in ('fashion-mnist-relu-b1.params', 'mine.params'):
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match='its checksum is not that of SHA256SUMS'):
+    with pytest.raises(UserError, match='its checksum is not that of SHA256SUMS'):
         load_weights(net, str(tmp_path / 'fashion-mnist-relu-b1.params'))
     load_weights(net, str(tmp_path / 'mine.params'))

@@ -72,7 +72,7 @@ def test_multi_homed_hosts():
     (['-n', 2, '-H', '/no/such/file'], ['true'], "No such file or directory: '/no/such/file'"),
     (['-n', 2, '-H', os.devnull], ['true'], '/dev/null names no host')])
 def test_refusals(flags, command, sentence):
-    with pytest.raises((OSError, ValueError)) as refusal:
+    with pytest.raises((OSError, nodes.LaunchError)) as refusal:
         launch.main([*map(str, flags), '--', *command])
     assert sentence in str(refusal.value)
 
@@ -97,7 +97,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(launcher):
 def test_hostfiles_that_are_refused(tmp_path, text, sentence):
     path = tmp_path / 'hosts'
     path.write_text(text)
-    with pytest.raises(ValueError) as refusal:
+    with pytest.raises(nodes.LaunchError) as refusal:
         launch.main(['-n', '2', '-H', str(path), '--', 'true'])
     assert sentence in str(refusal.value)
 
@@ -107,7 +107,7 @@ def test_a_port_that_is_taken_is_refused():
         other.bind(('', 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ValueError, match='port %d is taken' % port):
+        with pytest.raises(nodes.LaunchError, match='port %d is taken' % port):
             launch.main(['-n', '1', '--port', str(port), '--', 'true'])
 
 

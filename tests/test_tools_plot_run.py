@@ -72,6 +72,7 @@ def test_no_run_is_ahead_that_ends_with_the_same_error():
 
 def test_a_running_median_forgets_single_epochs_and_keeps_steps():
     assert running_median([5, 5, 9, 5, 5, 1, 1, 1], 3) == [5, 5, 5, 5, 5, 1, 1, 1]
+    assert running_median([9, 5, 4, 3, 2, 1], 5) == [9, 5, 4, 3, 2.5, 2]  # the first value is that of the log
     noisy = run_of('noisy', [0.5, 0.5, 0.3, 0.3, 0.5, 0.3, 0.3, 0.3])
     level = run_of('level', [0.4] * 8)
     assert settled(noisy, level) == (noisy, 5) and settled(noisy, level, window=3) == (noisy, 2)

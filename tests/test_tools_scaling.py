@@ -1,6 +1,8 @@
 """The model of scaling: its bytes counted one by one, its fit, and that the document shows what the tool prints."""
 import os
 
+from runtime import UserError
+
 import pytest
 
 from model import complexity, get_model
@@ -82,7 +84,10 @@ def test_the_document_has_what_the_tool_prints(tmp_path, capsys):
 def test_bad_files_are_said(tmp_path):
     other = tmp_path / 'other.json'
     other.write_text('{"sums": 1}')
-    with pytest.raises(ValueError, match='is not what'):
+    with pytest.raises(UserError, match='is not what'):
         draw.read_measured(str(other))
-    with pytest.raises(ValueError, match='exists'):
+    for out in ('s', 's.pdf'):
+        with pytest.raises(UserError, match='must end in .png or .svg'):
+            main(['draw', MEASURED, '--out', str(tmp_path / out)])
+    with pytest.raises(UserError, match='exists'):
         measure.measure(str(other))

@@ -1,6 +1,8 @@
 """How figures look, and which of them are written over."""
 import os
 
+from runtime import UserError
+
 import matplotlib.text
 import pytest
 from matplotlib.figure import Figure
@@ -89,7 +91,7 @@ def test_the_line_with_the_name_of_a_unit_has_its_style_wherever_it_stands():
 def test_figures_of_others_are_not_replaced(tmp_path):
     path = str(tmp_path / 'a.png')
     Figure().savefig(path)
-    with pytest.raises(ValueError, match='a.png exists and was not written by this tool'):
+    with pytest.raises(UserError, match='a.png exists and was not written by this tool'):
         figures.check_replaceable(path)
     for ending in figures.ENDINGS:
         figures.save(Figure(), str(tmp_path / ('b' + ending)))

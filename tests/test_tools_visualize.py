@@ -1,6 +1,8 @@
 """The pages of tools.visualize: they equal formulas, and what cannot be drawn is refused in one sentence."""
 import os
 
+from runtime import UserError
+
 import cv2
 import mxnet as mx
 import numpy as np
@@ -134,21 +136,21 @@ def test_layers_are_the_last_of_each_stage_or_the_one_named():
     assert choose_layers(paths, 'layer3.0.relu1') == ['layer3.0.relu1']
     assert choose_layers(['features.1.0.act1', 'features.1.0.act2', 'features.5']) == \
         ['features.1.0.act2', 'features.5']
-    with pytest.raises(ValueError, match='called layer9; there are layer3.0.relu1, layer3.1.relu2, layer4.0.relu1'):
+    with pytest.raises(UserError, match='called layer9; there are layer3.0.relu1, layer3.1.relu2, layer4.0.relu1'):
         choose_layers(paths, 'layer9')
 
 
 def test_a_hybridised_network_is_refused():
     net, _ = net_of(ACTIVATIONS['ChaATAC'](C))
     net.hybridize()
-    with pytest.raises(ValueError, match='the network is hybridised'):
+    with pytest.raises(UserError, match='the network is hybridised'):
         examine(net, image())
 
 
 def test_scores_that_are_not_finite_are_refused():
     net, _ = net_of(ACTIVATIONS['ChaATAC'](C))
     net[3].bias.set_data(mx.nd.array([0, float('nan'), 0, 0, 0]))
-    with pytest.raises(ValueError, match='not finite'):
+    with pytest.raises(UserError, match='not finite'):
         examine(net, image())
 
 

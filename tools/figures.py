@@ -70,8 +70,10 @@ def add_legend(figure, title=None, first=()):
 def check_replaceable(path, begins=None):
     """UserError if there is a file of this name that no tool of ours has written.
 
-    begins: how such a file begins; None for a figure, which has MARK in it.
+    begins: how such a file begins; None for a figure, which has MARK in it and ends in one of ENDINGS.
     """
+    if not begins and os.path.splitext(path)[1] not in ENDINGS:
+        raise UserError(f'--out {path}: it must end in {" or ".join(ENDINGS)}')
     if os.path.isdir(path):
         raise UserError(f'{path} is a folder: choose another --out')
     if os.path.exists(path):

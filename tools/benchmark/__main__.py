@@ -22,7 +22,7 @@ from runtime import UserError
 from cli.exits import run_script
 from cli.kinds import at_least
 from tools import ROOT
-from tools.benchmark.contests import CONTESTS
+from tools.benchmark.contests import CONTESTS, MODELS
 from tools.benchmark.hold import hold
 from tools.benchmark.tables import result, show, show_targets
 from tools.machine.doctor import processor
@@ -35,7 +35,6 @@ from importlib import metadata
 print(json.dumps({item.metadata['Name']: item.version for item in metadata.distributions()
                   if item.metadata['Name'] in ('mxnet', 'numpy', 'onnxruntime', 'opencv-python', 'torch')}))
 """
-MODELS = sorted({contest.model for contest in CONTESTS})
 
 
 def machine(pythons):
@@ -51,7 +50,7 @@ def versions(python):
     try:
         return json.loads(subprocess.check_output([python, '-c', VERSIONS], timeout=60))
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        raise UserError('%s is no Python that works: %s' % (python, error)) from error
+        raise UserError('%s is no Python that works: it does not say which packages it has' % python) from error
 
 
 def main(argv=None):

@@ -2,8 +2,8 @@
 
 WHAT is step or step-bfloat16 (of training), float32, bfloat16, int8 or plain (scoring). Prints, as Markdown, the
 milliseconds a step of each kind of oneDNN's work, as oneDNN itself says them, and what is left for MXNet's own
-operators. `reorder` changes the layout or the type of an array: the product of ATAC's gate, an operator of MXNet, reads
-plain arrays, and convolutions write blocks of channels.
+operators. `reorder` changes the layout or the type of an array: convolutions write blocks of channels, and most of
+MXNet's own operators, its product of two arrays among them, read plain arrays.
 """
 import ctypes
 import os

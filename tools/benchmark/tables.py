@@ -31,9 +31,10 @@ def result(contest, answers, left_out):
             'left out': left_out}
 
 
-def amount(number):
-    """With as many digits as count."""
-    return '{:,.0f}'.format(number) if number >= 100 else '%.1f' % number if number >= 3 else '%.2f' % number
+def amount(number, decimals=2):
+    """With as many digits as count; with these decimals, below 3."""
+    digits = 0 if number >= 100 else 1 if number >= 3 else decimals
+    return f'{number:,.{digits}f}'
 
 
 def show(found, processor):
@@ -65,5 +66,5 @@ def show_targets(contests):
             memory = target['quantity'] == 'memory'
             print('| %s | %s | %s | %s to %s | %s %s | %s |' % (
                 found['contest'], what + ', memory' * memory,
-                *map(amount, (target['measured'], target['least'], target['most'])),
+                *(amount(target[name], 3) for name in ('measured', 'least', 'most')),
                 'at most' if memory else 'at least', amount(target['bound']), verdict(target)))

@@ -59,15 +59,26 @@ def measure(name, unit, authors_way, batch, size):
 
 
 def measured_apart(*arguments):
-    """The same, of a process of its own."""
+    """The same, of a process of its own; None, and a word on stderr, if that fails."""
     call = 'from tools.machine.peak_memory import measure; print(measure(*%r))' % (arguments,)
-    done = subprocess.run([sys.executable, '-W', 'ignore', '-c', call], cwd=ROOT, timeout=PATIENCE, check=True,
-                          stdout=subprocess.PIPE)
-    return int(done.stdout.split()[-1])
+    try:
+        done = subprocess.run([sys.executable, '-W', 'ignore', '-c', call], cwd=ROOT, timeout=PATIENCE, check=True,
+                              stdout=subprocess.PIPE)
+        return int(done.stdout.split()[-1])
+    except subprocess.CalledProcessError as error:
+        why = f'it left with {error.returncode}, perhaps for want of memory'
+    except subprocess.TimeoutExpired:
+        why = f'it had not ended after {PATIENCE} s'
+    print(f'{arguments[0]} is not measured: {why}', file=sys.stderr)
+    return None
+
+
+def written(size):
+    return '-' if size is None else '%.2f' % (size / 1e9)
 
 
 def main(argv=None):
-    """Print the table; returns [(name, unit, images, side, bytes here, bytes their way)]."""
+    """Print the table; returns [(name, unit, images, side, bytes here, bytes their way)], None where that failed."""
     parser = argparse.ArgumentParser(description='Memory that training takes.')
     parser.add_argument('--model', nargs='+', choices=sorted({name for name, _ in NETWORKS}), help='(default: all)')
     parser.add_argument('--batch', type=at_least(1), help='images (default: 128 of CIFAR, 16 of ImageNet)')
@@ -83,8 +94,8 @@ def main(argv=None):
         elements = complexity.activation_elements(net_of(name, unit, size), (1, 3, size, size))
         check_training_memory(batch, 4 * elements, [mx.cpu()])
         here, theirs = (measured_apart(name, unit, authors_way, batch, size) for authors_way in (False, True))
-        print('| %s | %d of %dx%d | %.2f | %.2f |' % (name + (' with ' + unit if unit else ''), batch, size, size,
-                                                       here / 1e9, theirs / 1e9), flush=True)
+        print('| %s | %d of %dx%d | %s | %s |' % (name + (' with ' + unit if unit else ''), batch, size, size,
+                                                   written(here), written(theirs)), flush=True)
         rows.append((name, unit, batch, size, here, theirs))
     return rows
 

@@ -77,7 +77,8 @@ def _norm(x, values, prefix):
 def main(argv=None):
     """Print the JSON object and return it."""
     parser = argparse.ArgumentParser(description='Train for a moment on one device.')
-    parser.add_argument('device', help='cpu, or the number of a GPU')
+    known = ['cpu', *map(str, range(mx.context.num_gpus()))]
+    parser.add_argument('device', choices=known, metavar='DEVICE', help='cpu, or the number of a GPU')
     name = parser.parse_args(argv).device
     device, dtypes = (mx.cpu(), ['float32']) if name == 'cpu' else (mx.gpu(int(name)), ['float32', 'float16'])
     result = {'features': [feature.name for feature in mx.runtime.feature_list() if feature.enabled],

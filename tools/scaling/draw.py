@@ -113,7 +113,7 @@ def figure_of(fitted, gradient, sums, cores):
         right.plot([one.gpus for one in found], [100 * one.efficiency for one in found], label=f'{name}, {link}',
                    **figures.style(number))
     right.set_xscale('log', base=2)
-    right.set(xlabel='GPUs, 8 and a server a host', ylabel='efficiency (%)', ylim=(0, 105),
+    right.set(xlabel='GPUs (8 on each host, with a server)', ylabel='efficiency (%)', ylim=(0, 105),
               title='predicted, float16', xticks=[GPUS_A_HOST * hosts for hosts in HOSTS],
               xticklabels=[GPUS_A_HOST * hosts for hosts in HOSTS])
     figures.add_legend(figure)

@@ -32,6 +32,8 @@ def error_of(path, *flags):
 def row(path):
     """A dict of HEAD for a file of weights. UserError if it has no description."""
     found = read_description(path)
+    if not os.path.exists(path):
+        raise UserError(f'there is no {path}')
     if found is None:
         raise UserError(f'{path} has no description')
     described = found.errors.get('val_top1_error')

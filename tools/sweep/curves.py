@@ -95,9 +95,10 @@ def window_of(runs):
 
 
 def running_median(values, window):
-    """The median of each value and those around it, which keeps the steps of a learning rate where they are."""
-    half = window // 2
-    return [float(np.median(values[max(0, at - half):at + half + 1])) for at in range(len(values))]
+    """The median of each value and those around it, which keeps the steps of a learning rate where they are. At the
+    beginning, where values change fast, there are as many after it as before."""
+    halves = [min(window // 2, at) for at in range(len(values))]
+    return [float(np.median(values[at - half:at + half + 1])) for at, half in enumerate(halves)]
 
 
 def differences(first, second, window=1):

@@ -24,9 +24,9 @@ def draw(lines, references, args, title):
     rows = by_length(lines, args.option)
     names = axes_of(args.x)
     figure, panels = figures.new_figure(len(rows), len(names), HEIGHT * len(rows))
-    places = in_order({place for line in lines for place in line.groups})
     styles = styles_of(lines)
     for (length, of_length), row in zip(rows.items(), panels):
+        places = in_order({place for line in of_length for place in line.groups})
         for name, axes in zip(names, row):
             draw_panel(axes, name, places, of_length, styles)
             axes.set(xlabel=AXES.get(name, name), ylabel=accuracy_of(of_length, args.score),
@@ -79,7 +79,7 @@ def styles_of(lines):
 def draw_panel(axes, axis, places, lines, styles):
     """Lines through the means, bars of one standard deviation, and a faint point for every seed.
 
-    places: what is on the axis of all panels, unless it is of parameters.
+    places: what is on the axis, unless it is of parameters.
     """
     at = positions(lines, axis, places)
     for line in lines:
@@ -113,7 +113,7 @@ def positions(lines, axis, places):
     shifted = dict(at)
     for group in ours:
         beside = [other for other in ours if at[other] == at[group]]
-        step = min(0.025 * len(places), 0.8 / len(beside))
+        step = min(max(0.1, 0.025 * len(places)), 0.8 / len(beside))
         shifted[group] += step * (beside.index(group) - (len(beside) - 1) / 2)
     return shifted
 

@@ -58,8 +58,9 @@ def draw(runs):
     shown = shown_panels(runs, window)
     if not shown:
         raise UserError(f'no log has any of the numbers {", ".join(NAMES)}')
-    rows = -(-len(shown) // 2)
-    figure, panels = figures.new_figure(rows, min(2, len(shown)), HEIGHT * rows)
+    columns = len(shown) if len(shown) < 4 else 2
+    rows = -(-len(shown) // columns)
+    figure, panels = figures.new_figure(rows, columns, HEIGHT * rows)
     for axes in panels.flat[len(shown):]:
         axes.set_axis_off()
     for axes, panel in zip(panels.flat, shown):
@@ -140,8 +141,6 @@ def main(argv=None):
     """Draw and save; returns the Curves that were drawn."""
     args = parse_args(argv)
     out = args.out or os.path.splitext(args.logs[0])[0] + '.png'
-    if os.path.splitext(out)[1] not in figures.ENDINGS:
-        raise UserError(f'--out {out}: it must end in {" or ".join(figures.ENDINGS)}')
     figures.check_replaceable(out)
     runs = [read_curves(path, label) for path, label in zip(args.logs, names_of(args.logs))]
     with figures.look():
