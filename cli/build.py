@@ -73,12 +73,11 @@ def outputs_of(args):
 def load_data(args, batch_size, training=True, class_names=()):
     """(training, validation) batches of the flags; the former None where nothing is to be trained.
 
-    With --accumulate a batch is that of a step, of several times --batch-size images. class_names: of the outputs of a
-    network that is not to be trained, if they are known.
+    With --accumulate a training batch is that of a step, of several times batch_size images. class_names: of the
+    outputs of a network that is not to be trained, if they are known.
     """
-    batch_size *= getattr(args, 'accumulate', 1)
     return data.load_dataset(dataset_name(args), batch_size, getattr(args, 'seed', 0), args.num_workers, training,
-                             shape_of(args), class_names, **image_places_of(args))
+                             shape_of(args), class_names, getattr(args, 'accumulate', 1), **image_places_of(args))
 
 
 def image_places_of(args):
