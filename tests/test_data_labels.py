@@ -2,6 +2,8 @@
 import json
 import os
 
+from runtime import UserError
+
 import pytest
 
 from data import load_dataset
@@ -107,6 +109,21 @@ def test_records_have_the_names_that_prepare_imagenet_wrote(tmp_path):
     assert next(val.epoch(0))[1].tolist() == [3, 0, 9, 0] and len(val.absent) == 7
     with pytest.raises(ValueError, match='the class apple of .*val.rec is none of the 2 known classes'):
         load_dataset('imagenet', 4, training=False, shape=shape, class_names=['dog', 'jay'], use_rec=True, rec_val=rec)
+
+
+@pytest.mark.parametrize('label', [3, -1])
+def test_a_label_that_no_class_of_the_json_has_is_refused(tmp_path, label):
+    """A .json that stayed when its .rec was replaced says nothing of the new labels."""
+    records = [(other, encoded(photo())) for other in (0, 1, label, 2)]
+    for part in 'train', 'val':
+        write_records(tmp_path / (part + '.rec'), records)
+        (tmp_path / (part + '.json')).write_text(json.dumps({'made_by': MADE_BY, 'class_names': ['cat', 'dog', 'fox']}))
+    options = dict(shape=dict(classes=4, size=32, crop_ratio=1), use_rec=True, rec_train=str(tmp_path / 'train.rec'),
+                   rec_val=str(tmp_path / 'val.rec'))
+    for part, names in ('val', ['ant', 'cat', 'dog', 'fox']), ('val', ()), ('train', ()):
+        with pytest.raises(UserError, match='the label %d of image 2 of .*%s.rec is out of range: there are 3 classes'
+                                            % (label, part)):
+            load_dataset('imagenet', 4, training=part == 'train', class_names=names, **options)
 
 
 def test_synsets_are_readable():
