@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import zlib
+from unittest.mock import MagicMock
 
 import runtime
 
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.decode import FORMATS, decode
+import data.decode
+from data.decode import FORMATS, decode, jpeg_pixels
 from data.folders import ImageFolder
 from data.images import MEAN, STD, ImageBatches, validation_view
 from data.pictures import batch_of, read_picture
@@ -104,6 +106,25 @@ def test_a_phones_photograph_is_upright_in_every_path(tmp_path, orientation):
     for upright, same in zip(views['upright'], views['turned']):
         np.testing.assert_allclose(same, upright, atol=0.5)
         assert abs(same - upright).mean() < 0.05 < abs(same[:, ::-1] - upright).mean()
+
+
+@pytest.mark.parametrize('kind,options', [
+    ('PNG', {}), ('JPEG', {}), ('JPEG', {'progressive': True}), ('JPEG', {'optimize': True, 'comment': b'x' * 999})])
+def test_large_pictures_are_decoded_one_at_a_time(kind, options, monkeypatch):
+    """A small PNG of 179 million pixels takes 3 GB while it is decoded, in each thread."""
+    turn, content = MagicMock(), encoded(photo(60, 90), kind, **options)
+    monkeypatch.setattr(data.decode, 'ONE_AT_A_TIME', turn)
+    for largest, turns in (60 * 90, 0), (60 * 90 - 1, 1):
+        monkeypatch.setattr(data.decode, 'LARGE', largest)
+        assert rgb(content).shape == (60, 90, 3) and turn.__enter__.call_count == turns
+
+
+def test_a_jpeg_whose_header_is_unusual_counts_as_a_large_one():
+    content = encoded(photo(60, 90), 'JPEG')
+    assert jpeg_pixels(content) == 60 * 90
+    for spoilt in (content[:2] + b'\xff' + content[2:], content[:2] + b'\xff\x01' + content[2:], content[:9],
+                   content[:2] + content[content.index(b'\xff\xda'):]):
+        assert jpeg_pixels(spoilt) == float('inf')
 
 
 @pytest.mark.parametrize('kind', LOSSLESS)
