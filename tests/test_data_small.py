@@ -112,7 +112,8 @@ def test_bad_idx_files_are_named(tmp_path):
     with pytest.raises(ValueError, match='cut short or damaged'):
         fashion_mnist.load(True, str(tmp_path))
     for sizes, content, message in (([4], bytes(10 ** 6), 'holds more bytes of data where its header says 4'),
-                                    ([4], b'abc', 'holds 3 bytes of data'), ([2 ** 31], b'', 'at most 1073741824 are'),
+                                    ([4], b'abc', 'holds 3 bytes of data'),
+                                    ([2 ** 26 + 1], b'', 'at most 67108864 are'),
                                     ([0], b'', 'says that it holds 0 bytes')):
         with gzip.open(path, 'wb') as file:
             file.write(bytes([0, 0, 8, 1]) + np.array(sizes, '>u4').tobytes() + content)
