@@ -11,7 +11,6 @@ import numpy as np
 
 import data
 from cli import flags
-from cli.described import graph_of, network_described
 from cli.teacher import load_teacher
 from model import MODELS, complexity, get_model, network
 from training.devices import check_training_memory
@@ -27,6 +26,7 @@ from training.seeds import INITIALISATION, seed_mxnet
 from training.start import freeze, start_from
 from training.weights.arrays import weights_for
 from training.weights.description import Description, read_description
+from training.weights.network import graph_of, network_from_description
 
 # What a training computes on. devices: of this worker. dtype: of the network's input and weights.
 Hardware = namedtuple('Hardware', 'devices dtype workers')
@@ -163,7 +163,7 @@ def check_same_network(args, known):
     """UserError if the weights of --init-from, whose shapes fit, are of a network that computes something else."""
     options = network_of(args)[1]
     sizes = {name: options[name] for name in ('classes', 'input_size') if name in options}
-    if known and graph_of(network_described(args.init_from, known, **sizes)) != graph_of(build_network(args)):
+    if known and graph_of(network_from_description(args.init_from, known, **sizes)) != graph_of(build_network(args)):
         unit = known.options.get('act_type') or network(known.network).unit
         raise UserError(f'{args.init_from} is of another architecture: {known.network} with {unit}, and other options '
                         'than the flags have')

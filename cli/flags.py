@@ -116,7 +116,7 @@ FLAGS = [
     Flag('--blocks', 'network', _CIFAR_NET, 'blocks per stage: the depth is 6 * blocks + 2', option='blocks',
          type=at_least(1, most=1000), default=3),
     Flag('--num-classes', 'network', _IMAGE_NET, 'number of classes', option='classes',
-         needs='dataset=imagenet', type=at_least(1), default=1000),
+         needs='dataset=imagenet', type=at_least(1, most=10 ** 6), default=1000),
     Flag('--last-gamma', 'network', _IMAGE_NET, 'start the last BatchNorm of each block at gamma 0',
          option='last_gamma', **_ON_OFF),
 

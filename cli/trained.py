@@ -12,7 +12,6 @@ import numpy as np
 
 from cli import flags, parsing
 from cli.build import build_network, dataset_of, describe, image_places_of, load_data, shape_of
-from cli.described import graph_of, network_described
 from data import DATASETS
 from data.labels import readable
 from model import network
@@ -20,6 +19,7 @@ from training.scoring import check_dtype, compile_for_scoring
 from training.weights.arrays import load_weights
 from training.weights.description import description_path, read_description, read_facts
 from training.weights.disk import file_digest
+from training.weights.network import graph_of, network_from_description
 
 FLAG_MODELS = {name: flag for flag, name in flags.CIFAR_MODELS.items()}
 
@@ -136,7 +136,7 @@ def said_by(description):
 def check_network(args, description):
     """UserError if the network of the flags is another one than that of the description, or if that one cannot be
     built. Other flags that make the same network may be given."""
-    trained = graph_of(network_described(args.params, description))
+    trained = graph_of(network_from_description(args.params, description))
     if not makes(args, trained):
         options = ', '.join(f'{name} {value}' for name, value in description.options.items())
         raise contradiction(args, description, ('network', 'unit'), f'holds {description.network} ({options})')

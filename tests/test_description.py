@@ -14,7 +14,7 @@ import train_cifar
 import train_imagenet
 from cli.trained import description_of
 from data import DATASETS
-from model import MODELS
+from model import MODELS, get_model
 from tests.test_scripts import ROOT, refusal
 from tools.look import checkpoint, classify, visualize
 from tools.records import make_small
@@ -22,6 +22,7 @@ from tools.share import check_params, describe, export, half
 from training.weights.arrays import save_weights
 from training.weights.description import description_path, read_description, written
 from training.weights.disk import sealed
+from training.weights.network import graph_of
 from training.weights.params_file import read_params
 
 PARAMS = sorted(name for name in os.listdir(os.path.join(ROOT, 'params')) if name.endswith('.params'))
@@ -291,9 +292,13 @@ def test_synsets_are_scored_by_imagenets_labels(own_classes, tmp_path, monkeypat
     assert 'has 2 of 1000 classes' in caplog.text
 
 
-def harmed(path, **harm):
-    """Give the weights at a path another description, well sealed."""
-    found = read_description(path)
+def test_the_graph_of_a_network_is_the_same_whenever_it_is_asked_for():
+    net = get_model('cifar_resnet', blocks=1)
+    assert graph_of(net) == graph_of(net) == graph_of(get_model('cifar_resnet', blocks=1))
+
+
+def harmed(path, found, **harm):
+    """Give the weights at a path a description that differs from a right one, well sealed."""
     content = {**found.content(), **harm}
     with open(description_path(path), 'w') as file:
         json.dump(sealed({'weights': content}), file)
@@ -305,6 +310,10 @@ def harmed(path, **harm):
     ({'options': {'act_type': 'nothing'}}, "describes a network that cannot be: unknown activation 'nothing'"),
     ({'options': {'blocks': 10 ** 9}}, 'blocks=1000000000 must be at most 1000'),
     ({'options': {'no_option': 1}}, 'describes a network that cannot be'),
+    ({'options': {'params': 'x'}}, 'describes a network that cannot be: it has no option params'),
+    ({'network': 'resnet50_v1b', 'options': {'prefix': 3}}, 'cannot be: it has no option prefix'),
+    ({'options': {'classes': 10 ** 12}}, 'describes a network that cannot be'),
+    ({'network': 'resnet50_v1b', 'options': {'gates': ''}}, 'describes a network that cannot be: string index out of'),
     ({'options': {'blocks': [1]}}, 'its options cannot be'), ({'options': []}, 'its options cannot be'),
     ({'dataset': 'mnist'}, 'names the unknown data set mnist'), ({'class_names': [1]}, 'its class_names cannot be'),
     ({'input_size': 10 ** 9}, 'its input_size cannot be'), ({'std': [0.0, 1.0, 1.0]}, 'its std cannot be'),
@@ -314,7 +323,7 @@ def test_a_description_that_cannot_be_is_one_sentence(harm, words, runs, tmp_pat
     path = str(tmp_path / 'x.params')
     shutil.copy(runs / 'relu' / 'last.params', path)
     shutil.copy(runs / 'relu' / 'last.json', description_path(path))
-    harmed(path, **harm)
+    harmed(path, read_description(path), **harm)
     assert words in refusal(evaluate.main, ['--params', path], capsys, monkeypatch)
 
 
