@@ -6,6 +6,8 @@ import tarfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+from runtime import UserError
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -260,15 +262,27 @@ def test_an_archive_of_gigabytes_of_zeros_is_refused(tmp_path, monkeypatch):
         cifar.load(CIFAR10, True, path, 'labels')
 
 
+@pytest.mark.parametrize('variant,lacking', [(CIFAR10, 'data_batch_5.bin'), (CIFAR100, 'test.bin')])
+def test_a_file_that_lacks_is_named_and_starts_no_download(tmp_path, variant, lacking, monkeypatch):
+    variant = small(variant)._replace(place=str(tmp_path))
+    files = binary_files(variant)
+    del files[lacking]
+    write_files(tmp_path / variant.binary.folder, files)
+    monkeypatch.setattr(cifar, 'fetch', None)
+    for data_dir in str(tmp_path), None:
+        with pytest.raises(UserError, match='%s lacks %s$' % (variant.binary.folder, lacking)):
+            cifar.load(variant, variant.name == 'CIFAR-10', data_dir, [*variant.labels][-1])
+
+
 def test_with_a_data_dir_nothing_is_downloaded_and_the_sentence_says_what_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar, 'fetch', None)
-    (tmp_path / 'data_batch_1.bin').write_bytes(b'')
+    (tmp_path / 'data_batch_0.bin').write_bytes(b'')
     with pytest.raises(ValueError) as refusal:
         cifar.load_cifar10(True, str(tmp_path))
     assert str(refusal.value) == (
         'there is no CIFAR-10 in %s: looked for data_batch_1.bin and data_batch_1, there or in cifar-10-batches-bin '
         'and cifar-10-batches-py, for cifar-10-binary.tar.gz, cifar-10-python.tar.gz, cifar-10-batches-py.tar.gz, and '
-        'for class folders in train: %s holds data_batch_1.bin' % (tmp_path, tmp_path))
+        'for class folders in train: %s holds data_batch_0.bin' % (tmp_path, tmp_path))
     with pytest.raises(ValueError, match='there is no CIFAR-100 in .* for test.bin and test, .*: there is no .*/x$'):
         cifar.load_cifar100(False, str(tmp_path / 'x'))
 
