@@ -1,6 +1,8 @@
 """RecordIO files and what goes with them: whole, damaged, cut, of others, without an index."""
 import os
 
+from runtime import UserError
+
 import cv2
 import mxnet as mx
 import numpy as np
@@ -146,6 +148,11 @@ def test_files_that_do_not_belong_together_are_named(record_folder, tmp_path, re
             score(unsealed[0])
     with pytest.raises(OSError, match='absent'):
         RecordFile(str(tmp_path / 'absent.rec'))
+    write_index(unsealed[0], unsealed[1])
+    for length, message in (0, 'unsealed.rec is empty'), (40, 'idx is too large for .*.rec: was that cut short'):
+        copy(rec, unsealed[0], length)
+        with pytest.raises(UserError, match=message):
+            RecordFile(unsealed[0])
 
 
 def test_a_missing_index_is_made_by_the_command_that_the_message_names(record_folder, unsealed, capsys):
