@@ -7,7 +7,7 @@ environment always wins. Cores and memory of this machine are known here too.
 
     python -m runtime          says what this machine has and whether a training can work here
 
-UserError, which every room raises, is here because every room may import this one.
+UserError, which every room raises, and listed, for its sentences, are here because every room may import this one.
 """
 import ctypes
 import glob
@@ -37,6 +37,7 @@ CUDA_LIBRARIES = ('cuda_runtime/lib/libcudart.so.11.0', 'cuda_nvrtc/lib/libnvrtc
 # A parameter server may be `python -c 'import runtime, mxnet'`; the doctor speaks of the role itself.
 MAY_HAVE_ANY_ROLE = ('-c', 'runtime.py')
 
+NAMED = 5  # names in a message, at most
 LARGEST_PICTURE = 178956970  # pixels, as many as Pillow decodes; OpenCV reads its own limit once, while it loads
 
 
@@ -45,6 +46,12 @@ class UserError(ValueError):
 
     A script prints it and leaves with exit code 2. Every other ValueError is a defect, and keeps its traceback.
     """
+
+
+def listed(names):
+    """A few names, for a message."""
+    shown = [name if name.isprintable() else ascii(name) for name in names[:NAMED]]
+    return ', '.join(shown) + (f' and {len(names) - NAMED} more' if len(names) > NAMED else '')
 
 
 def physical_cores():

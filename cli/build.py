@@ -178,14 +178,19 @@ def objective_of(args, train, hardware):
 
 def describe(args, class_names):
     """The Description of the weights that a training with these flags makes.   class_names: of its images"""
-    name, options = network_of(args)
+    return Description(*network_of(args), **describe_images(args, class_names), command=args.command,
+                       version=runtime.__version__, commit=commit())
+
+
+def describe_images(args, class_names):
+    """{field of a Description: what it says of the images of the flags}."""
     record = dataset_of(args)
     shape = shape_of(args)
-    return Description(
-        name, options, dataset_name(args), args.label_set if record.label_sets else None, list(class_names),
-        shape.get('size', record.input_size), shape.get('crop_ratio'), *(
-            [round(float(value), 6) for value in np.broadcast_to(values, 3)] for values in (record.mean, record.std)),
-        command=args.command, version=runtime.__version__, commit=commit())
+    colours = {name: [round(float(value), 6) for value in np.broadcast_to(values, 3)]
+               for name, values in (('mean', record.mean), ('std', record.std))}
+    return dict(dataset=dataset_name(args), label_set=args.label_set if record.label_sets else None,
+                class_names=list(class_names), input_size=shape.get('size', record.input_size),
+                crop_ratio=shape.get('crop_ratio'), **colours)
 
 
 def schedule_of(args, images, batch_size):

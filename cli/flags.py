@@ -225,7 +225,7 @@ def meets(options, need):
     return name not in options or (options[name] == wanted if wanted else bool(options[name]))
 
 
-def written(need):
+def as_flag(need):
     """What a flag needs, as a user writes it: 'lr_mode=step' is --lr-mode step."""
     name, _, wanted = need.partition('=')
     return ' '.join(filter(None, ['--' + name.replace('_', '-'), wanted]))

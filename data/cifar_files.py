@@ -8,7 +8,7 @@ import io
 import logging
 import os
 
-from runtime import UserError
+from runtime import UserError, listed
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from data.archives import plain_files, unpacked
 from data.decode import decode, read_file
 from data.folders import class_folders, images_in
 from data.pickles import Array, read_pickle
-from data.places import listed
 
 LOG = logging.getLogger(__name__)
 PIXELS = 3 * 32 * 32

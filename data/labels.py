@@ -9,9 +9,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from runtime import UserError
-
-from data.places import listed
+from runtime import UserError, listed
 
 LOG = logging.getLogger(__name__)
 SYNSET = re.compile(r'n\d{8}')

@@ -1,10 +1,10 @@
-"""What this room is built on: UserError and get_model. In the installed package `atac` they are beside it."""
+"""What this room is built on, which in the installed package `atac` is beside it (setup.py)."""
 try:
-    from ..ground import UserError
+    from ..ground import UserError, listed
     from ..registry import get_model
 except ImportError:
-    from runtime import UserError
+    from runtime import UserError, listed
 
     from model import get_model
 
-__all__ = ['UserError', 'get_model']
+__all__ = ['UserError', 'get_model', 'listed']
