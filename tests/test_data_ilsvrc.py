@@ -183,7 +183,7 @@ def test_a_few_global_entries_and_long_names_are_read_and_no_member_is_kept(monk
 def test_bad_training_archives_are_named(tmp_path, message):
     path = tmp_path / 'bad.tar'
     path.write_bytes(BAD_TRAIN[message])
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         ilsvrc.train_archive(str(path))
 
 
@@ -201,7 +201,7 @@ def test_a_header_that_is_damaged_in_the_middle_is_not_the_end(archives, tmp_pat
     (tmp_path / 'val.tar').write_bytes(content)
     labels = ilsvrc.listed_labels(str(archives / 'labels.csv'))
     assert len(ilsvrc.val_archive(str(archives / 'val.tar'), *labels).images) == 15
-    with pytest.raises(ValueError, match='is damaged, .*the header at byte %d' % place):
+    with pytest.raises(UserError, match='is damaged, .*the header at byte %d' % place):
         ilsvrc.val_archive(str(tmp_path / 'val.tar'), *labels)
 
 
@@ -219,7 +219,7 @@ def test_an_archive_that_is_cut_later_is_no_undecodable_image(archives, tmp_path
 
 def test_an_image_too_large_is_refused(archives, monkeypatch):
     monkeypatch.setattr(ilsvrc, 'IMAGE_BYTES', 100)
-    with pytest.raises(ValueError, match='bytes, which is too large for an image'):
+    with pytest.raises(UserError, match='bytes, which is too large for an image'):
         ilsvrc.train_archive(str(archives / 'train.tar'))
 
 
@@ -231,13 +231,13 @@ def test_labels_of_the_validation_images(archives, tmp_path):
     plain.write_text(''.join('%s.JPEG %s\n' % item for item in by_devkit.items()))
     assert (by_devkit, names) == ilsvrc.listed_labels(str(plain))
     plain.write_text('ILSVRC2012_val_00000001.JPEG 65\n')
-    with pytest.raises(ValueError, match='line 1 of .*plain.txt does not name an image and its synset'):
+    with pytest.raises(UserError, match='line 1 of .*plain.txt does not name an image and its synset'):
         ilsvrc.listed_labels(str(plain))
     plain.write_text('ILSVRC2012_val_00000001 n01440764\n' * 2 + 'ILSVRC2012_val_00000001.JPEG n04336792\n')
-    with pytest.raises(ValueError, match='line 3 of .* gives ILSVRC2012_val_00000001 another synset'):
+    with pytest.raises(UserError, match='line 3 of .* gives ILSVRC2012_val_00000001 another synset'):
         ilsvrc.listed_labels(str(plain))
     del by_devkit['ILSVRC2012_val_00000003']
-    with pytest.raises(ValueError, match="no label for 'ILSVRC2012_val_00000003.JPEG', one of 1 such"):
+    with pytest.raises(UserError, match="no label for 'ILSVRC2012_val_00000003.JPEG', one of 1 such"):
         ilsvrc.val_archive(str(archives / 'val.tar'), by_devkit, names)
 
 
@@ -263,5 +263,5 @@ def test_bad_devkits_are_named(archives, tmp_path):
                              (one_label_changed(whole), 'is damaged, .*CRC check failed'),
                              (b'', 'cut short|holds no file')):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(UserError, match=message):
             ilsvrc.devkit_labels(str(path))

@@ -240,7 +240,7 @@ def test_a_unit_without_its_inner_relu_is_named(caplog):
     for flags, names in (([], True), (['--act-type', 'MSSeqATAC'], True), (['--useReLU'], False),
                          (['--act-type', 'relu'], False), (['--model', 'se'], False)):
         caplog.clear()
-        with pytest.raises(ValueError, match='not a list of numbers'):
+        with pytest.raises(UserError, match='not a list of numbers'):
             train_cifar.main([*flags, '--blocks', '1', '--gpus', 'x'])
         assert ('there is no ReLU inside of' in caplog.text) == names
 
