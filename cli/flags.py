@@ -140,8 +140,8 @@ FLAGS = [
 
     Flag('--num-epochs', 'schedule', TRAIN, 'number of epochs', free=True, type=at_least(1),
          default={CIFAR: 400, IMAGENET: 160}),
-    Flag('--batch-size', 'schedule', (*TRAIN, 'evaluate'), 'images a step: on each device; of train_cifar.py divided '
-         'among all workers and their devices', type=at_least(1), default=128),
+    Flag('--batch-size', 'schedule', (*TRAIN, 'evaluate'), 'images of a batch: of train_cifar.py in '
+         'all, of the others on each device; a step has --accumulate such batches', type=at_least(1), default=128),
     Flag('--lr', 'schedule', TRAIN, 'learning rate', type=positive, default={CIFAR: 0.2, IMAGENET: 0.075}),
     Flag('--lr-mode', 'schedule', TRAIN, 'how the learning rate falls', choices=MODES,
          default={CIFAR: 'step', IMAGENET: 'cosine'}),
