@@ -5,8 +5,8 @@
     python evaluate.py --params FILE --dtype int8 --calib-images 512
     python evaluate.py --params FILE --model atac_resnet50_v1b --use-rec --rec-val val.rec   # without a description
 
-On a CPU, float32 is folded (inference.py), and int8 is calibrated on images of the training set; it prints the errors
-of float32 beside its own.
+On a CPU, float32 is folded (training/scoring.py), and int8 is calibrated on images of the training set; it prints the
+errors of float32 beside its own.
 
 The authors' released file must come out at a top-1 error in [21.376, 21.536] % and a top-5 error in [6.018, 6.178] % on
 the 50,000 images of ImageNet: what their log leaves open, as it scored 49,920 of them.

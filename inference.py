@@ -32,7 +32,7 @@ def load(params, model=None, dtype='float32', calibration=None, calib_mode='naiv
     Raises OSError for a missing file. Raises UserError for weights of another network, for options that contradict the
     description or are lacking without one, and for a dtype that is not there.
     """
-    args = trained.told(params, model=model, **options)
+    args = trained.args_from_options(params, model=model, **options)
     net = build.build_network(args)
     load_weights(net, params)
     return Classifier(compile_for_scoring(net, dtype, calibration, calib_mode), args.dataset, args.class_names,

@@ -7,7 +7,8 @@ environment always wins. Cores and memory of this machine are known here too.
 
     python -m runtime          says what this machine has and whether a training can work here
 
-UserError, which every package raises, is here because every package may import this file.
+UserError, which every package raises, and listed, for its sentences, are here because every package may import this
+file.
 """
 import ctypes
 import glob
@@ -37,6 +38,7 @@ CUDA_LIBRARIES = ('cuda_runtime/lib/libcudart.so.11.0', 'cuda_nvrtc/lib/libnvrtc
 # This repository's scripts. Another program that imports this file, or the package, may be a parameter server.
 SCRIPTS = re.compile(r'(train_cifar|train_imagenet|evaluate)\.py|tools/.*\.py')
 
+NAMED = 5  # names in a message, at most
 LARGEST_PICTURE = 178956970  # pixels, as many as Pillow decodes; OpenCV reads its own limit once, while it loads
 
 
@@ -45,6 +47,12 @@ class UserError(ValueError):
 
     A script prints it and leaves with exit code 2. Every other ValueError is a defect, and keeps its traceback.
     """
+
+
+def listed(names):
+    """A few names, for a message."""
+    shown = [name if name.isprintable() else ascii(name) for name in names[:NAMED]]
+    return ', '.join(shown) + (f' and {len(names) - NAMED} more' if len(names) > NAMED else '')
 
 
 def physical_cores():

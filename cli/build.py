@@ -11,7 +11,6 @@ import numpy as np
 
 import data
 from cli import flags
-from cli.described import graph_of, network_described
 from cli.teacher import load_teacher
 from model import MODELS, complexity, get_model, network
 from training.devices import check_training_memory
@@ -27,6 +26,7 @@ from training.seeds import INITIALISATION, seed_mxnet
 from training.start import freeze, start_from
 from training.weights.arrays import weights_for
 from training.weights.description import Description, read_description
+from training.weights.network import graph_of, network_from_description
 
 # What a training computes on. devices: of this worker. dtype: of the network's input and weights.
 Hardware = namedtuple('Hardware', 'devices dtype workers')
@@ -73,12 +73,11 @@ def outputs_of(args):
 def load_data(args, batch_size, training=True, class_names=()):
     """(training, validation) batches of the flags; the former None where nothing is to be trained.
 
-    With --accumulate a batch is that of a step, of several times --batch-size images. class_names: of the outputs of a
-    network that is not to be trained, if they are known.
+    With --accumulate a training batch is that of a step, of several times batch_size images. class_names: of the
+    outputs of a network that is not to be trained, if they are known.
     """
-    batch_size *= getattr(args, 'accumulate', 1)
     return data.load_dataset(dataset_name(args), batch_size, getattr(args, 'seed', 0), args.num_workers, training,
-                             shape_of(args), class_names, **image_places_of(args))
+                             shape_of(args), class_names, getattr(args, 'accumulate', 1), **image_places_of(args))
 
 
 def image_places_of(args):
@@ -164,7 +163,7 @@ def check_same_network(args, known):
     """UserError if the weights of --init-from, whose shapes fit, are of a network that computes something else."""
     options = network_of(args)[1]
     sizes = {name: options[name] for name in ('classes', 'input_size') if name in options}
-    if known and graph_of(network_described(args.init_from, known, **sizes)) != graph_of(build_network(args)):
+    if known and graph_of(network_from_description(args.init_from, known, **sizes)) != graph_of(build_network(args)):
         unit = known.options.get('act_type') or network(known.network).unit
         raise UserError(f'{args.init_from} is of another architecture: {known.network} with {unit}, and other options '
                         'than the flags have')
@@ -179,14 +178,19 @@ def objective_of(args, train, hardware):
 
 def describe(args, class_names):
     """The Description of the weights that a training with these flags makes.   class_names: of its images"""
-    name, options = network_of(args)
+    return Description(*network_of(args), **describe_images(args, class_names), command=args.command,
+                       version=runtime.__version__, commit=commit())
+
+
+def describe_images(args, class_names):
+    """{field of a Description: what it says of the images of the flags}."""
     record = dataset_of(args)
     shape = shape_of(args)
-    return Description(
-        name, options, dataset_name(args), args.label_set if record.label_sets else None, list(class_names),
-        shape.get('size', record.input_size), shape.get('crop_ratio'), *(
-            [round(float(value), 6) for value in np.broadcast_to(values, 3)] for values in (record.mean, record.std)),
-        command=args.command, version=runtime.__version__, commit=commit())
+    colours = {name: [round(float(value), 6) for value in np.broadcast_to(values, 3)]
+               for name, values in (('mean', record.mean), ('std', record.std))}
+    return dict(dataset=dataset_name(args), label_set=args.label_set if record.label_sets else None,
+                class_names=list(class_names), input_size=shape.get('size', record.input_size),
+                crop_ratio=shape.get('crop_ratio'), **colours)
 
 
 def schedule_of(args, images, batch_size):

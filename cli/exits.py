@@ -15,8 +15,8 @@ DEVICE_IS_FULL = re.compile('out of memory|[Ff]ailed to allocate|bad_alloc')
 def run_script(main):
     """Call main() and leave with its exit code.
 
-    A UserError, and what the system says with an OSError, is one sentence and exit code 2. A training that has diverged
-    leaves with 1. Everything else is a defect of ours and keeps its traceback.
+    A UserError, what the system says with an OSError, and a full memory are one sentence and exit code 2. A training
+    that has diverged leaves with 1. Everything else is a defect of ours and keeps its traceback.
     """
     mend_streams()
     try:
@@ -27,10 +27,10 @@ def run_script(main):
         leave(1, error)
     except (OSError, UserError) as error:
         leave(2, error)
-    except mx.base.MXNetError as error:
-        if not DEVICE_IS_FULL.search(str(error)):
+    except (MemoryError, mx.base.MXNetError) as error:
+        if not isinstance(error, MemoryError) and not DEVICE_IS_FULL.search(str(error)):
             raise
-        leave(2, 'the memory of the device is full: a smaller --batch-size may fit')
+        leave(2, 'the memory is full: a smaller --batch-size may fit')
 
 
 def leave(code, error):

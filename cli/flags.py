@@ -116,7 +116,7 @@ FLAGS = [
     Flag('--blocks', 'network', _CIFAR_NET, 'blocks per stage: the depth is 6 * blocks + 2', option='blocks',
          type=at_least(1, most=1000), default=3),
     Flag('--num-classes', 'network', _IMAGE_NET, 'number of classes', option='classes',
-         needs='dataset=imagenet', type=at_least(1), default=1000),
+         needs='dataset=imagenet', type=at_least(1, most=10 ** 6), default=1000),
     Flag('--last-gamma', 'network', _IMAGE_NET, 'start the last BatchNorm of each block at gamma 0',
          option='last_gamma', **_ON_OFF),
 
@@ -140,8 +140,8 @@ FLAGS = [
 
     Flag('--num-epochs', 'schedule', TRAIN, 'number of epochs', free=True, type=at_least(1),
          default={CIFAR: 400, IMAGENET: 160}),
-    Flag('--batch-size', 'schedule', (*TRAIN, 'evaluate'), 'images a step: on each device; of train_cifar.py divided '
-         'among all workers and their devices', type=at_least(1), default=128),
+    Flag('--batch-size', 'schedule', (*TRAIN, 'evaluate'), 'images of a batch: of train_cifar.py in '
+         'all, of the others on each device; a step has --accumulate such batches', type=at_least(1), default=128),
     Flag('--lr', 'schedule', TRAIN, 'learning rate', type=positive, default={CIFAR: 0.2, IMAGENET: 0.075}),
     Flag('--lr-mode', 'schedule', TRAIN, 'how the learning rate falls', choices=MODES,
          default={CIFAR: 'step', IMAGENET: 'cosine'}),
@@ -225,7 +225,7 @@ def meets(options, need):
     return name not in options or (options[name] == wanted if wanted else bool(options[name]))
 
 
-def written(need):
+def as_flag(need):
     """What a flag needs, as a user writes it: 'lr_mode=step' is --lr-mode step."""
     name, _, wanted = need.partition('=')
     return ' '.join(filter(None, ['--' + name.replace('_', '-'), wanted]))

@@ -58,7 +58,7 @@ def check_needs(parser, args):
         if flag.dest in args.given and getattr(args, flag.dest) != parser.get_default(flag.dest):
             for need in flag.needs_of(parser.script):
                 if not flags.meets(vars(args), need):
-                    parser.error('%s does nothing without %s' % (flag.names[-1], flags.written(need)))
+                    parser.error('%s does nothing without %s' % (flag.names[-1], flags.as_flag(need)))
             if flag.unless and getattr(args, flag.unless, None):
-                other = flags.written(flag.unless)
+                other = flags.as_flag(flag.unless)
                 parser.error('%s does nothing beside %s: give one of them' % (flag.names[-1], other))

@@ -3,10 +3,10 @@ from runtime import UserError
 
 from gluoncv import model_zoo
 
-from cli.described import network_described
 from model import MODELS, get_model
 from training.weights.arrays import load_weights
 from training.weights.description import read_description
+from training.weights.network import network_from_description
 
 
 def load_teacher(args, train, hardware):
@@ -16,7 +16,7 @@ def load_teacher(args, train, hardware):
     description = read_description(args.teacher_params)
     if description:
         check_teacher(args, train, description)
-        teacher = network_described(args.teacher_params, description)
+        teacher = network_from_description(args.teacher_params, description)
     else:
         teacher = teacher_by_name(args, train.classes)
     load_weights(teacher, args.teacher_params, hardware.devices)

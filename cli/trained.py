@@ -11,16 +11,26 @@ from runtime import UserError
 import numpy as np
 
 from cli import flags, parsing
-from cli.build import build_network, dataset_of, describe, image_places_of, load_data, shape_of
-from cli.described import graph_of, network_described
+from cli.build import (
+    build_network,
+    dataset_of,
+    describe,
+    describe_images,
+    image_places_of,
+    load_data,
+    network_of,
+    shape_of,
+)
 from data import DATASETS
 from data.labels import readable
 from model import network
 from training.scoring import check_dtype, compile_for_scoring
 from training.weights.arrays import load_weights
-from training.weights.description import description_path, read_description, read_facts
+from training.weights.description import description_from_json, description_path, read_description, read_facts
 from training.weights.disk import file_digest
+from training.weights.network import graph_of, network_from_description
 
+SEEN = ('class_names', 'input_size', 'crop_ratio', 'mean', 'std')  # fields of a description, of what the network sees
 FLAG_MODELS = {name: flag for flag, name in flags.CIFAR_MODELS.items()}
 
 
@@ -30,12 +40,12 @@ def parse(parser, argv):
     What was not given is that of the description. Raises UserError for a flag that contradicts it, and for one that is
     lacking where there is none.
     """
-    args = completed(parsing.read(parser, argv))
+    args = resolve_args(parsing.read(parser, argv))
     parsing.check_needs(parser, args)
     return args
 
 
-def told(params, **given):
+def args_from_options(params, **given):
     """The same from Python: given by the names of flags or of get_model's options; None is not given.
 
     As in get_model, units have their inner ReLU unless use_relu=False says otherwise.
@@ -46,7 +56,7 @@ def told(params, **given):
     if unknown:
         raise TypeError('unknown options: ' + ', '.join(sorted(unknown)))
     values = {**flags.defaults('classify'), 'useReLU': True, **given, 'params': params}
-    args = completed(argparse.Namespace(**values, given=set(given)))
+    args = resolve_args(argparse.Namespace(**values, given=set(given)))
     record = dataset_of(args)
     fixed = {'num_classes': record.classes, 'input_size': record.input_size} if record.small else {}
     for name in fixed.keys() & given.keys():
@@ -55,14 +65,14 @@ def told(params, **given):
     return args
 
 
-def completed(args):
+def resolve_args(args):
     """Flags that are checked against the description of their weights, and completed by it."""
     if args.model is not None:
         network(flags.CIFAR_MODELS.get(args.model, args.model))  # says which there are
         args.model = FLAG_MODELS.get(args.model, args.model)
-    args.description = description_of(args.params)
+    args.description = find_description(args.params)
     if args.description:
-        complete(args, args.description)
+        fill_defaults_from(args, args.description)
         check_data(args, args.description)
         check_network(args, args.description)
     else:
@@ -71,7 +81,7 @@ def completed(args):
     return args
 
 
-def description_of(params):
+def find_description(params):
     """The Description of a file of weights, or None. Raises OSError without the file, UserError for a damaged one."""
     digest = file_digest(params)
     return read_description(params, digest) or description_of_run(params, digest)
@@ -85,18 +95,18 @@ def description_of_run(params, digest):
         best = facts['best'] or {}
         options = dict(facts['options'])
         saved = facts['arrays']['params']['sha256']
-        last = facts['last']
-    except (UserError, KeyError, TypeError, ValueError):
+        if 'weights' in facts or digest not in (saved, best.get('sha256')):
+            return None
+        script = flags.CIFAR if 'dataset' in options else flags.IMAGENET
+        args = argparse.Namespace(**{**flags.defaults(script), **options, 'command': ''})
+        names = class_names_of(args) if dataset_of(args).small else ()  # of somebody's own images nothing is known
+        found = description_from_args(args, names, digest, facts['last'] if digest == saved else best)
+        return description_from_json(found.content(), path)  # whether its values are of the right kinds
+    except (AttributeError, LookupError, TypeError, ValueError):
         return None  # it is damaged, or not of a run
-    if 'weights' in facts or digest not in (saved, best.get('sha256')):
-        return None
-    script = flags.CIFAR if 'dataset' in options else flags.IMAGENET
-    args = argparse.Namespace(**{**flags.defaults(script), **options, 'command': ''})
-    names = class_names_of(args) if dataset_of(args).small else ()  # of somebody's own images nothing is known
-    return described(args, names, digest, last if digest == saved else best)
 
 
-def described(args, names, digest, numbers=None):
+def description_from_args(args, names, digest, numbers=None):
     """The Description of weights that have none, with these flags. By which program they were made is not known."""
     return describe(args, names)._replace(command='', version='', commit='').of(digest, numbers)
 
@@ -112,20 +122,20 @@ def check_enough(args):
     """UserError if flags are lacking that only a description could replace."""
     said = f'{args.params} has no description ({os.path.basename(description_path(args.params))}): say by'
     if args.model is None:
-        raise UserError(f'{said} --model, and the other flags of its training, which network it is')
+        raise UserError(f'{said} --model (in Python: model=), and the other flags of its training, which network it is')
     if args.dataset is None and (args.model in flags.CIFAR_MODELS or not args.given & {'use_rec', 'data_dir'}):
-        raise UserError(f'{said} --dataset what it was trained on')
+        raise UserError(f'{said} --dataset (in Python: dataset=) what it was trained on')
     args.dataset = args.dataset or 'imagenet'
 
 
-def complete(args, description):
+def fill_defaults_from(args, description):
     """Let the flags that were not given say what the description says."""
-    for name, value in said_by(description).items():
+    for name, value in flags_from_description(description).items():
         if name not in args.given and hasattr(args, name) and value is not None:
             setattr(args, name, value)
 
 
-def said_by(description):
+def flags_from_description(description):
     """{flag: what a description says of it, or None}."""
     said = {flag.dest: description.options.get(flag.option) for flag in flags.FLAGS if flag.option}
     said.update(model=FLAG_MODELS.get(description.network, description.network), dataset=description.dataset,
@@ -136,10 +146,12 @@ def said_by(description):
 def check_network(args, description):
     """UserError if the network of the flags is another one than that of the description, or if that one cannot be
     built. Other flags that make the same network may be given."""
-    trained = graph_of(network_described(args.params, description))
+    trained = graph_of(network_from_description(args.params, description))
     if not makes(args, trained):
-        options = ', '.join(f'{name} {value}' for name, value in description.options.items())
-        raise contradiction(args, description, ('network', 'unit'), f'holds {description.network} ({options})')
+        held = in_words(description.network, description.options)
+        check_given(args, description, ('network', 'unit'), f'holds {held}')
+        raise UserError(f'{description_path(args.params)} describes {held}: the scripts can only make '
+                        f'{in_words(*network_of(args))} of it')
 
 
 def makes(args, graph):
@@ -150,14 +162,20 @@ def makes(args, graph):
         return False
 
 
-def contradiction(args, description, groups, truth):
-    """The UserError that names the flags of these groups that a description contradicts, and says what is true."""
-    said = said_by(description)
+def in_words(name, options):
+    """A network for a message: name (option value, ...)."""
+    return f'{name} ({", ".join(f"{option} {value}" for option, value in options.items())})'
+
+
+def check_given(args, description, groups, truth):
+    """UserError if flags of these groups were given that a description contradicts; it says what is true."""
+    said = flags_from_description(description)
     given = [flag for flag in flags.FLAGS if flag.group in groups and flag.dest in args.given & said.keys()
              and getattr(args, flag.dest) != said[flag.dest]]
     words = [flag.names[-1] + ('' if value is True else f' {value}')
              for flag, value in ((flag, getattr(args, flag.dest)) for flag in given)]
-    return UserError(f'{args.params} {truth}: {" ".join(words)} contradicts it')
+    if words:
+        raise UserError(f'{args.params} {truth}: {" ".join(words)} contradicts it')
 
 
 def check_data(args, description):
@@ -165,16 +183,16 @@ def check_data(args, description):
     if description.dataset not in DATASETS:
         raise UserError(f'{description_path(args.params)} names the unknown data set {description.dataset}')
     asked = dataset_of(args)
-    trained = DATASETS[description.dataset]
-    if asked.small:
-        same = list(class_names_of(args)) == description.class_names
-    else:
-        same = (args.input_size, args.crop_ratio) == (description.input_size, description.crop_ratio)
-    if asked.view != trained.view or not same:
+    here = describe_images(args, class_names_of(args) if asked.small else description.class_names)
+    differing = [name for name in SEEN if here[name] != getattr(description, name)]
+    if differing or asked.view != DATASETS[description.dataset].view:
         what = [description.dataset, description.label_set and f'{description.label_set} labels',
                 f'images of {description.input_size}',
                 description.crop_ratio and f'crop ratio {description.crop_ratio}']
-        raise contradiction(args, description, ('data',), f'was trained on {", ".join(filter(None, what))}')
+        check_given(args, description, ('data',), f'was trained on {", ".join(filter(None, what))}')
+        says = [f'{name} {getattr(description, name)!a:.80} and not {here[name]!a:.80}' for name in differing]
+        raise UserError(f'{description_path(args.params)} says of {args.dataset} what is not so here: '
+                        + ', '.join(says))
 
 
 def load_validation(args, batch_size):

@@ -78,19 +78,21 @@ def dataset_of(name):
     return DATASETS[name]
 
 
-def load_dataset(name, batch_size, seed=0, workers=0, training=True, shape=None, class_names=(), **places):
+def load_dataset(name, batch_size, seed=0, workers=0, training=True, shape=None, class_names=(), accumulate=1,
+                 **places):
     """(training, validation) batches of a data set of DATASETS, or (None, validation) where nothing is to be trained.
 
     places: what `load` of the data set takes, such as data_dir, and label_set for cifar100.
     shape: {'classes', 'size', 'crop_ratio'} of ImageBatches; the small data sets have their own.
     class_names: of the outputs of a network that is not to be trained, if they are known. Labels go by name: those of
-    the validation images are the network's, or those of the training images.
+    the validation images are the network's, or those of the training images. accumulate: how many times as many images
+    a training batch has.
     """
     dataset, shape, train = dataset_of(name), shape or {}, None
     if training:
         source = dataset.load(True, **places)
         class_names = source.class_names
-        train = dataset.batches(source, batch_size, True, seed, workers, **shape)
+        train = dataset.batches(source, batch_size * accumulate, True, seed, workers, **shape)
     validation = dataset.load(False, **places)
     if not dataset.small:
         validation = labels.labelled(validation, class_names, shape.get('classes', dataset.classes))

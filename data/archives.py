@@ -5,7 +5,8 @@ import zlib
 
 from runtime import UserError
 
-HEADER_BYTES = 1 << 20  # of a member, at most
+HEADER_BYTES = 1 << 14  # of a member, at most, with what extends it; tarfile makes up to their square of it
+GLOBAL_ENTRIES = 16     # that hold for all members; tarfile copies them into each. Git's archives have one
 END_BYTES = 1 << 16     # of zeros after the last member; ImageNet's have 10 KB, and more are a hole in a download
 # What tarfile, gzip and zlib raise for damaged and for hostile archives.
 DAMAGE = (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, ValueError, IndexError, OverflowError,
@@ -34,7 +35,11 @@ def plain_files(file, start, size, path, parts=1):
     found = {}
     try:
         with tarfile.open(fileobj=window, mode='r:') as tar:
-            for member in tar:
+            for member in iter(tar.next, None):
+                tar.members.clear()  # or all would stay in memory
+                window.left = HEADER_BYTES
+                if len(tar.pax_headers) > GLOBAL_ENTRIES:
+                    raise tarfile.ReadError('more than %d entries that hold for all members' % GLOBAL_ENTRIES)
                 if member.size < 0:
                     raise tarfile.ReadError('a negative size')
                 if member.isreg() and not member.issparse():
@@ -44,6 +49,7 @@ def plain_files(file, start, size, path, parts=1):
                     found[name] = start + member.offset_data, member.size
             # tarfile takes a damaged header, a hole and the end of the file for the end, which is a few KB of zeros.
             window.seek(tar.offset)
+            window.left = END_BYTES
             end = window.read(END_BYTES)
             if not end or end.strip(b'\0') or window.position < size:
                 raise tarfile.ReadError('the header at byte %d' % (start + tar.offset))
@@ -59,14 +65,18 @@ def damaged(path, error):
 
 
 class Window:
-    """A stretch of a file for tarfile to read headers from. A header that claims to be large or negative is refused,
-    where tarfile would read all of the archive into memory."""
+    """A stretch of a file for tarfile to read headers from.   left: bytes that it may still read before the next member
+
+    A header that claims to be large or negative, and a long row of them, is refused, where tarfile would read all of
+    the archive into memory.
+    """
 
     def __init__(self, file, start, size):
         self.file = file
         self.start = start
         self.size = size
         self.position = 0
+        self.left = HEADER_BYTES
 
     def tell(self):
         return self.position
@@ -77,8 +87,11 @@ class Window:
         self.position = position
 
     def read(self, count):
-        if not 0 <= count <= HEADER_BYTES:
-            raise tarfile.ReadError('a header of %d bytes' % count)
+        if count < 0:
+            raise tarfile.ReadError('a negative size')
+        self.left -= count
+        if self.left < 0:
+            raise tarfile.ReadError('a header of more than %d bytes' % HEADER_BYTES)
         if self.position >= self.size:
             return b''
         self.file.seek(self.start + self.position)

@@ -36,7 +36,7 @@ class Batches:
 
     A subclass has `load(rows, epoch, batch, pool)`, which gives those rows of a batch that `rows_of_worker` says.
     images: how many there are. train: shuffle and augment. workers: threads that prepare, 0 for none.
-    Raises UserError for a batch larger than the data set.
+    Raises UserError for a data set without an image, and in training for a batch that is larger than it.
     """
 
     def __init__(self, images, classes, batch_size, train, seed=0, workers=0, class_names=()):
@@ -60,10 +60,10 @@ class Batches:
         return ceil(self.images / self.batch_size)
 
     def divide(self, rank, ranks):
-        """Yield the rows of one of several workers from now on. UserError if there are more of them than pairs."""
+        """Yield the rows of one of several workers from now on. UserError if one would have no pair of a batch."""
         if self.train and self.batch_size < 2 * ranks - 1:
-            raise UserError('a batch of %d images is too small for %d workers: it must have two for each'
-                            % (self.batch_size, ranks))
+            raise UserError('a batch of %d images is too small for %d workers: it must have at least %d'
+                            % (self.batch_size, ranks, 2 * ranks - 1))
         self.rank, self.ranks = rank, ranks
 
     def rows_of_worker(self, count):

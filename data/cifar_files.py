@@ -8,7 +8,7 @@ import io
 import logging
 import os
 
-from runtime import UserError
+from runtime import UserError, listed
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from data.archives import plain_files, unpacked
 from data.decode import decode, read_file
 from data.folders import class_folders, images_in
 from data.pickles import Array, read_pickle
-from data.places import listed
 
 LOG = logging.getLogger(__name__)
 PIXELS = 3 * 32 * 32
@@ -28,11 +27,14 @@ TEST_FOLDERS = 'test', 'val'
 
 
 def read_split(variant, place, train):
-    """The training or the test images of a cifar.Variant in a folder, or in an archive. None if there are none."""
+    """The training or the test images of a cifar.Variant in a folder, or in an archive. None if there are none.
+
+    Raises UserError for files that are damaged, and where there are some of a version but not all of them.
+    """
     if os.path.isfile(place):
         return from_archive(variant, place, train)
     for version, read in versions_of(variant):
-        for folder in (place, os.path.join(place, version.folder)):
+        for folder in folders_of(version, place):
             counts = version.train if train else version.test
             if all(os.path.isfile(os.path.join(folder, name)) for name in counts):
                 return joined(read(variant, open_file(os.path.join(folder, name)), count, os.path.join(folder, name))
@@ -40,7 +42,25 @@ def read_split(variant, place, train):
     archives = [os.path.join(place, name) for version, _ in versions_of(variant) for name in version.archives]
     for path in filter(os.path.isfile, archives):
         return from_archive(variant, path, train)
-    return from_class_folders(variant, place, train)
+    found = from_class_folders(variant, place, train)
+    if found is None:
+        check_complete(variant, place)
+    return found
+
+
+def folders_of(version, place):
+    """Where the files of a version may be."""
+    return place, os.path.join(place, version.folder)
+
+
+def check_complete(variant, place):
+    """UserError if a folder holds some files of a version, but not all of them."""
+    for version, _ in versions_of(variant):
+        names = [*version.train, *version.test]
+        for folder in folders_of(version, place):
+            missing = [name for name in names if not os.path.isfile(os.path.join(folder, name))]
+            if 0 < len(missing) < len(names):
+                raise UserError('%s lacks %s' % (folder, listed(missing)))
 
 
 def versions_of(variant):

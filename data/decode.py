@@ -2,11 +2,15 @@
 
 A picture is upright, as its EXIF says, and what is transparent in it shows white. Grey, palette and CMYK become three
 colours; of 16 bits the upper eight count. OpenCV decodes JPEGs, as MXNet's im2rec does, and Pillow the rest. Both look
-at the header before they decode: neither takes more than runtime.LARGEST_PICTURE pixels.
+at the header before they decode: neither takes more than runtime.LARGEST_PICTURE pixels. A decoder holds up to 16 bytes
+for each of them, so large pictures are decoded one at a time, whatever the number of threads.
 """
 import io
 import os
+import struct
+import threading
 import warnings
+from contextlib import nullcontext
 
 import runtime
 from runtime import UserError
@@ -22,6 +26,10 @@ FORMATS = ('BMP', 'DIB', 'GIF', 'JPEG2000', 'PNG', 'PPM', 'TIFF', 'WEBP')
 ENDINGS = tuple('.bmp .dib .gif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp'.split())
 LARGEST_ASPECT = 100     # a thin strip becomes a huge image when its shorter side is enlarged
 LARGEST_FILE = 1 << 28   # bytes
+LARGE = 1 << 24          # pixels
+ONE_AT_A_TIME = threading.Lock()
+SEGMENT = struct.Struct('>HHBHH')  # of a JPEG: marker, length, and in the header of a frame bits, height and width
+TABLES = 0xffc4, 0xffc8, 0xffcc    # markers of no frame among those of frames
 
 warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # from half of the limit on
 
@@ -41,9 +49,28 @@ def check_aspect(picture, name):
                         % (name, width, height, LARGEST_ASPECT))
 
 
+def _turn_for(pixels):
+    """To be entered before a picture of so many pixels is decoded."""
+    return ONE_AT_A_TIME if pixels > LARGE else nullcontext()
+
+
+def jpeg_pixels(content):
+    """How many a JPEG has, as the header of its frame says; infinite where that does not come as it usually does."""
+    position = 2
+    while position + SEGMENT.size <= len(content):
+        marker, length, _, height, width = SEGMENT.unpack_from(content, position)
+        if 0xffc0 <= marker <= 0xffcf and marker not in TABLES:
+            return height * width
+        if marker not in TABLES and not 0xffdb <= marker < 0xffff:
+            break
+        position += 2 + length
+    return float('inf')
+
+
 def _jpeg(content, name):
     try:
-        picture = cv2.imdecode(np.frombuffer(content, 'uint8'), cv2.IMREAD_COLOR)
+        with _turn_for(jpeg_pixels(content)):
+            picture = cv2.imdecode(np.frombuffer(content, 'uint8'), cv2.IMREAD_COLOR)
     except cv2.error:  # more pixels than OpenCV allows
         picture = None
     if picture is None:
@@ -54,7 +81,7 @@ def _jpeg(content, name):
 
 def _other(content, name):
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # gluoncv.data sets it, and a cut picture would be half black
-    with _opened(content, name, FORMATS) as image:
+    with _opened(content, name, FORMATS) as image, _turn_for(image.width * image.height):
         try:
             ImageOps.exif_transpose(image, in_place=True)
             return np.ascontiguousarray(np.asarray(_on_white(image))[..., ::-1])
@@ -89,7 +116,7 @@ def _on_white(image):
     if image.mode in ('LA', 'PA', 'RGBA') or 'transparency' in image.info:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
-    return image.convert('RGB')
+    return image if image.mode == 'RGB' else image.convert('RGB')
 
 
 def read_file(path, offset=0, size=None):

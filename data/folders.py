@@ -6,10 +6,10 @@ folder of train/ without an image is an error, so that no class vanishes; in val
 import logging
 import os
 
-from runtime import UserError
+from runtime import UserError, listed
 
 from data.decode import ENDINGS, read_file
-from data.places import contents, listed
+from data.places import contents
 
 LOG = logging.getLogger(__name__)
 DEFAULT = '~/.mxnet/datasets/imagenet'

@@ -22,6 +22,7 @@ from data.augment import centre_box, colour_map, generator, random_resized_box
 from data.batches import AUGMENTATION, Batches
 from data.decode import decode
 from data.folders import ImageFolder
+from data.labels import check_label
 from data.opencv import cv2
 from data.recordio import RecordFile
 
@@ -45,7 +46,7 @@ class ImageBatches(Batches):
     """Batches of decoded, augmented and normalised images.   source: a RecordFile or an ImageFolder
 
     size: of the square image. crop_ratio: of the validation crop to the shorter side. workers: threads, at most one a
-    processor. Raises UserError if a label is not in 0..classes - 1.
+    processor. Raises UserError if a label is that of no class: of those that have names, where the source knows them.
     """
 
     def __init__(self, source, classes, batch_size, train, seed=0, workers=0, size=224, crop_ratio=0.875):
@@ -91,9 +92,7 @@ class ImageBatches(Batches):
                 data[place] = validation_view(image, self.size, self.shorter_side)
 
     def _check_label(self, label, row):
-        if not 0 <= label < self.classes:
-            raise UserError('the label %d of %s is out of range: there are %d classes'
-                            % (label, self.source.name(row), self.classes))
+        check_label(label, len(self.class_names) or self.classes, self.source.name(row))
 
 
 def training_view(image, size, random):

@@ -9,16 +9,17 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from runtime import UserError
-
-from data.places import listed
+from runtime import UserError, listed
 
 LOG = logging.getLogger(__name__)
 SYNSET = re.compile(r'n\d{8}')
 
 
 class Labelled:
-    """A source whose labels count the classes of a network.   labels: of the classes of the source, in their order"""
+    """A source whose labels count the classes of a network.   labels: of the classes of the source, in their order
+
+    Reading raises UserError for an image whose label is that of no class of the source.
+    """
 
     def __init__(self, source, labels, class_names):
         self.source = source
@@ -33,10 +34,20 @@ class Labelled:
 
     def read(self, row):
         content, label = self.source.read(row)
-        return content, self.labels[label]
+        return content, self._of_network(label, row)
 
     def label(self, row):
-        return self.labels[self.source.label(row)]
+        return self._of_network(self.source.label(row), row)
+
+    def _of_network(self, label, row):
+        check_label(label, len(self.labels), self.name(row))
+        return self.labels[label]
+
+
+def check_label(label, classes, name):
+    """UserError if the label of an image of this name is none of so many classes."""
+    if not 0 <= label < classes:
+        raise UserError('the label %d of %s is out of range: there are %d classes' % (label, name, classes))
 
 
 def labelled(source, class_names=(), classes=None):

@@ -18,6 +18,7 @@ TYPES = ('numpy dtype',)
 NAMES = ARRAYS + TYPES + ('numpy ndarray',)
 LITERALS = ('BININT BININT1 BININT2 LONG1 BINFLOAT NONE NEWTRUE NEWFALSE BINBYTES SHORT_BINBYTES BINBYTES8 BINUNICODE '
             'SHORT_BINUNICODE BINUNICODE8').split()
+DIMENSIONS = 32  # of an array, at most, as in NumPy
 VALUES = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False}
 EMPTY = {'EMPTY_DICT': dict, 'EMPTY_LIST': list, 'EMPTY_TUPLE': tuple}
 TEXT_OF_PYTHON_2 = 'BINSTRING', 'SHORT_BINSTRING'  # or bytes
@@ -43,7 +44,9 @@ class Array:
         _, shape, kind, is_fortran, content = state
         if not isinstance(kind, Type) or kind.name not in ('u1', b'u1') or is_fortran or type(content) is not bytes:
             raise ValueError('an array that is not of bytes')
-        if not all(type(length) is int for length in shape) or prod(shape) != len(content):
+        # The product of thousands of huge numbers would take for ever.
+        if len(shape) > DIMENSIONS or not all(type(length) is int and 0 <= length < 1 << 63 for length in shape) \
+                or prod(shape) != len(content):
             raise ValueError('an array whose shape is not that of its content')
         self.value = np.frombuffer(content, 'uint8').reshape(shape)
 

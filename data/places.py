@@ -1,13 +1,7 @@
 """How a message names what was found where something was looked for."""
 import os
 
-NAMED = 5  # names in a message, at most
-
-
-def listed(names):
-    """A few names, for a message."""
-    shown = [name if name.isprintable() else ascii(name) for name in names[:NAMED]]
-    return ', '.join(shown) + (f' and {len(names) - NAMED} more' if len(names) > NAMED else '')
+from runtime import listed
 
 
 def contents(folder):

@@ -159,15 +159,17 @@ def read_index(rec, idx, size):
     """The offsets (N,) int64 of the records of a .rec of `size` bytes, in the order of the index."""
     if not os.path.exists(idx):
         raise UserError('%s has no index %s: `python -m tools.seal %s` makes it' % (rec, idx, rec))
-    if not os.path.getsize(idx):
-        raise UserError('%s is empty' % idx)
-    if os.path.getsize(idx) <= min(2 * size, INDEX_BYTES):  # a record takes 32 bytes or more, a line 41 or less
-        with open(idx, 'rb') as file:
-            content = file.read()
-        if not content.translate(None, INDEX_CHARACTERS):
-            numbers = np.fromstring(content, 'int64', sep=' ')
-            if len(numbers) and len(numbers) % 2 == 0:
-                return numbers[1::2]
+    for path, length in (rec, size), (idx, os.path.getsize(idx)):
+        if not length:
+            raise UserError('%s is empty' % path)
+    if os.path.getsize(idx) > min(2 * size, INDEX_BYTES):  # a record takes 32 bytes or more, a line 41 or less
+        raise UserError('%s is too large for %s: was that cut short?' % (idx, rec))
+    with open(idx, 'rb') as file:
+        content = file.read()
+    if not content.translate(None, INDEX_CHARACTERS):
+        numbers = np.fromstring(content, 'int64', sep=' ')
+        if len(numbers) and len(numbers) % 2 == 0:
+            return numbers[1::2]
     raise UserError('%s is not an index of lines `key<tab>offset`' % idx)
 
 

@@ -7,28 +7,25 @@ def load(params, network=None, **options):
     """The network of a .params file with its weights, on the CPU: to be scored, or trained further.
 
     network, options: the arguments of get_model, for a file that has no description beside it. Where it has one, they
-    may only agree with it. Raises OSError without the file, UserError if it is damaged, of another network, or without
-    a description, and TypeError for an option that the network does not have.
+    may only agree with it. Raises OSError without the file, UserError if it is damaged, of another network, described
+    as one that cannot be, or without a description, and TypeError for an option that the network does not have.
     """
     try:
         from .weights.arrays import load_weights
         from .weights.description import read_description
+        from .weights.network import network_from_description
     except ImportError as error:
         raise UserError('load is part of the installed package atac (pip install .); beside the scripts there is '
                         'inference.load') from error
     with open(params, 'rb'):
         found = read_description(params)
-    told = options
-    if found:
-        network, options = agreed(params, found, network, options)
-    if network is None:
+    if network is None and not found:
         raise UserError(f'{params} has no description: say which network it is, as load(FILE, "cifar_resnet")')
-    try:
+    if found:
+        net = network_from_description(params, found)
+        network, options = agreed(params, found, network, options)
+    if not found or options != found.options:
         net = get_model(network, **options)
-    except TypeError as error:
-        if told or not found:
-            raise
-        raise UserError(f'{params} is described as a network that cannot be: {error}') from error
     load_weights(net, params)
     return net
 

@@ -224,8 +224,10 @@ def aa_resnet(layers, **options):
 def fa_resnet(layers, **options):
     """FA-ResNet: local attention for every 3x3 convolution and for the stem (Ramachandran et al., NeurIPS 2019).
 
-    options: of ResNetV1b
+    options: of ResNetV1b. UserError for an input_size whose maps cannot be halved in every stage.
     """
+    if options.get('input_size', 224) < 17:
+        raise UserError('input_size=%s must be at least 17 for this network' % (options['input_size'],))
     return ResNetV1b(layers, _relus(), spatials=(partial(_any_extent, LocalAttention),) * 4,
                      stem=partial(AttentionStem, **_norms(options)), **options)
 

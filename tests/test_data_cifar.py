@@ -6,6 +6,8 @@ import tarfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+from runtime import UserError
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -180,15 +182,15 @@ def test_class_folders_of_cifar_10(tmp_path):
         found = cifar.load(variant, train, root, 'labels')
         assert by_pixels(found.pixels, found.labels) == expected(variant, train, 0)[0]
     os.makedirs(str(tmp_path / 'train' / 'boat'))
-    with pytest.raises(ValueError, match='train/boat is no class of CIFAR-10: airplane, automobile, bird, cat, deer'):
+    with pytest.raises(UserError, match='train/boat is no class of CIFAR-10: airplane, automobile, bird, cat, deer'):
         cifar.load(variant, True, root, 'labels')
     os.rename(str(tmp_path / 'train' / 'ship'), str(tmp_path / 'ship'))
     os.rmdir(str(tmp_path / 'train' / 'boat'))
-    with pytest.raises(ValueError, match='there is no image of the class ship in .*train'):
+    with pytest.raises(UserError, match='there is no image of the class ship in .*train'):
         cifar.load(variant, True, root, 'labels')
     os.makedirs(str(tmp_path / 'train' / 'ship'))
     Image.new('RGB', (33, 32)).save(str(tmp_path / 'train' / 'ship' / 'a.png'))
-    with pytest.raises(ValueError, match='ship/a.png is 33x32, not 32x32'):
+    with pytest.raises(UserError, match='ship/a.png is 33x32, not 32x32'):
         cifar.load(variant, True, root, 'labels')
 
 
@@ -199,7 +201,7 @@ def test_bad_binary_files_are_named(tmp_path):
                              (contents['train.bin'][:-5], 'train.bin holds 9217 bytes where 9222 belong'),
                              (b'\xff' + contents['train.bin'][1:], 'label 255 is out of range .* 20 classes')):
         (tmp_path / 'train.bin').write_bytes(content)
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(UserError, match=message):
             cifar.load(variant, True, str(tmp_path), 'coarse_labels')
     assert len(cifar.load(variant, False, str(tmp_path), 'coarse_labels').labels) == 2
 
@@ -217,13 +219,13 @@ def test_bad_python_files_are_named(tmp_path):
                             ({'coarse_labels': [0, 20, 1]}, 'label 20 is out of range in .*train: there are 20')):
         for written in python_2, python_3:
             (tmp_path / 'train').write_bytes(written({**facts['train'], **change}))
-            with pytest.raises(ValueError, match=message):
+            with pytest.raises(UserError, match=message):
                 cifar.load(variant, True, str(tmp_path), 'fine_labels')
     (tmp_path / 'train').write_bytes(bytes(10 ** 6))
-    with pytest.raises(ValueError, match='train is larger than a file of 3 images can be'):
+    with pytest.raises(UserError, match='train is larger than a file of 3 images can be'):
         cifar.load(variant, True, str(tmp_path), 'fine_labels')
     (tmp_path / 'train').write_bytes(pickle.dumps([1, 2], 4))
-    with pytest.raises(ValueError, match='does not hold the pixels of 3 images'):
+    with pytest.raises(UserError, match='does not hold the pixels of 3 images'):
         cifar.load(variant, True, str(tmp_path), 'fine_labels')
 
 
@@ -236,40 +238,52 @@ def test_an_archive_that_is_cut_or_lacks_a_member_is_named(tmp_path):
     for spoilt in whole[:len(whole) // 2], whole[:-10], b'no archive':
         with open(path, 'wb') as file:
             file.write(spoilt)
-        with pytest.raises(ValueError, match='cut short'):
+        with pytest.raises(UserError, match='cut short'):
             cifar.load(variant, True, str(tmp_path), 'labels')
     del contents['data_batch_5.bin']
     write_archive(path, folder, contents)
-    with pytest.raises(ValueError, match='lacks the member cifar-10-batches-bin/data_batch_5.bin'):
+    with pytest.raises(UserError, match='lacks the member cifar-10-batches-bin/data_batch_5.bin'):
         cifar.load(variant, True, str(tmp_path), 'labels')
     with tarfile.open(path, 'w:gz') as archive:
         link = tarfile.TarInfo('%s/data_batch_1.bin' % folder)
         link.type, link.linkname = tarfile.SYMTYPE, 'data_batch_1.bin'
         archive.addfile(link)
-    with pytest.raises(ValueError, match='holds no file'):
+    with pytest.raises(UserError, match='holds no file'):
         cifar.load(variant, True, str(tmp_path), 'labels')
     write_archive(path, 'photos', {'cat.jpg': b'x'})
-    with pytest.raises(ValueError, match='is no archive of CIFAR-10: it holds photos/cat.jpg'):
+    with pytest.raises(UserError, match='is no archive of CIFAR-10: it holds photos/cat.jpg'):
         cifar.load(variant, True, path, 'labels')
 
 
 def test_an_archive_of_gigabytes_of_zeros_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr('data.cifar_files.ARCHIVE_BYTES', 1 << 20)
     path = write_archive(tmp_path / 'x.tar.gz', CIFAR10.binary.folder, {'data_batch_1.bin': bytes(1 << 21)})
-    with pytest.raises(ValueError, match='unpacks to more than the 1 MB that are read'):
+    with pytest.raises(UserError, match='unpacks to more than the 1 MB that are read'):
         cifar.load(CIFAR10, True, path, 'labels')
+
+
+@pytest.mark.parametrize('variant,lacking', [(CIFAR10, 'data_batch_5.bin'), (CIFAR100, 'test.bin')])
+def test_a_file_that_lacks_is_named_and_starts_no_download(tmp_path, variant, lacking, monkeypatch):
+    variant = small(variant)._replace(place=str(tmp_path))
+    files = binary_files(variant)
+    del files[lacking]
+    write_files(tmp_path / variant.binary.folder, files)
+    monkeypatch.setattr(cifar, 'fetch', None)
+    for data_dir in str(tmp_path), None:
+        with pytest.raises(UserError, match='%s lacks %s$' % (variant.binary.folder, lacking)):
+            cifar.load(variant, variant.name == 'CIFAR-10', data_dir, [*variant.labels][-1])
 
 
 def test_with_a_data_dir_nothing_is_downloaded_and_the_sentence_says_what_is_there(tmp_path, monkeypatch):
     monkeypatch.setattr(cifar, 'fetch', None)
-    (tmp_path / 'data_batch_1.bin').write_bytes(b'')
-    with pytest.raises(ValueError) as refusal:
+    (tmp_path / 'data_batch_0.bin').write_bytes(b'')
+    with pytest.raises(UserError) as refusal:
         cifar.load_cifar10(True, str(tmp_path))
     assert str(refusal.value) == (
         'there is no CIFAR-10 in %s: looked for data_batch_1.bin and data_batch_1, there or in cifar-10-batches-bin '
         'and cifar-10-batches-py, for cifar-10-binary.tar.gz, cifar-10-python.tar.gz, cifar-10-batches-py.tar.gz, and '
-        'for class folders in train: %s holds data_batch_1.bin' % (tmp_path, tmp_path))
-    with pytest.raises(ValueError, match='there is no CIFAR-100 in .* for test.bin and test, .*: there is no .*/x$'):
+        'for class folders in train: %s holds data_batch_0.bin' % (tmp_path, tmp_path))
+    with pytest.raises(UserError, match='there is no CIFAR-100 in .* for test.bin and test, .*: there is no .*/x$'):
         cifar.load_cifar100(False, str(tmp_path / 'x'))
 
 

@@ -4,8 +4,10 @@ import os
 import subprocess
 import sys
 import zlib
+from unittest.mock import MagicMock
 
 import runtime
+from runtime import UserError
 
 import cv2
 import mxnet as mx
@@ -13,7 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.decode import FORMATS, decode
+import data.decode
+from data.decode import FORMATS, decode, jpeg_pixels
 from data.folders import ImageFolder
 from data.images import MEAN, STD, ImageBatches, validation_view
 from data.pictures import batch_of, read_picture
@@ -106,6 +109,25 @@ def test_a_phones_photograph_is_upright_in_every_path(tmp_path, orientation):
         assert abs(same - upright).mean() < 0.05 < abs(same[:, ::-1] - upright).mean()
 
 
+@pytest.mark.parametrize('kind,options', [
+    ('PNG', {}), ('JPEG', {}), ('JPEG', {'progressive': True}), ('JPEG', {'optimize': True, 'comment': b'x' * 999})])
+def test_large_pictures_are_decoded_one_at_a_time(kind, options, monkeypatch):
+    """A small PNG of 179 million pixels takes 3 GB while it is decoded, in each thread."""
+    turn, content = MagicMock(), encoded(photo(60, 90), kind, **options)
+    monkeypatch.setattr(data.decode, 'ONE_AT_A_TIME', turn)
+    for largest, turns in (60 * 90, 0), (60 * 90 - 1, 1):
+        monkeypatch.setattr(data.decode, 'LARGE', largest)
+        assert rgb(content).shape == (60, 90, 3) and turn.__enter__.call_count == turns
+
+
+def test_a_jpeg_whose_header_is_unusual_counts_as_a_large_one():
+    content = encoded(photo(60, 90), 'JPEG')
+    assert jpeg_pixels(content) == 60 * 90
+    for spoilt in (content[:2] + b'\xff' + content[2:], content[:2] + b'\xff\x01' + content[2:], content[:9],
+                   content[:2] + content[content.index(b'\xff\xda'):]):
+        assert jpeg_pixels(spoilt) == float('inf')
+
+
 @pytest.mark.parametrize('kind', LOSSLESS)
 @pytest.mark.parametrize('orientation', STORED)
 def test_other_formats_are_turned_too(kind, orientation):
@@ -173,7 +195,7 @@ def test_grey_of_1_8_and_16_bits_and_cmyk():
 @pytest.mark.parametrize('numbers', [np.linspace(0, 1, 600).reshape(20, 30).astype('float32'),
                                      np.arange(600).reshape(20, 30).astype('int32') * 1000])
 def test_numbers_of_more_than_16_bits_are_no_colours(numbers):
-    with pytest.raises(ValueError, match='it cannot be decoded .its colours are numbers of more than 16 bits'):
+    with pytest.raises(UserError, match='it cannot be decoded .its colours are numbers of more than 16 bits'):
         decode(encoded(Image.fromarray(numbers), 'TIFF'), 'it')
 
 
@@ -211,12 +233,12 @@ def test_strips_have_one_rule_and_prepare_says_it(tmp_path, capsys):
     path = write_both(tmp_path, encoded(photo(4, 480)), '0.png')
     for source in ImageFolder(str(tmp_path), True), ImageFolder(str(tmp_path), False), RecordFile(
             str(tmp_path / 'pass.rec')):
-        with pytest.raises(ValueError, match='of 480x4 is too thin a strip: at most 1:100 is taken'):
+        with pytest.raises(UserError, match='of 480x4 is too thin a strip: at most 1:100 is taken'):
             seen(source)
-    with pytest.raises(ValueError, match='0.png of 480x4 is too thin a strip'):
+    with pytest.raises(UserError, match='0.png of 480x4 is too thin a strip'):
         batch_of([path])
     (tmp_path / 'train' / 'a' / 'good.png').write_bytes(encoded(photo(4, 400)))
-    with pytest.raises(ValueError, match='none of the 1 images for .*val.rec can be used'):
+    with pytest.raises(UserError, match='none of the 1 images for .*val.rec can be used'):
         prepare_imagenet.main(['--folder', str(tmp_path), '--out', str(tmp_path / 'out'), '-j', '1', '--size', '8'])
     assert 'left out: a/0.png of 480x4 is too thin a strip: at most 1:100 is taken' in capsys.readouterr().err
     assert len(RecordFile(str(tmp_path / 'out' / 'train.rec'))) == 1
@@ -242,7 +264,7 @@ def test_what_is_damaged_or_none_is_named():
 
 def test_a_cut_picture_is_refused_also_after_gluoncv_has_asked_pillow_to_be_lenient(monkeypatch):
     monkeypatch.setattr('PIL.ImageFile.LOAD_TRUNCATED_IMAGES', True)
-    with pytest.raises(ValueError, match='it cannot be decoded'):
+    with pytest.raises(UserError, match='it cannot be decoded'):
         decode(encoded(photo())[:3000], 'it')
 
 

@@ -1,6 +1,8 @@
 """Class folders as they are on disks: what is a class, what is an image, what is left out and said."""
 import os
 
+from runtime import UserError
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -45,12 +47,12 @@ def test_an_empty_class_folder_is_an_error_in_train_and_an_absent_class_in_val(t
     for split in 'train', 'val':
         write_folder(tmp_path, split, ['a', 'c'])
         os.makedirs(str(tmp_path / split / 'b'))
-    with pytest.raises(ValueError, match='there is no image in the class folder .*train.b'):
+    with pytest.raises(UserError, match='there is no image in the class folder .*train.b'):
         ImageFolder(str(tmp_path), True)
     assert ImageFolder(str(tmp_path), False).class_names == ('a', 'c')
     assert caplog.messages == ['%s: left out, as there is no image in them: b' % (tmp_path / 'val')]
     (tmp_path / 'train' / 'b' / 'notes.txt').write_text('no image')
-    with pytest.raises(ValueError, match='there is no image in the class folder .*train.b'):
+    with pytest.raises(UserError, match='there is no image in the class folder .*train.b'):
         ImageFolder(str(tmp_path), True)
 
 
@@ -76,7 +78,7 @@ def test_files_that_are_no_images_are_named_once_for_each_class(tmp_path, caplog
 
 def test_another_number_of_classes_than_outputs_is_said(tmp_path, caplog):
     source = ImageFolder(write_folder(tmp_path, 'train', ['cat', 'dog', 'emu']), train=True)
-    with pytest.raises(ValueError, match='train has 3 classes, and the network 2 outputs: --num-classes 3'):
+    with pytest.raises(UserError, match='train has 3 classes, and the network 2 outputs: --num-classes 3'):
         ImageBatches(source, 2, 2, train=True)
     assert ImageBatches(source, 3, 2, train=True) and not caplog.text
     ImageBatches(source, 1000, 2, train=True)
@@ -98,10 +100,10 @@ def test_folders_that_are_not_there_say_what_is(tmp_path):
     with pytest.raises(OSError, match='there is no folder .*train: .* holds Training$'):
         ImageFolder(str(tmp_path), True)
     os.makedirs(str(tmp_path / 'val'))
-    with pytest.raises(ValueError, match='val has no class folder with an image: .*val holds nothing'):
+    with pytest.raises(UserError, match='val has no class folder with an image: .*val holds nothing'):
         ImageFolder(str(tmp_path), False)
     write_image(tmp_path / 'val' / 'ILSVRC2012_val_00000001.JPEG', np.zeros((8, 8, 3), 'uint8'))
-    with pytest.raises(ValueError, match='no class folder with an image: .*val holds ILSVRC2012_val_00000001.JPEG'):
+    with pytest.raises(UserError, match='no class folder with an image: .*val holds ILSVRC2012_val_00000001.JPEG'):
         ImageFolder(str(tmp_path), False)
 
 
@@ -109,14 +111,14 @@ def test_an_image_that_cannot_be_used_is_named_by_its_path(tmp_path, monkeypatch
     write_folder(tmp_path, 'val', ['a'], images=1)
     (tmp_path / 'val' / 'a' / 'bad.jpg').write_bytes(b'\xff\xd8\xff no JPEG')
     source = ImageFolder(str(tmp_path), False)
-    with pytest.raises(ValueError, match='val/a/bad.jpg is not an image|val/a/bad.jpg cannot be decoded'):
+    with pytest.raises(UserError, match='val/a/bad.jpg is not an image|val/a/bad.jpg cannot be decoded'):
         list(ImageBatches(source, 1, 2, False, size=8).epoch(0))
     os.remove(str(tmp_path / 'val' / 'a' / 'bad.jpg'))
     with pytest.raises(OSError, match='No such file or directory: .*val/a/bad.jpg'):
         list(ImageBatches(source, 1, 2, False, size=8).epoch(0))
     (tmp_path / 'val' / 'a' / 'bad.jpg').write_bytes(b'')
     os.truncate(str(tmp_path / 'val' / 'a' / 'bad.jpg'), 1 << 33)  # sparse
-    with pytest.raises(ValueError, match='val/a/bad.jpg is too large for a picture: at most 256 MB'):
+    with pytest.raises(UserError, match='val/a/bad.jpg is too large for a picture: at most 256 MB'):
         source.read(1)
 
 

@@ -4,12 +4,15 @@ import io
 import os
 import tarfile
 
+from runtime import UserError
+
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
 
+from data.archives import plain_files
 from data.fashion_mnist import load_mini
 from tools.records import ilsvrc
 
@@ -48,10 +51,10 @@ def real_images(split, count):
     return images
 
 
-def tar_of(files, mode='w'):
-    """The bytes of a tar.   files: [(name or TarInfo, bytes)]"""
+def tar_of(files, mode='w', pax_headers=None):
+    """The bytes of a tar.   files: [(name or TarInfo, bytes)]   pax_headers: that hold for all of them"""
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode=mode) as tar:
+    with tarfile.open(fileobj=packed, mode=mode, format=tarfile.PAX_FORMAT, pax_headers=pax_headers) as tar:
         for member, content in files:
             if isinstance(member, str):
                 member = tarfile.TarInfo(member)
@@ -112,6 +115,14 @@ def member(name, kind=tarfile.REGTYPE, size=0, link=''):
     return info
 
 
+def sparse(name, size):
+    """A file with holes, as GNU tar writes it: its content begins with a map."""
+    info = member(name, size=size)
+    info.pax_headers = {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0', 'GNU.sparse.name': name,
+                        'GNU.sparse.realsize': '0'}
+    return info
+
+
 def claims(size):
     """A tar whose first header claims a size, as a number of base 256, which may be negative."""
     header = bytearray(tarfile.TarInfo('n01440764.tar').tobuf())
@@ -138,15 +149,41 @@ BAD_TRAIN = {
     "holds 'a.sh', which is not an image": one_class(('a.sh', b'x')),
     'tar archive .a negative size': claims(-1024),
     'tar archive .unexpected end of data.': claims(1 << 50),
-    'tar archive .a header of [0-9]+ bytes': bytes(LONG_NAME),
+    'tar archive .a header of more than 16384 bytes': bytes(LONG_NAME),
 }
+NOTHING = b'0\n' * 10 ** 5
+HOSTILE = {
+    'a global header of many entries': tar_of([('n01440764.tar', b'x')], pax_headers={str(n): '' for n in range(20)}),
+    'a large global header': tar_of([('n01440764.tar', b'x')], pax_headers={'comment': 'x' * (1 << 20)}),
+    'a global header whose entries hold one another': tar_of(
+        [(member('././@PaxHeader', tarfile.XGLTYPE, 1 << 20), b'2 ' * (1 << 19)), ('n01440764.tar', b'x')]),
+    'a map of nothing': tar_of([(sparse('n01440764.tar', len(NOTHING) + 7), b'100000\n' + NOTHING)]),
+}
+
+
+@pytest.mark.parametrize('kind', HOSTILE)
+def test_archives_that_would_fill_memory_are_refused(tmp_path, kind):
+    """tarfile keeps all members, with a copy of the global header in each, and a list of all numbers of a map."""
+    path = tmp_path / 'bad.tar'
+    path.write_bytes(HOSTILE[kind])
+    with pytest.raises(UserError, match='bad.tar is damaged.*(more than 16 entries that hold for all members|'
+                                        'a header of more than 16384 bytes)'):
+        plain_files(open(str(path), 'rb'), 0, len(HOSTILE[kind]), str(path))
+
+
+def test_a_few_global_entries_and_long_names_are_read_and_no_member_is_kept(monkeypatch):
+    name, kept = 'n01440764/' + 'x' * 3000, []
+    content = tar_of([(name + str(number), b'x') for number in range(50)], pax_headers={'comment': 'of git'})
+    following = tarfile.TarFile.next
+    monkeypatch.setattr(tarfile.TarFile, 'next', lambda tar: kept.append(len(tar.members)) or following(tar))
+    assert len(plain_files(io.BytesIO(content), 0, len(content), 'x.tar', parts=2)) == 50 and max(kept) <= 1
 
 
 @pytest.mark.parametrize('message', BAD_TRAIN)
 def test_bad_training_archives_are_named(tmp_path, message):
     path = tmp_path / 'bad.tar'
     path.write_bytes(BAD_TRAIN[message])
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         ilsvrc.train_archive(str(path))
 
 
@@ -164,7 +201,7 @@ def test_a_header_that_is_damaged_in_the_middle_is_not_the_end(archives, tmp_pat
     (tmp_path / 'val.tar').write_bytes(content)
     labels = ilsvrc.listed_labels(str(archives / 'labels.csv'))
     assert len(ilsvrc.val_archive(str(archives / 'val.tar'), *labels).images) == 15
-    with pytest.raises(ValueError, match='is damaged, .*the header at byte %d' % place):
+    with pytest.raises(UserError, match='is damaged, .*the header at byte %d' % place):
         ilsvrc.val_archive(str(tmp_path / 'val.tar'), *labels)
 
 
@@ -182,7 +219,7 @@ def test_an_archive_that_is_cut_later_is_no_undecodable_image(archives, tmp_path
 
 def test_an_image_too_large_is_refused(archives, monkeypatch):
     monkeypatch.setattr(ilsvrc, 'IMAGE_BYTES', 100)
-    with pytest.raises(ValueError, match='bytes, which is too large for an image'):
+    with pytest.raises(UserError, match='bytes, which is too large for an image'):
         ilsvrc.train_archive(str(archives / 'train.tar'))
 
 
@@ -194,13 +231,13 @@ def test_labels_of_the_validation_images(archives, tmp_path):
     plain.write_text(''.join('%s.JPEG %s\n' % item for item in by_devkit.items()))
     assert (by_devkit, names) == ilsvrc.listed_labels(str(plain))
     plain.write_text('ILSVRC2012_val_00000001.JPEG 65\n')
-    with pytest.raises(ValueError, match='line 1 of .*plain.txt does not name an image and its synset'):
+    with pytest.raises(UserError, match='line 1 of .*plain.txt does not name an image and its synset'):
         ilsvrc.listed_labels(str(plain))
     plain.write_text('ILSVRC2012_val_00000001 n01440764\n' * 2 + 'ILSVRC2012_val_00000001.JPEG n04336792\n')
-    with pytest.raises(ValueError, match='line 3 of .* gives ILSVRC2012_val_00000001 another synset'):
+    with pytest.raises(UserError, match='line 3 of .* gives ILSVRC2012_val_00000001 another synset'):
         ilsvrc.listed_labels(str(plain))
     del by_devkit['ILSVRC2012_val_00000003']
-    with pytest.raises(ValueError, match="no label for 'ILSVRC2012_val_00000003.JPEG', one of 1 such"):
+    with pytest.raises(UserError, match="no label for 'ILSVRC2012_val_00000003.JPEG', one of 1 such"):
         ilsvrc.val_archive(str(archives / 'val.tar'), by_devkit, names)
 
 
@@ -226,5 +263,5 @@ def test_bad_devkits_are_named(archives, tmp_path):
                              (one_label_changed(whole), 'is damaged, .*CRC check failed'),
                              (b'', 'cut short|holds no file')):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(UserError, match=message):
             ilsvrc.devkit_labels(str(path))

@@ -2,6 +2,8 @@
 import json
 import os
 
+from runtime import UserError
+
 import pytest
 
 from data import load_dataset
@@ -49,7 +51,7 @@ def test_hidden_and_empty_folders_move_no_label(tmp_path):
 
 def test_a_class_that_the_network_does_not_know_is_refused_by_name(tmp_path):
     write_folder(tmp_path, 'val', [*TEN, 'kiwi'])
-    with pytest.raises(ValueError, match='the class kiwi of .*val is none of the 10 known classes: apple, bus,'):
+    with pytest.raises(UserError, match='the class kiwi of .*val is none of the 10 known classes: apple, bus,'):
         scored(tmp_path, TEN)
 
 
@@ -62,7 +64,7 @@ def test_training_and_validation_folders_go_together_by_name(tmp_path):
     assert labels_in(train.source) == {name: {label} for label, name in enumerate(TEN)}
     assert labels_in(val.source) == {'eel': {4}, 'fox': {5}} and train.class_names == val.class_names == tuple(TEN)
     write_folder(tmp_path, 'val', ['foxes'])
-    with pytest.raises(ValueError, match='the class foxes of .*val is none of the 10 known classes'):
+    with pytest.raises(UserError, match='the class foxes of .*val is none of the 10 known classes'):
         load_dataset('imagenet', 4, shape=shape, data_dir=str(tmp_path))
 
 
@@ -87,7 +89,7 @@ def test_imagenets_words_are_names_too_unless_two_classes_have_them(tmp_path):
     source = scored(tmp_path / 'words', imagenet_names(), classes=1000).source
     assert labels_in(source) == {'tench': {0}, 'goldfish': {1}}
     write_folder(tmp_path / 'twice', 'val', ['crane'])  # the bird and the machine
-    with pytest.raises(ValueError, match='the class crane of .* is the name of two of the 1000 known classes'):
+    with pytest.raises(UserError, match='the class crane of .* is the name of two of the 1000 known classes'):
         scored(tmp_path / 'twice', imagenet_names(), classes=1000)
 
 
@@ -105,8 +107,23 @@ def test_records_have_the_names_that_prepare_imagenet_wrote(tmp_path):
     shape = dict(classes=10, size=32, crop_ratio=1)
     _, val = load_dataset('imagenet', 4, training=False, shape=shape, class_names=TEN, use_rec=True, rec_val=rec)
     assert next(val.epoch(0))[1].tolist() == [3, 0, 9, 0] and len(val.absent) == 7
-    with pytest.raises(ValueError, match='the class apple of .*val.rec is none of the 2 known classes'):
+    with pytest.raises(UserError, match='the class apple of .*val.rec is none of the 2 known classes'):
         load_dataset('imagenet', 4, training=False, shape=shape, class_names=['dog', 'jay'], use_rec=True, rec_val=rec)
+
+
+@pytest.mark.parametrize('label', [3, -1])
+def test_a_label_that_no_class_of_the_json_has_is_refused(tmp_path, label):
+    """A .json that stayed when its .rec was replaced says nothing of the new labels."""
+    records = [(other, encoded(photo())) for other in (0, 1, label, 2)]
+    for part in 'train', 'val':
+        write_records(tmp_path / (part + '.rec'), records)
+        (tmp_path / (part + '.json')).write_text(json.dumps({'made_by': MADE_BY, 'class_names': ['cat', 'dog', 'fox']}))
+    options = dict(shape=dict(classes=4, size=32, crop_ratio=1), use_rec=True, rec_train=str(tmp_path / 'train.rec'),
+                   rec_val=str(tmp_path / 'val.rec'))
+    for part, names in ('val', ['ant', 'cat', 'dog', 'fox']), ('val', ()), ('train', ()):
+        with pytest.raises(UserError, match='the label %d of image 2 of .*%s.rec is out of range: there are 3 classes'
+                                            % (label, part)):
+            load_dataset('imagenet', 4, training=part == 'train', class_names=names, **options)
 
 
 def test_synsets_are_readable():

@@ -1,6 +1,8 @@
 """Pictures from outside: what is read, and that batch_of makes of them what the validation batches hold."""
 import os
 
+from runtime import UserError
+
 import cv2
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ def test_what_is_no_picture_is_named(tmp_path):
     (tmp_path / 'huge.png').write_bytes(huge(30000))
     for name, sentence in (('text.jpg', 'is not an image'), ('empty.png', 'is not an image'),
                            ('cut.png', 'cannot be decoded'), ('huge.png', 'million pixels')):
-        with pytest.raises(ValueError, match='%s.*%s' % (name, sentence)):
+        with pytest.raises(UserError, match='%s.*%s' % (name, sentence)):
             read_picture(tmp_path / name)
     with pytest.raises(OSError, match='missing.png'):
         read_picture(str(tmp_path / 'missing.png'))
@@ -38,7 +40,7 @@ def test_what_is_no_picture_is_named(tmp_path):
                                    np.zeros((1, 500, 3), 'uint8')])
 @pytest.mark.parametrize('dataset', ['imagenet', 'cifar10', 'fashion-mnist'])
 def test_arrays_that_are_no_pictures_are_refused(array, dataset):
-    with pytest.raises(ValueError, match=r'a picture is|too thin'):
+    with pytest.raises(UserError, match=r'a picture is|too thin'):
         batch_of([array], dataset)
 
 
@@ -49,10 +51,10 @@ def test_a_grey_array_is_the_picture_with_three_equal_colours(dataset):
 
 
 def test_no_picture_and_no_data_set_are_refused():
-    with pytest.raises(ValueError, match='there is no picture'):
+    with pytest.raises(UserError, match='there is no picture'):
         batch_of([])
     for call in (batch_of, shown):
-        with pytest.raises(ValueError, match='unknown data set'):
+        with pytest.raises(UserError, match='unknown data set'):
             call([photo()], 'mnist')
 
 
@@ -178,7 +180,7 @@ def test_there_is_a_name_for_every_class():
     assert [coarse, fine] == [tuple(sorted(names)) for names in (coarse, fine)]
     for dataset in ('cifar10', 'fashion-mnist', 'fashion-mnist-mini'):
         assert len(set(DATASETS[dataset].class_names())) == DATASETS[dataset].classes
-        with pytest.raises(ValueError, match="unknown label set 'fine'; there are none"):
+        with pytest.raises(UserError, match="unknown label set 'fine'; there are none"):
             DATASETS[dataset].class_names('fine')
 
 

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import tarfile
 
+from runtime import UserError
+
 import cv2
 import mxnet as mx
 import numpy as np
@@ -368,5 +370,5 @@ def test_images_of_which_none_can_be_decoded_are_refused(tmp_path):
     for split in ('train', 'val'):
         (tmp_path / split / 'n01').mkdir(parents=True)
         (tmp_path / split / 'n01' / 'a.jpg').write_text('no JPEG')
-    with pytest.raises(ValueError, match='none of the 1 images for .*train.rec can be used'):
+    with pytest.raises(UserError, match='none of the 1 images for .*train.rec can be used'):
         prepare.main(['--folder', str(tmp_path), '--out', str(tmp_path / 'out'), '-j', '1'])

@@ -1,6 +1,8 @@
 """RecordIO files and what goes with them: whole, damaged, cut, of others, without an index."""
 import os
 
+from runtime import UserError
+
 import cv2
 import mxnet as mx
 import numpy as np
@@ -73,7 +75,7 @@ def test_a_record_with_the_magic_number_in_it_is_read_whole(tmp_path):
 @pytest.mark.parametrize('labels', [(1, 5, 0.1, 0.2, 0.9, 0.8), (0, 1, 1, 0)])
 def test_a_record_of_detection_or_with_several_labels_is_refused_as_mxnet_refuses_it(tmp_path, labels):
     rec = write_records(tmp_path / 'x.rec', [(3, jpeg()), (labels, jpeg()), (4, jpeg())])
-    with pytest.raises(ValueError, match='record 1 of .*x.rec has %d labels: only files with one' % len(labels)):
+    with pytest.raises(UserError, match='record 1 of .*x.rec has %d labels: only files with one' % len(labels)):
         score(rec)
     with pytest.raises(mx.MXNetError, match='label_width|labels'):
         next(mx.io.ImageRecordIter(path_imgrec=rec, path_imgidx=rec[:-4] + '.idx', data_shape=(3, 32, 32),
@@ -82,7 +84,7 @@ def test_a_record_of_detection_or_with_several_labels_is_refused_as_mxnet_refuse
 
 def test_the_header_record_of_insightface_is_not_a_broken_image(tmp_path):
     rec = write_records(tmp_path / 'x.rec', [((3, 5), b''), (0, jpeg()), (1, jpeg())])
-    with pytest.raises(ValueError, match='record 0 of .* is no image but a header, as insightface writes it'):
+    with pytest.raises(UserError, match='record 0 of .* is no image but a header, as insightface writes it'):
         score(rec)
 
 
@@ -93,7 +95,7 @@ def test_an_index_that_is_cut_or_has_a_hole_is_not_a_smaller_data_set(unsealed, 
     assert len(score(rec)) == 21
     del lines[missing]
     write_index(rec, lines)
-    with pytest.raises(ValueError, match=r'unsealed.idx lacks (the first record of|what comes in) .*unsealed.rec'):
+    with pytest.raises(UserError, match=r'unsealed.idx lacks (the first record of|what comes in) .*unsealed.rec'):
         score(rec)
     with pytest.raises(SystemExit):
         run_script(lambda: seal.main([rec]))
@@ -107,7 +109,7 @@ def test_a_hole_between_the_labels_that_are_looked_at_first_is_found_when_the_im
     source = RecordFile(rec)
     batches = ImageBatches(source, 10, 8, False, size=32).epoch(0)
     assert len(next(batches)[1]) == 8
-    with pytest.raises(ValueError, match='lacks what comes in .* after record 8: remove it, and `python -m tools.seal'):
+    with pytest.raises(UserError, match='lacks what comes in .* after record 8: remove it, and `python -m tools.seal'):
         next(batches)
 
 
@@ -116,10 +118,10 @@ def test_a_hole_fills_no_memory(unsealed):
     rec, lines = unsealed
     with open(rec, 'r+b') as file:
         file.truncate(1 << 36)
-    with pytest.raises(ValueError, match='lacks what comes in'):
+    with pytest.raises(UserError, match='lacks what comes in'):
         RecordFile(rec)
     write_index(rec, [lines[0], '1\t%d\n' % ((1 << 36) - 100)])
-    with pytest.raises(ValueError, match='is damaged'):
+    with pytest.raises(UserError, match='is damaged'):
         RecordFile(rec)
 
 
@@ -133,26 +135,31 @@ def test_an_index_in_another_order_is_whole(unsealed):
 def test_files_that_do_not_belong_together_are_named(record_folder, tmp_path, rec, unsealed):
     bad = str(tmp_path / 'bad.rec')
     copy(rec, bad, cut=-2000)
-    with pytest.raises(ValueError, match='does not belong to .*, or the file was cut short|is damaged'):
+    with pytest.raises(UserError, match='does not belong to .*, or the file was cut short|is damaged'):
         RecordFile(bad, rec[:-3] + 'idx')
-    with pytest.raises(ValueError, match='does not belong to'):
+    with pytest.raises(UserError, match='does not belong to'):
         RecordFile(rec, str(record_folder / 'train.idx'))
     for text, message in (('', 'is empty'), ('0\tx\n', 'is not an index'), ('0\t0\n1\t0\n', 'names a record twice'),
                           ('0\t4\n', 'lacks the first record'), ('0\t-8\n', 'is not an index'),
                           ('0\t%d\n' % (2 ** 63 - 8), 'points outside'), ('0\t0\n1\n', 'is not an index'),
                           ('0\t0\n1\t8\n', 'is damaged'), ('\xff\x00' * 9, 'is not an index')):
         write_index(unsealed[0], text)
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises(UserError, match=message):
             score(unsealed[0])
     with pytest.raises(OSError, match='absent'):
         RecordFile(str(tmp_path / 'absent.rec'))
+    write_index(unsealed[0], unsealed[1])
+    for length, message in (0, 'unsealed.rec is empty'), (40, 'idx is too large for .*.rec: was that cut short'):
+        copy(rec, unsealed[0], length)
+        with pytest.raises(UserError, match=message):
+            RecordFile(unsealed[0])
 
 
 def test_a_missing_index_is_made_by_the_command_that_the_message_names(record_folder, unsealed, capsys):
     """It is, byte for byte, that which was written with the records."""
     rec, lines = unsealed
     os.remove(rec[:-4] + '.idx')
-    with pytest.raises(ValueError, match='has no index .*unsealed.idx: `python -m tools.seal .*unsealed.rec` makes'):
+    with pytest.raises(UserError, match='has no index .*unsealed.idx: `python -m tools.seal .*unsealed.rec` makes'):
         RecordFile(rec)
     seal.main([rec])
     with open(rec[:-4] + '.idx') as file:
@@ -191,7 +198,7 @@ def test_a_file_that_is_cut_while_it_is_being_read_is_a_sentence(unsealed):
     source = RecordFile(unsealed[0])
     os.truncate(unsealed[0], 3000)
     for read in source.read, source.label, source.content:
-        with pytest.raises(ValueError, match='unsealed.rec was cut short while it was being read'):
+        with pytest.raises(UserError, match='unsealed.rec was cut short while it was being read'):
             read(20)
 
 
@@ -212,18 +219,18 @@ def test_more_labels_than_bytes_are_named(tmp_path):
         file.write(b'\x09')
     source = RecordFile(path)
     for read in source.read, source.label:
-        with pytest.raises(ValueError, match='record 0 of .* is damaged'):
+        with pytest.raises(UserError, match='record 0 of .* is damaged'):
             read(0)
 
 
 def test_bad_images_and_labels_are_named(tmp_path, rec):
     bad = tmp_path / 'x.rec'
-    with pytest.raises(ValueError, match='image 0 of .*x.rec is not an image'):
+    with pytest.raises(UserError, match='image 0 of .*x.rec is not an image'):
         score(write_records(bad, [(3, b'no jpeg')]))
     for label in (np.nan, np.inf, 0.5):
-        with pytest.raises(ValueError, match='record 0 of .* has the label (nan|inf|0.5)'):
+        with pytest.raises(UserError, match='record 0 of .* has the label (nan|inf|0.5)'):
             score(write_records(bad, [(label, jpeg())]))
-    with pytest.raises(ValueError, match='the label [0-9] of image .* is out of range: there are 2 classes'):
+    with pytest.raises(UserError, match='the label [0-9] of image .* is out of range: there are 2 classes'):
         score(rec, 2)
 
 
@@ -235,15 +242,15 @@ def test_a_sealed_file_tells_a_flipped_bit_and_a_short_index(tmp_path, capsys):
         byte = file.read(1)
         file.seek(1000)
         file.write(bytes([byte[0] ^ 1]))
-    with pytest.raises(ValueError, match='record 0 of .*val.rec is damaged: its checksum is another'):
+    with pytest.raises(UserError, match='record 0 of .*val.rec is damaged: its checksum is another'):
         score(rec)
     sums = (tmp_path / 'val.crc32').read_bytes()
-    with pytest.raises(ValueError, match='record 0 of .*val.rec is damaged: its checksum is another'):
+    with pytest.raises(UserError, match='record 0 of .*val.rec is damaged: its checksum is another'):
         seal.main([rec])  # which would otherwise say that the damaged record is whole
     assert (tmp_path / 'val.crc32').read_bytes() == sums
     seal.main([str(tmp_path / 'train.rec')])
     assert 'train.crc32: 20 records, all as they were sealed' in capsys.readouterr().out
-    with pytest.raises(ValueError, match='train.rec exists: choose another folder'):
+    with pytest.raises(UserError, match='train.rec exists: choose another folder'):
         make_small.write(str(tmp_path), size=40, train=20, val=7, folders=False)
     index = tmp_path / 'train.idx'
     index.write_text(''.join(index.read_text().splitlines(True)[:-1]))
@@ -251,9 +258,9 @@ def test_a_sealed_file_tells_a_flipped_bit_and_a_short_index(tmp_path, capsys):
         run_script(lambda: seal.main([str(tmp_path / 'absent.rec')]))
     assert leaving.value.code == 2 and 'Traceback' not in capsys.readouterr().err
     (tmp_path / 'val.crc32').write_bytes(b'\xff\xfe\x00')
-    with pytest.raises(ValueError, match='val.crc32 does not hold a checksum for each of the 7 records'):
+    with pytest.raises(UserError, match='val.crc32 does not hold a checksum for each of the 7 records'):
         RecordFile(rec)
-    with pytest.raises(ValueError, match='train.crc32 does not hold a checksum for each of the 19 records'):
+    with pytest.raises(UserError, match='train.crc32 does not hold a checksum for each of the 19 records'):
         RecordFile(str(tmp_path / 'train.rec'))
 
 
@@ -268,7 +275,7 @@ def test_the_names_of_the_classes_come_from_the_json_of_prepare_imagenet(unseale
                  '{"%s": 1, "class_names": [["a"]]}', '{"%s": 1, "class_names": 7}', '{"%s": 1, "class_names": []}'):
         with open(rec[:-4] + '.json', 'w') as file:
             file.write(text % MADE_BY)
-        with pytest.raises(ValueError, match='unsealed.json is damaged: it does not name the classes'):
+        with pytest.raises(UserError, match='unsealed.json is damaged: it does not name the classes'):
             RecordFile(rec)
 
 
@@ -279,6 +286,6 @@ def test_a_record_shorter_than_a_label_is_damaged(tmp_path):
     writer.close()
     (tmp_path / 'x.idx').write_text('0\t0\n1\t32\n')
     source = RecordFile(str(tmp_path / 'x.rec'))
-    with pytest.raises(ValueError, match='record 0 of .* is damaged'):
+    with pytest.raises(UserError, match='record 0 of .* is damaged'):
         source.read(0)
     assert source.read(1) == (b'', 0)

@@ -14,16 +14,17 @@ import evaluate
 import inference
 import train_cifar
 import train_imagenet
-from cli.trained import description_of
+from cli.trained import find_description
 from data import DATASETS
-from model import MODELS
+from model import MODELS, get_model
 from tests.test_scripts import ROOT, refusal
 from tools.look import checkpoint, classify, visualize
 from tools.records import make_small
 from tools.share import check_params, describe, export, half
 from training.weights.arrays import save_weights
-from training.weights.description import description_path, read_description, written
+from training.weights.description import description_path, description_to_json, read_description
 from training.weights.disk import sealed
+from training.weights.network import graph_of
 from training.weights.params_file import read_params
 
 PARAMS = sorted(name for name in os.listdir(os.path.join(ROOT, 'params')) if name.endswith('.params'))
@@ -165,9 +166,9 @@ def test_weights_in_the_folder_of_another_run_are_not_what_that_run_says(runs, t
     shutil.copytree(runs / 'relu', tmp_path / 'relu')
     foreign = str(tmp_path / 'relu' / 'foreign.params')
     shutil.copy(runs / 'ChaATAC' / 'last.params', foreign)
-    assert description_of(foreign) is None
+    assert find_description(foreign) is None
     shutil.copy(runs / 'ChaATAC' / 'last.json', description_path(foreign))
-    assert description_of(foreign).options['act_type'] == 'ChaATAC'
+    assert find_description(foreign).options['act_type'] == 'ChaATAC'
 
 
 def test_a_description_of_another_file_is_not_believed(runs, tmp_path, caplog, capsys, monkeypatch):
@@ -186,8 +187,11 @@ def test_nothing_is_assumed_of_a_file_without_one(runs, tmp_path, capsys, monkey
     network = ['--model', 'atac', '--act-type', 'relu', '--blocks', '1']
     for main, more in ((evaluate.main, []), (classify.main, [image])):
         assert 'say by --model' in refusal(main, ['--params', path, *more], capsys, monkeypatch)
-        assert 'say by --dataset what it was trained on' in refusal(
+        assert 'say by --dataset (in Python: dataset=) what it was trained on' in refusal(
             main, ['--params', path, *network, *more], capsys, monkeypatch)
+    for given, words in ({}, 'in Python: model='), ({'model': 'atac', 'blocks': 1}, 'in Python: dataset='):
+        with pytest.raises(UserError, match=words):
+            inference.load(path, **given)
     assert classify.main([image, '--params', path, *network, '--dataset', 'fashion-mnist'])
 
 
@@ -200,11 +204,23 @@ def test_a_checkpoint_of_an_earlier_version_is_known_by_its_flags(runs, tmp_path
     best = best_of(tmp_path / 'run')
     os.remove(description_path(best))
     for path in (str(tmp_path / 'run' / 'last.params'), best):
-        found = description_of(path)
+        found = find_description(path)
         assert found.options['r'] == 4 and found.class_names[7] == 'sneaker' and found.epoch == 0
         evaluate.main(['--params', path, '--data-dir', tiny_data, '--json'])
     shutil.copy(runs / 'relu' / 'last.params', tmp_path / 'run' / 'other.params')
-    assert description_of(str(tmp_path / 'run' / 'other.params')) is None
+    assert find_description(str(tmp_path / 'run' / 'other.params')) is None
+
+
+@pytest.mark.parametrize('options', [{'dataset': ['x']}, {'model': ['x']}, {'crop_ratio': 'x'}, {'r': []}])
+def test_a_checkpoint_of_an_earlier_version_with_values_of_wrong_kinds_says_nothing(options, runs, tmp_path):
+    shutil.copytree(runs / 'ChaATAC', tmp_path / 'run')
+    facts = json.loads((tmp_path / 'run' / 'last.json').read_text())
+    del facts['weights']
+    if 'crop_ratio' in options:  # a flag of train_imagenet.py
+        facts['options'] = {'model': 'resnet50_v1b'}
+    facts['options'].update(options)
+    (tmp_path / 'run' / 'last.json').write_text(json.dumps(sealed(facts)))
+    assert find_description(str(tmp_path / 'run' / 'last.params')) is None
 
 
 @pytest.fixture(scope='module')
@@ -293,9 +309,13 @@ def test_synsets_are_scored_by_imagenets_labels(own_classes, tmp_path, monkeypat
     assert 'has 2 of 1000 classes' in caplog.text
 
 
-def harmed(path, **harm):
-    """Give the weights at a path another description, well sealed."""
-    found = read_description(path)
+def test_the_graph_of_a_network_is_the_same_whenever_it_is_asked_for():
+    net = get_model('cifar_resnet', blocks=1)
+    assert graph_of(net) == graph_of(net) == graph_of(get_model('cifar_resnet', blocks=1))
+
+
+def harmed(path, found, **harm):
+    """Give the weights at a path a description that differs from a right one, well sealed."""
     content = {**found.content(), **harm}
     with open(description_path(path), 'w') as file:
         json.dump(sealed({'weights': content}), file)
@@ -307,16 +327,27 @@ def harmed(path, **harm):
     ({'options': {'act_type': 'nothing'}}, "describes a network that cannot be: unknown activation 'nothing'"),
     ({'options': {'blocks': 10 ** 9}}, 'blocks=1000000000 must be at most 1000'),
     ({'options': {'no_option': 1}}, 'describes a network that cannot be'),
+    ({'options': {'params': 'x'}}, 'describes a network that cannot be: it has no option params'),
+    ({'network': 'resnet50_v1b', 'options': {'prefix': 3}}, 'cannot be: it has no option prefix'),
+    ({'options': {'classes': 10 ** 12}}, 'describes a network that cannot be'),
+    ({'network': 'resnet50_v1b', 'options': {'gates': ''}}, 'describes a network that cannot be: string index out of'),
     ({'options': {'blocks': [1]}}, 'its options cannot be'), ({'options': []}, 'its options cannot be'),
     ({'dataset': 'mnist'}, 'names the unknown data set mnist'), ({'class_names': [1]}, 'its class_names cannot be'),
     ({'input_size': 10 ** 9}, 'its input_size cannot be'), ({'std': [0.0, 1.0, 1.0]}, 'its std cannot be'),
     ({'mean': [0.5]}, 'its mean cannot be'), ({'colour_order': 'BGR'}, 'its colour_order cannot be'),
-    ({'more': 1}, 'its fields cannot be')])
+    ({'more': 1}, 'its fields cannot be'),
+    ({'mean': [0.5, 0.5, 0.5]}, 'x.json says of fashion-mnist-mini what is not so here: mean [0.5, 0.5, 0.5] and not '
+                                '[0.286, 0.286, 0.286]'),
+    ({'std': [0.5, 0.5, 0.5], 'input_size': 28}, 'what is not so here: input_size 28 and not 32, std [0.5, 0.5, 0.5]'),
+    ({'class_names': ['cat']}, "what is not so here: class_names ['cat'] and not ['T-shirt/top', "),
+    ({'dataset': 'imagenet', 'class_names': ['a'] * 10}, 'what is not so here: crop_ratio None and not 0.875, mean'),
+    ({'network': 'resnet50_v1b', 'options': {'classes': 10, 'deep_stem': True}},
+     'x.json describes resnet50_v1b (classes 10, deep_stem True): the scripts can only make resnet50_v1b (')])
 def test_a_description_that_cannot_be_is_one_sentence(harm, words, runs, tmp_path, capsys, monkeypatch):
     path = str(tmp_path / 'x.params')
     shutil.copy(runs / 'relu' / 'last.params', path)
     shutil.copy(runs / 'relu' / 'last.json', description_path(path))
-    harmed(path, **harm)
+    harmed(path, read_description(path), **harm)
     assert words in refusal(evaluate.main, ['--params', path], capsys, monkeypatch)
 
 
@@ -381,7 +412,7 @@ def test_weights_are_never_without_their_description(runs, tmp_path, monkeypatch
     save_weights(path, {'a': np.ones(1)}, read_description(str(runs / 'relu/last.params')))
     assert seen == [(False, True), (True, True)]
     with open(description_path(path)) as file:
-        assert json.load(file) == written(read_description(path))
+        assert json.load(file) == description_to_json(read_description(path))
     assert (mx.nd.load(path)['a'].asnumpy() == 1).all()
 
 

@@ -1,5 +1,6 @@
 """The package `atac` as it is installed: beside folders and files of a user that have the names of ours."""
 import os
+import shutil
 import subprocess
 import sys
 
@@ -8,7 +9,9 @@ import runtime
 import pytest
 
 from model import load
+from tests.test_description import harmed
 from tests.test_scripts import ROOT
+from training.weights.description import read_description
 
 STEP = '''
 import atac
@@ -39,6 +42,12 @@ except ValueError as error:
 else:
     raise AssertionError
 assert atac.load(%r, 'cifar_resnet', act_type='ChaATAC')
+try:
+    atac.load(%r)
+except ValueError as error:
+    assert str(error).endswith('misdescribed.json describes a network that cannot be: it has no option params'), error
+else:
+    raise AssertionError
 for wrong in ({'blocks': 3, 'r': 16}, {'network': 'atac_resnet50_v1b'}, {'classes': 20}):
     try:
         atac.load(%r, **wrong)
@@ -69,7 +78,10 @@ def test_a_unit_trains_beside_files_that_have_our_names(installed, tmp_path):
     undescribed = tmp_path / 'x.params'
     undescribed.write_bytes(b'')
     weights = os.path.join(ROOT, 'params', 'fashion-mnist-ChaATAC-b1.params')
-    code = STEP % (runtime.__version__, installed, weights, str(undescribed), weights, weights)
+    misdescribed = str(tmp_path / 'misdescribed.params')
+    shutil.copy(weights, misdescribed)
+    harmed(misdescribed, read_description(weights), network='resnet50_v1b', options={'params': 'x'})
+    code = STEP % (runtime.__version__, installed, weights, str(undescribed), weights, misdescribed, weights)
     done = subprocess.run([sys.executable, '-W', 'ignore', '-c', code], cwd=str(tmp_path), timeout=100, text=True,
                           env={**os.environ, 'PYTHONPATH': installed}, capture_output=True)
     assert done.stdout == 'ok\n', done.stderr

@@ -65,6 +65,14 @@ def test_only_a_user_error_is_a_mistake_of_the_user(defect, says, capsys, monkey
     assert refusal(mistake, [], capsys, monkeypatch) == 'script.py: error: --r 3 does not divide 16'
 
 
+def test_a_full_memory_is_one_sentence(capsys, monkeypatch):
+    for error in MemoryError(), mx.MXNetError('Check failed: out of memory'):
+        def full(error=error):
+            raise error
+        assert refusal(full, [], capsys, monkeypatch).endswith(
+            'the memory is full: a smaller --batch-size may fit')
+
+
 def imagenet_flags(record_folder, tmp_path):
     """The first five say that images come from RecordIO, and where they are."""
     return ['--use-rec', '--rec-train', record_folder / 'train.rec', '--rec-val', record_folder / 'val.rec', '-j', 2,
@@ -232,7 +240,7 @@ def test_a_unit_without_its_inner_relu_is_named(caplog):
     for flags, names in (([], True), (['--act-type', 'MSSeqATAC'], True), (['--useReLU'], False),
                          (['--act-type', 'relu'], False), (['--model', 'se'], False)):
         caplog.clear()
-        with pytest.raises(ValueError, match='not a list of numbers'):
+        with pytest.raises(UserError, match='not a list of numbers'):
             train_cifar.main([*flags, '--blocks', '1', '--gpus', 'x'])
         assert ('there is no ReLU inside of' in caplog.text) == names
 
@@ -273,6 +281,8 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
                             (['--data-dir', '/absent'], 'give one of them'),
                             (['--crop-ratio', '0'], 'must be between'),
                             (['--model', 'x'], "invalid choice: 'x'"), (['--num-gpus', '1'], '1 GPUs asked'),
+                            (['--model', 'fa_resnet50', '--input-size', '16'], 'input_size=16 must be at least 17'),
+                            (['--num-classes', 10 ** 12], '1000000000000 must be at most 1000000'),
                             (['--num-classes', '3'], 'is out of range: there are 3 classes')):
         assert sentence in refused(train_imagenet.main, *imagenet, *flags), flags
     for main, flags in ((train_imagenet.main, ['--rec-train', 'x']),

@@ -12,6 +12,7 @@ from mxnet.gluon import nn
 
 import train_cifar
 import train_imagenet
+from cli.build import load_data
 from model import get_model
 from tests.test_scripts import ROOT, refusal
 from training.learner import Learner, Measures, make_trainer
@@ -61,6 +62,12 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(parts, devices):
     for (name, one), other in zip(arrays_of(whole).items(), arrays_of(cut).values()):
         moved = abs(one - before[name]).max()
         assert abs(one - other).max() <= 1e-4 * moved + 1e-8, name
+
+
+def test_accumulation_makes_no_batch_of_the_validation_larger(cifar_flags):
+    """They are scored at once, on a device for which --batch-size was chosen."""
+    args = train_cifar.parse_args([*cifar_flags, '--batch-size', '16', '--accumulate', '4'])
+    assert [source.batch_size for source in load_data(args, args.batch_size)] == [64, 16]
 
 
 def gradient_norm(net):

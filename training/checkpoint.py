@@ -15,11 +15,11 @@ import re
 import shutil
 from contextlib import suppress
 
-from runtime import UserError
+from runtime import UserError, listed
 
 import mxnet as mx
 
-from training.weights.arrays import finite, network_arrays, save_weights, some
+from training.weights.arrays import finite, network_arrays, save_weights
 from training.weights.description import description_path
 from training.weights.disk import file_digest, flush_folder, saving_into, sealed, write_json
 from training.weights.params_file import read_params, write_params
@@ -70,7 +70,7 @@ def set_trainer_arrays(trainer, net, arrays):
             updater.states[index] = fresh
             updater.states_synced[index] = True
     if used != arrays.keys():
-        raise UserError('the checkpoint is of another optimiser: it also has %s' % some(arrays.keys() - used))
+        raise UserError('the checkpoint is of another optimiser: it also has %s' % listed(sorted(arrays.keys() - used)))
 
 
 def save(folder, net, trainer, facts, description=None):

@@ -1,13 +1,13 @@
 """To begin from trained weights: what is taken from them, and which parameters stay as they are."""
 import re
 
-from runtime import UserError
+from runtime import UserError, listed
 
 import mxnet as mx
 from mxnet.gluon import nn
 
 from native.graph import nodes_of
-from training.weights.arrays import set_weights, some
+from training.weights.arrays import set_weights
 
 
 def start_from(net, arrays, path, classifier, same_classes=True):
@@ -38,7 +38,7 @@ def freeze(net, pattern):
     parameters = net._collect_params_with_prefix()
     frozen = {name for name in parameters if found.search(name)}
     if not frozen:
-        raise UserError(f'--freeze {pattern}: no parameter has such a name; there are {some(parameters)}')
+        raise UserError(f'--freeze {pattern}: no parameter has such a name; there are {listed(sorted(parameters))}')
     for name in frozen:
         parameters[name].grad_req = 'null'
     if all(parameter.grad_req == 'null' for parameter in parameters.values()):
@@ -53,7 +53,7 @@ def freeze(net, pattern):
     if idle:
         names = [name for name, parameter in parameters.items() if parameter.name in idle]
         raise UserError(f'--freeze {pattern} leaves nothing to train at or before some BatchNorms, whose running '
-                        f'statistics a CPU would then neither use nor learn: freeze these too, {some(names)}')
+                        f'statistics a CPU would then neither use nor learn: freeze these too, {listed(names)}')
     return frozen
 
 

@@ -27,6 +27,7 @@ from training.loop import train_epoch
 from training.loss import Objective
 
 PARTS = ('last.params', 'last.states', 'last.json')
+ENTRIES = {str(number): '' for number in range(10 ** 4)}  # of a tar, for all of its members
 
 
 def damaged_checkpoint(harm, names, tries, bench):
@@ -97,12 +98,14 @@ def spoiled_downloads(bench):
 
 
 def hostile_archives(bench):
-    """Members with paths outside, and links in the place of members: refused, and nothing is written anywhere."""
-    survived, kinds = 0, ('../evil', '/tmp/evil-%d' % os.getpid(), 'symbolic', 'hard', 'folder')
+    """Members with paths outside, links in the place of members, and headers that would fill memory: refused, and
+    nothing is written anywhere."""
+    survived, kinds = 0, ('../evil', '/tmp/evil-%d' % os.getpid(), 'symbolic', 'hard', 'folder', 'global', 'map')
     for number, kind in enumerate(kinds):
         folder = bench.place('archive-%d' % number)
         version = CIFAR10.python if number % 2 else CIFAR10.binary
-        with tarfile.open(os.path.join(folder, version.archives[0]), 'w:gz') as archive:
+        with tarfile.open(os.path.join(folder, version.archives[0]), 'w:gz', format=tarfile.PAX_FORMAT,
+                          pax_headers=ENTRIES if kind == 'global' else None) as archive:
             for name in {**version.train, **version.test}:
                 _add(archive, version.folder + '/' + name, kind)
             if '/' in kind:
@@ -120,8 +123,12 @@ def _add(archive, name, kind):
     member.type = {'symbolic': tarfile.SYMTYPE, 'hard': tarfile.LNKTYPE, 'folder': tarfile.DIRTYPE}.get(
         kind, tarfile.REGTYPE)
     member.linkname = '/etc/passwd' if kind in ('symbolic', 'hard') else ''
-    member.size = 4 if member.isreg() else 0
-    archive.addfile(member, io.BytesIO(b'evil') if member.isreg() else None)
+    content = b'evil' if member.isreg() else b''
+    if kind == 'map':  # of a file with holes
+        content = b'1000000\n' + b'0\n' * 10 ** 6
+        member.pax_headers = {'GNU.sparse.major': '1', 'GNU.sparse.minor': '0'}
+    member.size = len(content)
+    archive.addfile(member, io.BytesIO(content))
 
 
 class WithNaN(ArrayBatches):
@@ -158,6 +165,6 @@ FAULTS = [
     ('bit flipped in the JSON', partial(damaged_checkpoint, flip, PARTS[2:], 500)),
     *records.FAULTS,
     ('download cut or tampered with', spoiled_downloads),
-    ('archive with members outside, or links', hostile_archives),
+    ('archive with members outside, links, or huge headers', hostile_archives),
     ('pickle that would run code or fill memory', hostile_pickles),
 ]

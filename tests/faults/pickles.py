@@ -61,6 +61,9 @@ HOSTILE = {
     'an array made by a call': b'cnumpy\nndarray\n' + HUGE + b'\x85\x85R.',
     'an array of objects': ARRAY + b'K\x01\x85' + KIND % b'O8' + b'\x89](K\x00etb.',
     'an array whose shape is lists': ARRAY + b'](K\x00K\x00e' + HUGE + b'\x86' + KIND % b'u1' + b'\x89C\x00tb.',
+    'an array whose sizes take for ever to multiply':
+        ARRAY + b'](\x8a\xff' + b'\x7f' * 255 + b'q\x00' + b'h\x00' * 9000 + b'e' + KIND % b'u1' + b'\x89C\x00tb.',
+    'an array of thousands of dimensions': ARRAY + b'](' + b'K\x01' * 9000 + b'e' + KIND % b'u1' + b'\x89C\x01xtb.',
     'an array without content': b'}' + text(b'data') + ARRAY.split(b'(K')[0] + b's.',
     'bytes of a terabyte': b'\x80\x04\x8e' + (1 << 40).to_bytes(8, 'little') + b'.',
     'text of a terabyte': b'\x80\x04\x8d' + (1 << 40).to_bytes(8, 'little') + b'.',

@@ -1,7 +1,7 @@
 """python -m tools.classify IMAGE... --params FILE: name what is on pictures.
 
 The description of the weights says everything else. For a file without one, the flags of its training are needed, which
-are those of evaluate.py. Pictures of any size and of any format that OpenCV reads are brought to what the network was
+are those of evaluate.py. Pictures of any size and of the formats in data/decode.py are brought to what the network was
 trained on (data/pictures.py). One that cannot be read is named, and the exit code is 2 in the end.
 """
 import json

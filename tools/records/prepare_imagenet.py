@@ -24,11 +24,10 @@ import os
 import sys
 
 import runtime  # noqa: F401  (before mxnet)
-from runtime import UserError
+from runtime import UserError, listed
 
 from cli.exits import run_script
 from cli.kinds import at_least
-from data.places import listed
 from data.record_writer import one_run_in
 from data.recordio import MADE_BY
 from tools.records import ilsvrc

@@ -16,7 +16,7 @@ from cli.exits import run_script
 from cli.trained import class_names_of
 from training.logs import TIME_STAMP, read_run
 from training.weights.arrays import load_weights
-from training.weights.description import description_path, written
+from training.weights.description import description_path, description_to_json
 from training.weights.disk import file_digest, saving_into, write_json
 
 FACTS = re.compile(r'Command: (?P<command>.*)|Versions: .*commit (?P<commit>\S+)')
@@ -56,7 +56,7 @@ def main(argv=None):
     found = describe(run, class_names_of(run))._replace(version='', **facts_of(args.log))
     found = found.of(file_digest(args.params), record.epochs[epoch])
     with saving_into(os.path.dirname(path) or '.', [path + '.new']):
-        write_json(path + '.new', written(found))
+        write_json(path + '.new', description_to_json(found))
         os.replace(path + '.new', path)
     print('written:', path)
     return found

@@ -97,7 +97,7 @@ def images_of(args):
 
 def metadata_of(args):
     """{key: text} of what a user of the file must know: what the description of the weights says, lists as JSON."""
-    found = args.description or trained.described(args, args.class_names, file_digest(args.params))
+    found = args.description or trained.description_from_args(args, args.class_names, file_digest(args.params))
     facts = {**found._asdict(), 'unit': build.unit_of(args), 'input': INPUT, 'output': OUTPUT,
              'trained_by': found.command, 'command': args.command}
     return {key: value if isinstance(value, str) else json.dumps(value)

@@ -23,7 +23,7 @@ def row(flag):
     needs = {}
     for script in flag.of:
         for need in flag.needs_of(script):
-            needs.setdefault(flags.written(need), []).append(SHORT[script])
+            needs.setdefault(flags.as_flag(need), []).append(SHORT[script])
     needs = [f'`{need}`' + ('' if len(scripts) == len(flag.of) else f' ({" ".join(scripts)})')
              for need, scripts in needs.items()]
     defaults = {script: str(flag.default(script)) for script in flag.of}

@@ -12,7 +12,7 @@ from runtime import UserError
 import numpy as np
 
 from cli.exits import run_script
-from cli.trained import description_of
+from cli.trained import find_description
 from training.weights.arrays import save_weights
 from training.weights.description import description_path
 from training.weights.params_file import read_params
@@ -46,7 +46,7 @@ def main(argv=None):
             raise UserError(f'{path} exists: choose another name, or remove it')
     with np.errstate(over='ignore'):
         small = halved(arrays)
-    written = save_weights(args.out, small, description_of(args.file))
+    written = save_weights(args.out, small, find_description(args.file))
     print('%(size)d bytes, SHA-256 %(sha256)s' % written)
     return written
 

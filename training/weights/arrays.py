@@ -5,9 +5,9 @@ from contextlib import suppress
 import mxnet as mx
 import numpy as np
 
-from .description import description_path, written
+from .description import description_path, description_to_json
 from .disk import file_digest, flush_folder, saving_into, write_json
-from .ground import UserError
+from .ground import UserError, listed
 from .params_file import read_params, write_params
 from .schemes import with_our_names
 
@@ -45,19 +45,20 @@ def set_weights(net, arrays, path, devices=None):
     parameters = net._collect_params_with_prefix()
     missing, extra = parameters.keys() - arrays.keys(), arrays.keys() - parameters.keys()
     if missing or extra:
-        parts = ['it lacks ' + some(missing)] * bool(missing) + ['it also has ' + some(extra)] * bool(extra)
+        parts = [says + listed(sorted(names))
+                 for says, names in (('it lacks ', missing), ('it also has ', extra)) if names]
         raise UserError('%s is of another architecture: %s; is that the network, unit and depth of its training?'
                         % (path, '; '.join(parts)))
     differing = [name for name, parameter in parameters.items() if not _fits(parameter.shape, arrays[name].shape)]
     if differing:
         raise UserError('%s is of another architecture: other shapes than the network have %s'
-                        % (path, some('%s %s instead of %s' % (name, arrays[name].shape, parameters[name].shape)
-                                       for name in differing)))
+                        % (path, listed(['%s %s instead of %s' % (name, arrays[name].shape, parameters[name].shape)
+                                         for name in sorted(differing)])))
     with np.errstate(over='ignore'):
         arrays = {name: arrays[name].astype(parameter.dtype) for name, parameter in parameters.items()}
     broken = [name for name, array in arrays.items() if not np.isfinite(array).all()]
     if broken:  # which the logits may hide, as ReLU makes 0 of NaN on a CPU
-        raise UserError('%s holds numbers that are not finite: %s' % (path, some(broken)))
+        raise UserError('%s holds numbers that are not finite: %s' % (path, listed(sorted(broken))))
     for name, parameter in parameters.items():
         if parameter._data is None:
             parameter.shape = arrays[name].shape
@@ -74,12 +75,6 @@ def _published_checksum(path):
 def _fits(expected, shape):
     """Whether a shape is the expected one, whose zeros mean sizes that the network does not know yet."""
     return len(expected) == len(shape) and all(wanted in (0, size) for wanted, size in zip(expected, shape))
-
-
-def some(names):
-    """The first few of names, in words."""
-    names = sorted(names)
-    return (', '.join(names[:4]) + (' and %d more' % (len(names) - 4) if len(names) > 4 else '')) or 'nothing'
 
 
 def finite(arrays):
@@ -102,7 +97,7 @@ def save_weights(path, arrays, description=None, numbers=None):
     with saving_into(folder, [path + '.new', beside + '.new']):
         saved = write_params(path + '.new', arrays)
         if description:  # first, so that the weights are never without it
-            write_json(beside + '.new', written(description.of(saved['sha256'], numbers)))
+            write_json(beside + '.new', description_to_json(description.of(saved['sha256'], numbers)))
             os.replace(beside + '.new', beside)
         os.replace(path + '.new', path)
         flush_folder(folder)

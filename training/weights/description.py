@@ -61,7 +61,7 @@ def description_path(params):
     return os.path.splitext(params)[0] + '.json'
 
 
-def written(description):
+def description_to_json(description):
     """The content of a JSON that holds nothing else."""
     return sealed({'weights': description.content()})
 
@@ -76,7 +76,7 @@ def read_description(params, digest=None):
     facts = read_facts(path)
     if facts is None or 'weights' not in facts:
         return None
-    found = described(facts['weights'], path)
+    found = description_from_json(facts['weights'], path)
     if found.params_sha256 != (digest or file_digest(params)):
         LOG.warning('%s describes another file than %s, so it is not believed', path, params)
         return None
@@ -101,7 +101,7 @@ def read_facts(path):
     return facts
 
 
-def described(content, path):
+def description_from_json(content, path):
     """The Description of what "weights" is in JSON. UserError, which names the file, if it cannot be one."""
     if not isinstance(content, dict) or content.get('format') != FORMAT:
         found = content.get('format') if isinstance(content, dict) else None
