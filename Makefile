@@ -87,4 +87,4 @@ gpu-check:
 	$(VENV)/bin/python -m tools.gpu_check
 
 clean:
-	rm -rf $(VENV) .venv-3.* .venv-horovod .venv-bench .matrix-3.*.log .pytest_cache .ruff_cache
+	rm -rf $(VENV) build *.egg-info .venv-3.* .venv-horovod .venv-bench .matrix-3.*.log .pytest_cache .ruff_cache

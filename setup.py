@@ -10,6 +10,7 @@ class BuildWithRuntime(build_py):
     """Put what prepares a process for MXNet into the package."""
 
     def run(self):
+        shutil.rmtree(os.path.join(self.build_lib, 'atac'), ignore_errors=True)  # of an earlier version
         super().run()
         shutil.copyfile('runtime.py', os.path.join(self.build_lib, 'atac', 'runtime.py'))
 

@@ -4,7 +4,7 @@ from collections import namedtuple
 from functools import partial
 
 import runtime
-from runtime import UserError
+from runtime import UserError, listed
 
 import mxnet as mx
 import numpy as np
@@ -143,7 +143,7 @@ def init_from(args, net, class_names, continued=False):
 
     A run that continues does not read that file again.
     """
-    says = []
+    says, anew = [], []
     if args.init_from and continued:
         says += [f'{args.init_from}, at its first start']
     elif args.init_from:
@@ -155,7 +155,12 @@ def init_from(args, net, class_names, continued=False):
         what = f', but for {", ".join(anew)}, which begin anew' if anew else ', all of it'
         says += [args.init_from + what + ('' if known or anew else ' (it does not say which classes it is of)')]
     if args.freeze:
-        says += [f'{len(freeze(net, args.freeze))} arrays stay as they are (--freeze {args.freeze})']
+        frozen = freeze(net, args.freeze)
+        if not frozen.isdisjoint(anew):
+            raise UserError(f'--freeze {args.freeze}: {listed(sorted(frozen & set(anew)))} would stay random, as the '
+                            'classifier begins anew for other classes')
+        says += [] if args.init_from else ['random weights']
+        says += [f'{len(frozen)} arrays stay as they are (--freeze {args.freeze})']
     return '; '.join(says)
 
 

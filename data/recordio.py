@@ -174,13 +174,14 @@ def read_index(rec, idx, size):
 
 
 def read_class_names(rec):
-    """The names of the classes, from the .json that prepare_imagenet writes beside a .rec; () if there is none."""
+    """The names of the classes, from the .json that prepare_imagenet writes beside a .rec; () if there is none, or one
+    of others. UserError if it is damaged."""
     path = stem_of(rec) + '.json'
     if not os.path.exists(path):
         return ()
     with open(path, 'rb') as file:
         content = file.read(FACTS_BYTES)
-    if MADE_BY.encode() not in content:
+    if MADE_BY.encode() not in content and (len(content) == FACTS_BYTES or is_json(content)):
         return ()
     try:
         names = json.loads(content)['class_names']
@@ -189,6 +190,14 @@ def read_class_names(rec):
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
     raise UserError('%s is damaged: it does not name the classes of %s' % (path, rec))
+
+
+def is_json(content):
+    try:
+        json.loads(content)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def seal_path(rec):

@@ -373,6 +373,9 @@ def test_a_copied_run_does_not_cut_the_log_of_the_first_one(cifar_flags, tmp_pat
     train_cifar.main([*cifar_flags, '--num-epochs', '3', '--lr-mode', 'step', '--resume'])
     whole = (tmp_path / 'run.jsonl').read_bytes()
     flags = [*cifar_flags, '--num-epochs', '4', '--lr-mode', 'step', '--resume', '--save-dir', str(tmp_path / 'copy')]
+    assert 'run.log is the log of the run in %s: choose' % (tmp_path / 'run') \
+        in refusal(train_cifar.main, flags, capsys, monkeypatch)
+    shutil.rmtree(tmp_path / 'run')  # as if it had been moved
     assert 'run.jsonl holds 3 epochs, and the checkpoint in %s is after 1: it is the log of a run that has' \
         % (tmp_path / 'copy') in refusal(train_cifar.main, flags, capsys, monkeypatch)
     assert (tmp_path / 'run.jsonl').read_bytes() == whole

@@ -10,6 +10,7 @@ import pytest
 
 from model import get_model
 from tests.test_scripts import ROOT, refusal
+from tools.look import checkpoint
 from tools.share import half
 from training.weights.arrays import load_weights
 from training.weights.params_file import read_params
@@ -60,4 +61,7 @@ def test_weights_are_those_of_the_checksums_beside_them(tmp_path):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match='its checksum is not that of SHA256SUMS'):
         load_weights(net, str(tmp_path / 'fashion-mnist-relu-b1.params'))
+    for reader in (checkpoint.describe, lambda path: half.main([path, str(tmp_path / 'half.params')])):
+        with pytest.raises(UserError, match='its checksum is not that of SHA256SUMS'):
+            reader(str(tmp_path / 'fashion-mnist-relu-b1.params'))
     load_weights(net, str(tmp_path / 'mine.params'))

@@ -162,7 +162,7 @@ def test_a_run_from_weights_with_frozen_layers_is_resumed_bit_for_bit(cifar_flag
     assert (whole['features.2.0.conv1.weight'] != start['features.2.0.conv1.weight']).any()
 
 
-def test_weights_of_other_classes_begin_with_a_new_classifier(tmp_path, cifar_flags, monkeypatch):
+def test_weights_of_other_classes_begin_with_a_new_classifier(tmp_path, cifar_flags, capsys, monkeypatch):
     """Also where there are as many of them: those of CIFAR-10 are not those of Fashion-MNIST."""
     known = read_description(FASHION)
     path = str(tmp_path / 'cifar10.params')
@@ -170,6 +170,9 @@ def test_weights_of_other_classes_begin_with_a_new_classifier(tmp_path, cifar_fl
     save_weights(path, read_params(FASHION), known._replace(class_names=names))
     train_cifar.main([*cifar_flags, '--r', '2', '--num-epochs', '1', '--init-from', path])
     assert 'but for output.weight, output.bias, which begin anew' in (tmp_path / 'run.log').read_text()
+    again = [*cifar_flags, '--r', '2', '--init-from', path, '--save-dir', str(tmp_path / 'x'), '--logging-file',
+             str(tmp_path / 'x.log'), '--freeze', 'features.0|output.bias']
+    assert 'output.bias would stay random' in refusal(train_cifar.main, again, capsys, monkeypatch)
 
 
 def test_bad_beginnings_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys, monkeypatch):

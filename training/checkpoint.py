@@ -139,7 +139,8 @@ def load(folder):
         try:
             found = _load(folder, stem)
         except DAMAGE as error:
-            complaints.append('%s.json: %s' % (stem, error))
+            missing = isinstance(error, FileNotFoundError)
+            complaints.append('%s.json: %s' % (stem, 'it is missing' if missing else error))
             continue
         if complaints:
             LOG.warning('%s; continuing from the previous checkpoint', '; '.join(complaints))

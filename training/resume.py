@@ -1,5 +1,6 @@
 """May a run begin, or continue? The rules that keep two runs apart, and what a run that continues has come to."""
 import logging
+import os
 from collections import namedtuple
 from functools import partial
 from itertools import zip_longest
@@ -143,6 +144,9 @@ def check_log_of_resumed(run, epochs, most):
         raise UserError('%s exists and is not the log of the run in %s: choose another --logging-file, or remove it'
                         % (path, run.save_dir))
     check_options(dict(logged, save_dir=run.options.get('save_dir')), run.options, path, run.rules)
+    folder = logged.get('save_dir')
+    if folder and os.path.realpath(folder) != os.path.realpath(run.save_dir) and checkpoint.exists(folder):
+        raise UserError('%s is the log of the run in %s: choose another --logging-file' % (path, folder))
     logged = logged_epochs(path)
     if not epochs <= logged <= most:
         cure = 'put the whole log back, or remove what is left of it' if logged < epochs else \

@@ -12,9 +12,9 @@ from runtime import UserError
 
 from cli.exits import attempt, run_script
 from training.checkpoint import DAMAGE, checkpoint_files, exists, place_of
+from training.weights.arrays import read_verified
 from training.weights.description import read_description, read_facts
 from training.weights.disk import file_digest
-from training.weights.params_file import read_params
 
 NAMED = 10  # classes, of which the rest is counted
 
@@ -49,7 +49,7 @@ def _is_of_weights_only(path):
 
 def _describe_arrays(path):
     """The lines of a .params or .states file."""
-    arrays = read_params(path)
+    arrays = read_verified(path)
     description = read_description(path) if path.endswith('.params') else None
     return [f'{path}: {len(arrays)} arrays, {sum(array.size for array in arrays.values())} numbers',
             *(said_by(description) if description else []),

@@ -13,9 +13,8 @@ import numpy as np
 
 from cli.exits import run_script
 from cli.trained import find_description
-from training.weights.arrays import save_weights
+from training.weights.arrays import read_verified, save_weights
 from training.weights.description import description_path
-from training.weights.params_file import read_params
 
 BATCH_NORM = ('gamma', 'beta', 'running_mean', 'running_var')  # a variance of 1e-8 would become zero
 
@@ -40,7 +39,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if not args.out.endswith('.params'):
         raise UserError(f'{args.out}: its name must end in .params')
-    arrays = read_params(args.file)
+    arrays = read_verified(args.file)
     for path in (args.out, description_path(args.out)):
         if os.path.exists(path):
             raise UserError(f'{path} exists: choose another name, or remove it')

@@ -30,18 +30,23 @@ def load_weights(net, path, devices=None):
     set_weights(net, weights_for(net, path), path, devices)
 
 
-def weights_for(net, path):
-    """{name: NumPy array} of a .params file, by the names that a network has. Raises as load_weights does."""
+def read_verified(path):
+    """{name: NumPy array} of a .params file. UserError if it is damaged, by its content or by SHA256SUMS beside it."""
     arrays = read_params(path)
     published = _published_checksum(path)
     if published and file_digest(path) != published:
         raise UserError('%s is damaged, or another file than it was: its checksum is not that of SHA256SUMS beside it'
                         % path)
-    return with_our_names(arrays, net, path)
+    return arrays
+
+
+def weights_for(net, path):
+    """{name: NumPy array} of a .params file, by the names that a network has. Raises as load_weights does."""
+    return with_our_names(read_verified(path), net, path)
 
 
 def set_weights(net, arrays, path, devices=None):
-    """The same, of {name: NumPy array}; path: for messages."""
+    """Put {name: NumPy array} into a network, as load_weights does; path: for messages."""
     parameters = net._collect_params_with_prefix()
     missing, extra = parameters.keys() - arrays.keys(), arrays.keys() - parameters.keys()
     if missing or extra:
