@@ -166,9 +166,12 @@ def init_from(args, net, class_names, continued=False):
 
 def check_same_network(args, known):
     """UserError if the weights of --init-from, whose shapes fit, are of a network that computes something else."""
+    if not known:
+        return
     options = network_of(args)[1]
     sizes = {name: options[name] for name in ('classes', 'input_size') if name in options}
-    if known and graph_of(network_from_description(args.init_from, known, **sizes)) != graph_of(build_network(args)):
+    before = network_from_description(args.init_from, known, get_model, **sizes)
+    if graph_of(before) != graph_of(build_network(args)):
         unit = known.options.get('act_type') or network(known.network).unit
         raise UserError(f'{args.init_from} is of another architecture: {known.network} with {unit}, and other options '
                         'than the flags have')

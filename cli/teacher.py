@@ -16,7 +16,7 @@ def load_teacher(args, train, hardware):
     description = read_description(args.teacher_params)
     if description:
         check_teacher(args, train, description)
-        teacher = network_from_description(args.teacher_params, description)
+        teacher = network_from_description(args.teacher_params, description, get_model)
     else:
         teacher = teacher_by_name(args, train.classes)
     load_weights(teacher, args.teacher_params, hardware.devices)

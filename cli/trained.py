@@ -23,7 +23,7 @@ from cli.build import (
 )
 from data import DATASETS
 from data.labels import readable
-from model import network
+from model import get_model, network
 from training.scoring import check_dtype, compile_for_scoring
 from training.weights.arrays import load_weights
 from training.weights.description import description_from_json, description_path, read_description, read_facts
@@ -146,7 +146,7 @@ def flags_from_description(description):
 def check_network(args, description):
     """UserError if the network of the flags is another one than that of the description, or if that one cannot be
     built. Other flags that make the same network may be given."""
-    trained = graph_of(network_from_description(args.params, description))
+    trained = graph_of(network_from_description(args.params, description, get_model))
     if not makes(args, trained):
         held = in_words(description.network, description.options)
         check_given(args, description, ('network', 'unit'), f'holds {held}')

@@ -22,7 +22,7 @@ def load(params, network=None, **options):
     if network is None and not found:
         raise UserError(f'{params} has no description: say which network it is, as load(FILE, "cifar_resnet")')
     if found:
-        net = network_from_description(params, found)
+        net = network_from_description(params, found, get_model)
         network, options = agreed(params, found, network, options)
     if not found or options != found.options:
         net = get_model(network, **options)

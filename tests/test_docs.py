@@ -19,6 +19,19 @@ def test_the_page_of_flags_is_that_of_the_table():
     assert read('docs', 'flags.md') == flags.text(), 'python -m tools.flags > docs/flags.md'
 
 
+# Folder -> what its files may import of the others. Nothing imports tests.
+IMPORTS = {'model': set(), 'native': set(), 'data': set(), 'training': {'native'},
+           'cli': {'data', 'model', 'native', 'training'}, 'tools': {'cli', 'data', 'model', 'native', 'training'}}
+
+
+@pytest.mark.parametrize('folder', IMPORTS)
+def test_imports_go_one_way(folder):
+    files = [os.path.join(place, name) for place, _, names in os.walk(os.path.join(ROOT, folder)) for name in names
+             if name.endswith('.py')]
+    found = {name for path in files for name in re.findall(r'^ *(?:from|import) (\w+)', read(path), flags=re.M)}
+    assert files and (found & {*IMPORTS, 'tests'}) - {folder} <= IMPORTS[folder]
+
+
 DOCUMENTS = ['README.md', *(os.path.join('docs', name) for name in os.listdir(os.path.join(ROOT, 'docs'))
                             if name.endswith('.md')), os.path.join('params', 'README.md')]
 

@@ -4,15 +4,15 @@ import json
 import mxnet as mx
 
 from .description import description_path
-from .ground import UserError, get_model
+from .ground import UserError
 
 OF_GLUON = {'prefix', 'params'}  # options of all blocks, which are no network's own
 
 
-def network_from_description(path, description, **changes):
+def network_from_description(path, description, get_model, **changes):
     """The network of the description of a .params file, not initialised, with some other options.
 
-    Raises UserError if it cannot be built, or computes nothing.
+    get_model(name, **options): builds it. Raises UserError if it cannot be built, or computes nothing.
     """
     options = {**description.options, **changes}
     try:
