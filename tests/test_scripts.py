@@ -111,22 +111,27 @@ def test_train_cifar_learns_saves_and_is_scored(cifar_flags, tmp_path, capsys):
     assert scores['top1_error'] == pytest.approx(100 * summary['last']['val_top1_error'])
 
 
+def kill_after_the_first_checkpoint(flags, monkeypatch):
+    """Begin a run of train_cifar.py that ends as soon as it has saved."""
+    save = checkpoint.save
+
+    def save_and_die(*arguments):
+        save(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, 'save', save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        train_cifar.main(flags)
+    monkeypatch.undo()
+
+
 @pytest.mark.parametrize('unit', ['ChaATAC', 'SE-ReLU'])
 def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(cifar_flags, tmp_path, monkeypatch, capsys, unit):
     cifar_flags = cifar_flags + ['--act-type', unit]
     train_cifar.main(cifar_flags)
     whole = read_params(str(tmp_path / 'run/last.params'))
     split = cifar_flags + ['--save-dir', str(tmp_path / 'split'), '--logging-file', str(tmp_path / 'split.log')]
-    save = checkpoint.save
-
-    def killed_after_the_first(*arguments):
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint, 'save', killed_after_the_first)
-    with pytest.raises(KeyboardInterrupt):
-        train_cifar.main(split)
-    monkeypatch.undo()
+    kill_after_the_first_checkpoint(split, monkeypatch)
     capsys.readouterr()
     train_cifar.main(split + ['--resume'])
     assert '[Epoch 0]' not in capsys.readouterr().out
@@ -383,16 +388,7 @@ def test_a_copied_run_does_not_cut_the_log_of_the_first_one(cifar_flags, tmp_pat
 
 def test_a_log_without_an_epoch_is_kept_where_its_run_has_a_checkpoint(cifar_flags, tmp_path, capsys, monkeypatch):
     flags = [*cifar_flags, '--save-every-steps', '1']
-    save = checkpoint.save
-
-    def killed_after_the_first(*arguments):
-        save(*arguments)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(checkpoint, 'save', killed_after_the_first)
-    with pytest.raises(KeyboardInterrupt):
-        train_cifar.main(flags)
-    monkeypatch.undo()
+    kill_after_the_first_checkpoint(flags, monkeypatch)
     before = (tmp_path / 'run.log').read_bytes()
     for more in ([], ['--resume']):
         other = [*flags, '--save-dir', str(tmp_path / 'other'), *more]
