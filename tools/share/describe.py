@@ -5,7 +5,6 @@ Its errors are those of the last epoch, or of --epoch N.
 """
 import argparse
 import os
-import re
 import sys
 
 from runtime import UserError
@@ -19,19 +18,15 @@ from training.weights.arrays import load_weights
 from training.weights.description import description_path, description_to_json
 from training.weights.disk import file_digest, saving_into, write_json
 
-FACTS = re.compile(r'Command: (?P<command>.*)|Versions: .*commit (?P<commit>\S+)')
+COMMAND = 'Command: '
 
 
-def facts_of(log):
-    """{'command', 'commit'} of the first start of a run."""
-    facts = {}
-    with open(log, errors='replace') as file:
-        for line in file:
-            found = FACTS.match(line[TIME_STAMP:])
-            for name, value in (found.groupdict() if found else {}).items():
-                if value:
-                    facts.setdefault(name, value.strip())
-    return facts
+def facts_of(record):
+    """{'command', 'commit'} of the first start of a run, as far as its log names them."""
+    with open(record.path, errors='replace') as file:
+        commands = [line[TIME_STAMP + len(COMMAND):].strip() for line in file if line[TIME_STAMP:].startswith(COMMAND)]
+    named = {'command': list(filter(None, commands)), 'commit': record.commits}
+    return {name: values[0] for name, values in named.items() if values}
 
 
 def main(argv=None):
@@ -53,7 +48,7 @@ def main(argv=None):
     script = flags.CIFAR if 'dataset' in record.options else flags.IMAGENET
     run = argparse.Namespace(**{**flags.defaults(script), **record.options, 'command': ''})
     load_weights(build_network(run), args.params)
-    found = describe(run, class_names_of(run))._replace(version='', **facts_of(args.log))
+    found = describe(run, class_names_of(run))._replace(version='', **facts_of(record))
     found = found.of(file_digest(args.params), record.epochs[epoch])
     with saving_into(os.path.dirname(path) or '.', [path + '.new']):
         write_json(path + '.new', description_to_json(found))
