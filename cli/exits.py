@@ -1,5 +1,4 @@
 """How a script leaves: a mistake of the user is one sentence and exit code 2, a defect of ours a traceback."""
-import os
 import re
 import sys
 
@@ -7,6 +6,7 @@ from runtime import UserError
 
 import mxnet as mx
 
+from cli.command import program
 from cli.streams import mend_streams
 
 DEVICE_IS_FULL = re.compile('out of memory|[Ff]ailed to allocate|bad_alloc')
@@ -40,11 +40,10 @@ def leave(code, error):
 
 
 def complain(error):
-    """Print a sentence on stderr, after the name of the script or of the package that was run."""
+    """Print a sentence on stderr, after the name of what was run."""
     if isinstance(error, OSError) and error.filename and error.strerror:
         error = f'{error.filename}: {error.strerror}'
-    folder, name = os.path.split(sys.argv[0])
-    print(f'{os.path.basename(folder) if name == "__main__.py" else name}: error: {error}', file=sys.stderr)
+    print(f'{program()}: error: {error}', file=sys.stderr)
 
 
 def attempt(action, items):

@@ -4,19 +4,13 @@ import shlex
 import sys
 
 from cli import flags
+from cli.command import Parser
 
 NOT_GIVEN = object()
 
 
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that says what is wrong in one sentence: the usage of these scripts fills a page."""
-
-    def error(self, message):
-        self.exit(2, f'{self.prog}: error: {message}\n')
-
-
 def parser_of(script, description):
-    """An ArgumentParser with the flags of a script, under their headings."""
+    """A Parser with the flags of a script, under their headings."""
     prog = f'{script}.py' if script in flags.SCRIPTS else f'python -m tools.{script}'
     parser = Parser(prog=prog, description=description)
     groups = {}

@@ -370,8 +370,8 @@ def test_classify_continues_after_a_bad_picture(trained, tmp_path):
     assert [line.split()[-1] for line in out.splitlines()[1::2]] == \
         [top[0][0].split()[-1] for top in inference.load(params).top_k(good, 1)]
     text, absent = error.splitlines()
-    assert text.startswith(f'classify.py: error: {tmp_path}/text.png is not an image of a kind that is read')
-    assert absent == f'classify.py: error: {tmp_path}/absent.png: No such file or directory'
+    assert text.startswith(f'python -m tools.classify: error: {tmp_path}/text.png is not an image of a kind that')
+    assert absent == f'python -m tools.classify: error: {tmp_path}/absent.png: No such file or directory'
     code, out, _ = classified(*images, '--params', params, '--json')
     assert code == 2 and [entry['image'] for entry in json.loads(out)] == good
 

@@ -1,5 +1,6 @@
 """The scripts as a user runs them; in this process where that is the same thing."""
 import fcntl
+import glob
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import pytest
 import evaluate
 import train_cifar
 import train_imagenet
-from cli import build, exits
+from cli import build, command, exits
 from cli.flags import BY_DEST, IMAGENET_MODELS
 from data import cifar
 from model import ACTIVATIONS, MODELS, get_model
@@ -63,6 +64,29 @@ def test_only_a_user_error_is_a_mistake_of_the_user(defect, says, capsys, monkey
     def mistake():
         raise UserError('--r 3 does not divide 16')
     assert refusal(mistake, [], capsys, monkeypatch) == 'script.py: error: --r 3 does not divide 16'
+
+
+@pytest.mark.parametrize('path, name', [
+    ('train_cifar.py', 'train_cifar.py'), ('tools/records/seal.py', 'python -m tools.seal'),
+    ('tools/demo.py', 'python -m tools.demo'), ('tools/sweep/__main__.py', 'python -m tools.sweep'),
+    ('tools/benchmark/profile.py', 'python -m tools.benchmark.profile'), ('../elsewhere/pytest', 'pytest')])
+def test_a_command_has_the_name_that_the_user_typed(path, name, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', [os.path.join(ROOT, path)])
+    assert command.program() == command.Parser().prog == name
+
+
+def test_a_flag_that_there_is_not_is_one_sentence():
+    done = subprocess.run([sys.executable, '-m', 'tools.seal', '--nonsense', 'FILE'], cwd=ROOT, timeout=60,
+                          capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, '')
+    assert done.stderr == 'python -m tools.seal: error: unrecognized arguments: --nonsense\n'
+
+
+def test_every_command_has_the_parser_of_one_sentence():
+    product = [path for folder in ('', 'cli/', 'data/', 'model/', 'native/', 'tools/**/', 'training/**/')
+               for path in glob.glob(os.path.join(ROOT, folder + '*.py'), recursive=True)]
+    others = {os.path.relpath(path, ROOT) for path in product if 'ArgumentParser' in open(path).read()}
+    assert others == {'cli/command.py'} and len(product) > 100
 
 
 def test_a_full_memory_is_one_sentence(capsys, monkeypatch):

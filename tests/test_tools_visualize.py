@@ -233,7 +233,7 @@ def test_gates_without_positions_and_with_few_channels_are_drawn(tmp_path):
     (['--index', '1', '1600'], '--index 1600: the validation set has images 0 to 1599'),
     (['{good}', '--layer', 'features.5.module'], 'there are features.1.0.act1, features.1.0.act2'),
     (['{good}', '--target-class', '10'], 'there is no class 10: the network has classes 0 to 9'),
-    (['{good}', '{text}'], 'text.png is not an image'), (['{good}', '{missing}'], 'No such file'),
+    (['{text}'], 'text.png is not an image'), (['{missing}'], 'No such file'),
     (['{good}', '{good}'], 'would both be'), (['{good}', '--out', '{folder}'], 'would overwrite'),
     (['{good}', '--out', '{text}'], 'File exists'), (['{good}', '--act-type', 'xUnit'], 'of another architecture'),
     (['{good}', '--params', '{text}'], 'text.png'),
@@ -247,6 +247,13 @@ def test_mistakes_are_one_sentence_and_nothing_is_written(extra, words, flags, t
     assert words in refusal(lambda: visualize.main(arguments), [], capsys, monkeypatch)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
     assert not (tmp_path / 'pages').exists() or not os.listdir(str(tmp_path / 'pages'))
+
+
+def test_a_page_is_drawn_of_every_picture_that_can_be_read(flags, tmp_path, capsys, monkeypatch):
+    (tmp_path / 'text.png').write_text('no picture')
+    arguments = [*flags, str(tmp_path / 'text.png'), picture(tmp_path / 'good.png')]
+    assert 'text.png is not an image' in refusal(lambda: visualize.main(arguments), [], capsys, monkeypatch)
+    assert os.listdir(str(tmp_path / 'pages')) == ['good.png']
 
 
 def test_weights_are_never_overwritten(flags, weights, tmp_path, capsys, monkeypatch):

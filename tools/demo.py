@@ -6,7 +6,6 @@ Two runs of train_cifar.py at a time, with one block a stage (depth 8): half a m
 about three times as long without. It shows that everything works. Differences between units after a few epochs on
 6,400 images mean nothing; EVIDENCE is the figure that shows what whole runs have come to.
 """
-import argparse
 import glob
 import os
 import sys
@@ -14,6 +13,7 @@ import sys
 from runtime import UserError
 
 import train_cifar
+from cli.command import Parser
 from cli.exits import run_script
 from cli.flags import RULES
 from cli.kinds import at_least
@@ -37,7 +37,7 @@ error curves: {figure}'''
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Train ReLU and ChaATAC on a small data set, as a check.')
+    parser = Parser(description='Train ReLU and ChaATAC on a small data set, as a check.')
     parser.add_argument('--num-epochs', type=at_least(1), default=3, help='of each run')
     parser.add_argument('--out', default='demo', help='folder of logs, weights and figure; what an earlier demo left '
                                                       'there is replaced')

@@ -9,7 +9,6 @@ AVX-512; who fails at the warm-up is left out by name. The authors' way runs on 
 half of the processors, all others on every physical core. Nothing else should run meanwhile; all contestants of a
 contest are in memory at once, up to 16 GB.
 """
-import argparse
 import json
 import os
 import platform
@@ -19,6 +18,7 @@ import sys
 import runtime
 from runtime import UserError
 
+from cli.command import Parser
 from cli.exits import run_script
 from cli.kinds import at_least
 from tools import ROOT
@@ -55,7 +55,7 @@ def versions(python):
 
 def main(argv=None):
     """Hold the contests and print their tables; returns {'command', 'commit', 'machine', 'rounds', 'contests'}."""
-    parser = argparse.ArgumentParser('python -m tools.benchmark', description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('kind', choices=['input', 'train', 'infer', 'all'])
     parser.add_argument('--model', choices=MODELS, help='only the contests of this one')
     parser.add_argument('--rounds', type=at_least(1), default=7)

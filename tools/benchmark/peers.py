@@ -5,7 +5,6 @@
 
 Random weights and images: only the speed counts. The benchmark compares the numbers of parameters with ours.
 """
-import argparse
 import os
 import tempfile
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from cli.command import Parser
 from tools.benchmark.rounds import SIZES, add_task_arguments, serve
 
 
@@ -165,7 +165,7 @@ def quantised(path, images, activations, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('task', choices=['train', 'infer'])
     parser.add_argument('peer')
     add_task_arguments(parser)

@@ -10,7 +10,6 @@ import os
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser
 from collections import Counter
 
 os.environ['DNNL_VERBOSE'] = '1'  # which oneDNN reads when it is loaded
@@ -19,6 +18,7 @@ import runtime  # noqa: E402, F401
 
 import mxnet as mx  # noqa: E402
 
+from cli.command import Parser  # noqa: E402
 from cli.exits import run_script  # noqa: E402
 from tools.benchmark import ours  # noqa: E402
 from tools.benchmark.rounds import add_task_arguments  # noqa: E402
@@ -69,7 +69,7 @@ def table(seconds, found, steps):
 
 
 def main():
-    parser = ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('what', choices=WHAT)
     add_task_arguments(parser)
     args = parser.parse_args()

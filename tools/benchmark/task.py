@@ -1,5 +1,4 @@
 """What is to be computed, for everything that runs on MXNet."""
-import argparse
 import atexit
 import os
 import shutil
@@ -12,6 +11,7 @@ import mxnet as mx
 import numpy as np
 from matplotlib import cbook
 
+from cli.command import Parser
 from model import complexity, get_model
 from tools.benchmark.rounds import SIZES, add_task_arguments, serve
 
@@ -85,7 +85,7 @@ def inference_round(task, net, batch):
 
 def main(contestants, about):
     """Serve one of {name: function of a Workload to a round}, as the command line says."""
-    parser = argparse.ArgumentParser(description=about)
+    parser = Parser(description=about)
     parser.add_argument('contestant', choices=list(contestants))
     add_task_arguments(parser)
     args = parser.parse_args()

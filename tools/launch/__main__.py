@@ -32,6 +32,7 @@ import shutil
 import signal
 import sys
 
+from cli.command import Parser
 from cli.streams import mend_streams
 from tools.launch.job import Job, say
 from tools.launch.nodes import LaunchError, places_of, tasks_of
@@ -44,8 +45,8 @@ def parse_args(argv=None):
     """(flags, command). Raises LaunchError if they contradict one another, or if the command is not there."""
     argv = sys.argv[1:] if argv is None else list(argv)
     end = argv.index('--') if '--' in argv else len(argv)
-    parser = argparse.ArgumentParser(prog='launch', usage='python -m tools.launch -n WORKERS -s SERVERS [flags] '
-                                     '-- command ...', description='Run a command as the workers of one job.')
+    parser = Parser('launch', usage='python -m tools.launch -n WORKERS -s SERVERS [flags] -- command ...',
+                    description='Run a command as the workers of one job.')
     parser.add_argument('-n', dest='workers', type=number_from(1), required=True, help='workers: copies of the command')
     parser.add_argument('-s', dest='servers', type=number_from(0), default=1,
                         help='parameter servers (default 1; 0: none, and no scheduler)')

@@ -3,13 +3,13 @@
 Takes .params and .states files, the .json beside them and the folder of a run. Says what the description of weights
 says, and the name, shape and type of every array. Exit code 0, or 2 and a sentence for what is damaged.
 """
-import argparse
 import json
 import os
 import sys
 
 from runtime import UserError
 
+from cli.command import Parser
 from cli.exits import attempt, run_script
 from training.checkpoint import DAMAGE, checkpoint_files, exists, place_of
 from training.weights.arrays import read_verified
@@ -96,7 +96,7 @@ def _describe_best(folder, best):
 
 def main(argv=None):
     """Describe what is named."""
-    parser = argparse.ArgumentParser(description='Say what checkpoints and weights hold, and verify them.')
+    parser = Parser(description='Say what checkpoints and weights hold, and verify them.')
     parser.add_argument('paths', nargs='+', metavar='FILE_OR_FOLDER', help='.params, .states, .json or the folder')
     _, all_whole = attempt(show, parser.parse_args(argv).paths)
     if not all_whole:

@@ -5,19 +5,21 @@
 
 A page holds the image, the five classes with the largest probabilities, Grad-CAM of the predicted class, the gate
 values of every stage as a histogram, and gate maps: of the last unit of each stage, or of the one that --layer names.
-Images are files, or those of the validation set with --index. The description of the weights says everything else; for
-a file without one, the flags of its training are needed.
+Images are files, or those of the validation set with --index. A file that cannot be read is named, and the exit code
+is 2 in the end. The description of the weights says everything else. For weights without one, the flags of their
+training are needed.
 """
 import os
 import sys
 from collections import namedtuple
+from functools import partial
 
 from runtime import UserError
 
 import numpy as np
 
 from cli import build, parsing, trained
-from cli.exits import run_script
+from cli.exits import attempt, run_script
 from cli.kinds import at_least
 from data.pictures import batch_of, class_name, shown
 from tools import figures
@@ -46,13 +48,20 @@ def parse_args(argv=None):
 
 
 def gather(args):
-    """The Pictures that the flags name: files, then images of the validation set. UserError if there is none."""
+    """(the Pictures that the flags name: files, then images of the validation set; whether all files were read).
+
+    UserError if the flags name none.
+    """
     if not args.images and not args.index:
         raise UserError('name image files, or images of the validation set with --index')
-    found = [Picture(path, os.path.splitext(os.path.basename(path))[0],
-                     batch_of([path], args.dataset, args.input_size, args.crop_ratio)[0], None)
-             for path in args.images]
-    return found + (from_validation_set(args) if args.index else [])
+    found, all_read = attempt(partial(from_file, args), args.images)
+    return found + (from_validation_set(args) if args.index else []), all_read
+
+
+def from_file(args, path):
+    """The Picture of a file."""
+    return Picture(path, os.path.splitext(os.path.basename(path))[0],
+                   batch_of([path], args.dataset, args.input_size, args.crop_ratio)[0], None)
 
 
 def from_validation_set(args):
@@ -103,10 +112,11 @@ def main(argv=None):
     units = gated_units(net)
     layers = choose_layers(units, args.layer)
     load_weights(net, args.params)
-    found = gather(args)
+    found, all_read = gather(args)
     paths = page_paths(found, args.out, [args.params] + args.images)
-    os.makedirs(args.out, exist_ok=True)
-    if not units:
+    if found:
+        os.makedirs(args.out, exist_ok=True)
+    if found and not units:
         print('no unit of this network has a gate: the pages show Grad-CAM only')
     pages = []
     for picture, path in zip(found, paths):
@@ -116,6 +126,8 @@ def main(argv=None):
         print(f'{title} -> {printable(path)}', flush=True)
         pages.append(dict(page=path, predicted=findings.predicted, target=findings.target, label=picture.label,
                           probability=float(findings.probabilities[findings.predicted]), layers=layers))
+    if not all_read:
+        sys.exit(2)
     return pages
 
 

@@ -4,7 +4,6 @@ Exit code 0 only if it can; otherwise 1, with a sentence for everything that sto
 doctor does without MXNet and NumPy, so it speaks where they do not work. What needs them is tried on every device in
 a process of its own (tools/machine/self_test.py), which may crash or hang without taking the doctor along.
 """
-import argparse
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ import time
 
 import runtime
 
+from cli.command import Parser
 from cli.streams import mend_streams
 from native.library import find
 from tools import ROOT
@@ -169,8 +169,8 @@ def examine(report, folders, environ):
 
 def main(argv=None):
     """Print what there is; returns the exit code."""
-    argparse.ArgumentParser(prog='python -m runtime', description='Say what this machine has and whether a training '
-                                                                  'can work here.').parse_args(argv)
+    Parser('python -m runtime', description='Say what this machine has and whether a training can work here.'
+           ).parse_args(argv)
     report = Report()
     examine(report, sys.path, os.environ)
     return report.end()

@@ -7,7 +7,6 @@ if there are two; float16 training and scoring of ATAC-ResNet-50 on small JPEGs.
 training logged, on the GPU in float16 and on the CPU in float32. Exit code 0 only if everything passed, and 1 at once
 without a GPU.
 """
-import argparse
 import json
 import os
 import subprocess
@@ -15,6 +14,7 @@ import sys
 import time
 from collections import namedtuple
 
+from cli.command import Parser
 from cli.streams import mend_streams
 from tools import ROOT
 from tools.machine import doctor
@@ -92,7 +92,7 @@ def passes(step):
 
 def main(argv=None):
     """Run everything and print a table; returns the exit code."""
-    parser = argparse.ArgumentParser(description='Run on a GPU what has not been run on one.')
+    parser = Parser(description='Run on a GPU what has not been run on one.')
     parser.add_argument('--out', default='gpu-check', help='folder of logs and weights; must not exist')
     parser.add_argument('--look', action='store_true', help='only say whether there is a GPU')
     args = parser.parse_args(argv)

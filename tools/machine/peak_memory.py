@@ -7,7 +7,6 @@ Batches are of 128 images of 32x32 for CIFAR networks and of 16 of 224x224 for I
 weights, momentum and gradients too. `here` is a network compiled as the training scripts do it, `authors' way` as
 theirs do it: by hybridize() alone for CIFAR, with static memory and shapes for ImageNet. In GB of 10^9 bytes.
 """
-import argparse
 import subprocess
 import sys
 
@@ -15,6 +14,7 @@ import runtime
 
 import mxnet as mx
 
+from cli.command import Parser
 from cli.exits import run_script
 from cli.kinds import at_least
 from model import MODELS, complexity, get_model
@@ -79,7 +79,7 @@ def written(size):
 
 def main(argv=None):
     """Print the table; returns [(name, unit, images, side, bytes here, bytes their way)], None where that failed."""
-    parser = argparse.ArgumentParser(description='Memory that training takes.')
+    parser = Parser(description='Memory that training takes.')
     parser.add_argument('--model', nargs='+', choices=sorted({name for name, _ in NETWORKS}), help='(default: all)')
     parser.add_argument('--batch', type=at_least(1), help='images (default: 128 of CIFAR, 16 of ImageNet)')
     parser.add_argument('--input-size', type=at_least(1), help='side of the images (default: 32 of CIFAR, 224)')

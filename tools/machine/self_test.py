@@ -3,7 +3,6 @@
 The doctor runs it as a process of its own and judges the numbers: {'features', 'gpus', 'broken', 'losses',
 'gate_error'}.
 """
-import argparse
 import importlib
 import json
 
@@ -12,6 +11,7 @@ import runtime  # noqa: F401  (before mxnet)
 import mxnet as mx
 import numpy as np
 
+from cli.command import Parser
 from model import ACTIVATIONS, get_model
 
 MODULES = ('cv2', 'gluoncv', 'matplotlib', 'pooch', 'tqdm')  # of requirements.txt, beside MXNet and NumPy
@@ -76,7 +76,7 @@ def _norm(x, values, prefix):
 
 def main(argv=None):
     """Print the JSON object and return it."""
-    parser = argparse.ArgumentParser(description='Train for a moment on one device.')
+    parser = Parser(description='Train for a moment on one device.')
     known = ['cpu', *map(str, range(mx.context.num_gpus()))]
     parser.add_argument('device', choices=known, metavar='DEVICE', help='cpu, or the number of a GPU')
     name = parser.parse_args(argv).device

@@ -3,13 +3,13 @@
 The first 640 training and the first 160 test images of each of the ten classes, in their original order, so train and
 test split stay apart. The files are idx.gz like the originals.
 """
-import argparse
 import gzip
 import os
 import sys
 
 import numpy as np
 
+from cli.command import Parser
 from cli.exits import run_script
 from data.fashion_mnist import CLASS_NAMES, DEBIAN, MINI, read_idx
 
@@ -35,7 +35,7 @@ def write(source=DEBIAN, target=MINI):
 
 
 def main(argv=None):
-    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args(argv)
+    Parser(description=__doc__.splitlines()[0]).parse_args(argv)
     write()
 
 

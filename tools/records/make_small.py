@@ -4,7 +4,6 @@
 
 writes FOLDER/train.rec, train.idx, val.rec, val.idx and FOLDER/{train,val}/<class>/*.jpg.
 """
-import argparse
 import os
 import sys
 
@@ -14,6 +13,7 @@ import cv2
 import mxnet as mx
 import numpy as np
 
+from cli.command import Parser
 from cli.exits import run_script
 from cli.kinds import at_least
 from data.fashion_mnist import load_mini
@@ -50,7 +50,7 @@ def write(folder, size=64, train=640, val=160, folders=True):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description='Write small RecordIO files and class folders of real images.')
+    parser = Parser(description='Write small RecordIO files and class folders of real images.')
     parser.add_argument('folder')
     for name, default, most in (('--size', 64, 4096), ('--train', 640, IMAGES['train']), ('--val', 160, IMAGES['val'])):
         parser.add_argument(name, type=at_least(1, most=most), default=default)

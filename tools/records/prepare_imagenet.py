@@ -19,13 +19,13 @@ validation images there, made together or one after the other, must have the sam
 
 An image that is damaged, too large or a thin strip is left out and named, in the .json too. The exit code is then 2.
 """
-import argparse
 import os
 import sys
 
 import runtime  # noqa: F401  (before mxnet)
 from runtime import UserError, listed
 
+from cli.command import Parser
 from cli.exits import run_script
 from cli.kinds import at_least
 from data.record_writer import one_run_in
@@ -38,7 +38,7 @@ SPLITS = 'train', 'val'
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Make train.rec and val.rec of ImageNet.')
+    parser = Parser(description='Make train.rec and val.rec of ImageNet.')
     source = parser.add_argument_group('from the archives, one or both, or from class folders')
     source.add_argument('--train-tar', metavar='FILE', help='ILSVRC2012_img_train.tar')
     source.add_argument('--val-tar', metavar='FILE', help='ILSVRC2012_img_val.tar')

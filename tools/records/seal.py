@@ -2,17 +2,17 @@
 
 The index FILE.idx is made too if it is missing. Where there are checksums, the records are compared with them.
 """
-import argparse
 import os
 import sys
 
+from cli.command import Parser
 from cli.exits import run_script
 from data.recordio import RecordFile, seal_path, stem_of
 from data.sealing import make_index, seal
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(description='Write a checksum for every record beside RecordIO files.')
+    parser = Parser(description='Write a checksum for every record beside RecordIO files.')
     parser.add_argument('rec', nargs='+')
     for rec in parser.parse_args(argv).rec:
         if not os.path.exists(stem_of(rec) + '.idx'):

@@ -6,19 +6,18 @@
 The first sums the gradients of ATAC-ResNet-50 over workers on links of several speeds, and trains it on two of them.
 The second prints the tables of docs/scaling.md and draws its figure. cost.py has the formula.
 """
-import argparse
 import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
+from cli.command import Parser
 from cli.exits import run_script
 from tools.scaling.draw import draw
 from tools.scaling.measure import measure
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser('python -m tools.scaling',
-                                     description='How far training with parameter servers scales.')
+    parser = Parser(description='How far training with parameter servers scales.')
     commands = parser.add_subparsers(dest='command', required=True)
     measuring = commands.add_parser('measure', help='measure on hosts in network namespaces')
     measuring.add_argument('--json', required=True, metavar='FILE', help='where the seconds go')

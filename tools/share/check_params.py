@@ -4,7 +4,6 @@ Without a file: those in params/. The table has the top-1 error that the descrip
 measured now. `mini` is that on fashion-mnist-mini, which is in this repository. Exit code 1 if an error differs by more
 than --tolerance points.
 """
-import argparse
 import glob
 import os
 import sys
@@ -12,6 +11,7 @@ import sys
 from runtime import UserError
 
 import evaluate
+from cli.command import Parser
 from cli.exits import run_script
 from model import network
 from tools import ROOT
@@ -54,7 +54,7 @@ def markdown(rows):
 
 def main(argv=None):
     """Print the table; returns its rows."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('files', nargs='*', metavar='FILE', help='.params files (default: those in params/)')
     parser.add_argument('--tolerance', type=float, default=0.1, help='in points, for weights in float16 (default: 0.1)')
     args = parser.parse_args(argv)

@@ -5,12 +5,12 @@
 
 How they are counted: model/complexity.py. How the papers counted: tools/share/published.py.
 """
-import argparse
 import json
 import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
+from cli.command import Parser
 from cli.exits import run_script
 from cli.kinds import at_least
 from model import ACTIVATIONS, MODELS, get_model, network
@@ -70,7 +70,7 @@ def table(rows, markdown=False):
 
 def main(argv=None):
     """Print the table, JSON, or the layers of one network."""
-    parser = argparse.ArgumentParser(description='Parameters and multiply-adds of the networks and units.')
+    parser = Parser(description='Parameters and multiply-adds of the networks and units.')
     parser.add_argument('--model', help='one network, layer by layer')
     parser.add_argument('--input-size', type=at_least(1), help='side of the image (default: 224, CIFAR 32)')
     parser.add_argument('--batch', type=at_least(1), default=1, help='images')

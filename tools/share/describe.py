@@ -11,6 +11,7 @@ from runtime import UserError
 
 from cli import flags
 from cli.build import build_network, describe
+from cli.command import Parser
 from cli.exits import run_script
 from cli.trained import class_names_of
 from training.logs import TIME_STAMP, read_run
@@ -31,7 +32,7 @@ def facts_of(record):
 
 def main(argv=None):
     """Write the description; returns it."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('params', help='a .params file')
     parser.add_argument('log', help='the .log of its run')
     parser.add_argument('--epoch', type=int, help='of these weights (default: the last one)')

@@ -3,7 +3,6 @@
 evaluate.py and the tools read them as any other file: float32 networks take float16 weights, as they take the authors'.
 The description of the weights goes with them. Prints the size and the SHA-256.
 """
-import argparse
 import os
 import sys
 
@@ -11,6 +10,7 @@ from runtime import UserError
 
 import numpy as np
 
+from cli.command import Parser
 from cli.exits import run_script
 from cli.trained import find_description
 from training.weights.arrays import read_verified, save_weights
@@ -33,7 +33,7 @@ def halved(arrays):
 
 def main(argv=None):
     """Write the file; returns {'size', 'sha256'}."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('file', help='a .params file')
     parser.add_argument('out', help='the .params file to write; must not exist')
     args = parser.parse_args(argv)

@@ -22,13 +22,13 @@ continue; until they end the next call stops at their locks.
 
 plan.py says what there is to do, runs.py starts the runs, results.py has their table.
 """
-import argparse
 import sys
 
 import runtime  # noqa: F401  (before mxnet)
 
 from tqdm import tqdm
 
+from cli.command import Parser
 from cli.exits import run_script
 from cli.kinds import at_least
 from data import SMALL_DATASETS
@@ -44,8 +44,8 @@ def parse_args(argv=None):
     """The flags of the sweep, and as args.flags those after `--`."""
     argv = sys.argv[1:] if argv is None else argv
     end = argv.index('--') if '--' in argv else len(argv)
-    parser = argparse.ArgumentParser('python -m tools.sweep', epilog='Flags after -- are those of train_cifar.py.',
-                                     description='Train a grid of units, depths and seeds by train_cifar.py.')
+    parser = Parser(epilog='Flags after -- are those of train_cifar.py.',
+                    description='Train a grid of units, depths and seeds by train_cifar.py.')
     parser.add_argument('--dataset', choices=SMALL_DATASETS, default='fashion-mnist-mini', help='the data set')
     parser.add_argument('--act-type', nargs='+', choices=list(ACTIVATIONS), default=[None], metavar='UNIT',
                         help='activation units (default: that of the network)')

@@ -10,13 +10,13 @@ Of runs of 80 epochs and more the line is a running median, and the numbers them
 has a panel of its own. Two such runs get one for their difference too. Of each run after the first it is said from
 which epoch on the order of the two did not change any more.
 """
-import argparse
 import os
 import sys
 from collections import namedtuple
 
 from runtime import UserError
 
+from cli.command import Parser
 from cli.exits import run_script
 from tools import figures
 from tools.sweep.curves import (
@@ -46,7 +46,7 @@ GREY = '0.35'
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Draw the epochs of runs from their logs.')
+    parser = Parser(description='Draw the epochs of runs from their logs.')
     parser.add_argument('logs', nargs='+', metavar='LOG', help='.log or .jsonl of a run, or a .csv table')
     parser.add_argument('--out', metavar='FILE', help='.png or .svg (default: the name of the first log with .png)')
     return parser.parse_args(argv)

@@ -19,6 +19,7 @@ from runtime import UserError
 
 from matplotlib.backend_bases import FigureCanvasBase
 
+from cli.command import Parser
 from cli.exits import run_script
 from data import SMALL_DATASETS
 from data.cifar import LABEL_SETS
@@ -39,7 +40,7 @@ Comparison = namedtuple('Comparison', 'lines references title out')
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description='Draw accuracy against parameters and depth from the logs of runs.')
+    parser = Parser(description='Draw accuracy against parameters and depth from the logs of runs.')
     parser.add_argument('logs', nargs='*', default=['logs', *sorted(glob.glob('logs/*/'))], metavar='LOG_OR_FOLDER',
                         help='(default: logs and the folders in it)')
     parser.add_argument('--dataset', choices=SMALL_DATASETS, help='only its runs')
