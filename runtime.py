@@ -7,8 +7,8 @@ environment always wins. Cores and memory of this machine are known here too.
 
     python -m runtime          says what this machine has and whether a training can work here
 
-UserError, which every package raises, and listed, for its sentences, are here because every package may import this
-file.
+UserError, which every package raises, and listed and changes, for its sentences, are here because every package may
+import this file.
 """
 import ctypes
 import glob
@@ -49,10 +49,16 @@ class UserError(ValueError):
     """
 
 
-def listed(names):
+def listed(names, most=NAMED):
     """A few names, for a message."""
-    shown = [name if name.isprintable() else ascii(name) for name in names[:NAMED]]
-    return ', '.join(shown) + (f' and {len(names) - NAMED} more' if len(names) > NAMED else '')
+    shown = [name if name.isprintable() else ascii(name) for name in names[:most]]
+    return ', '.join(shown) + (f' and {len(names) - most} more' if len(names) > most else '')
+
+
+def changes(before, now):
+    """Where two lists of names differ, for a message: 'ant is bee, none is cat'."""
+    pairs = itertools.zip_longest(before, now, fillvalue='none')
+    return listed([f'{old} is {new}' for old, new in pairs if old != new])
 
 
 def physical_cores():

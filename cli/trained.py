@@ -6,7 +6,7 @@ needs the flags of its training. A checkpoint of an earlier version has none: it
 import argparse
 import os
 
-from runtime import UserError
+from runtime import UserError, changes
 
 import numpy as np
 
@@ -190,7 +190,8 @@ def check_data(args, description):
                 f'images of {description.input_size}',
                 description.crop_ratio and f'crop ratio {description.crop_ratio}']
         check_given(args, description, ('data',), f'was trained on {", ".join(filter(None, what))}')
-        says = [f'{name} {getattr(description, name)!a:.80} and not {here[name]!a:.80}' for name in differing]
+        says = [f'class_names, of which {changes(description.class_names, here[name])}' if name == 'class_names' else
+                f'{name} {getattr(description, name)} and not {here[name]}' for name in differing]
         raise UserError(f'{description_path(args.params)} says of {args.dataset} what is not so here: '
                         + ', '.join(says))
 

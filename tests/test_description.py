@@ -339,7 +339,7 @@ def harmed(path, found, **harm):
     ({'mean': [0.5, 0.5, 0.5]}, 'x.json says of fashion-mnist-mini what is not so here: mean [0.5, 0.5, 0.5] and not '
                                 '[0.286, 0.286, 0.286]'),
     ({'std': [0.5, 0.5, 0.5], 'input_size': 28}, 'what is not so here: input_size 28 and not 32, std [0.5, 0.5, 0.5]'),
-    ({'class_names': ['cat']}, "what is not so here: class_names ['cat'] and not ['T-shirt/top', "),
+    ({'class_names': ['cat']}, 'what is not so here: class_names, of which cat is T-shirt/top, none is '),
     ({'dataset': 'imagenet', 'class_names': ['a'] * 10}, 'what is not so here: crop_ratio None and not 0.875, mean'),
     ({'network': 'resnet50_v1b', 'options': {'classes': 10, 'deep_stem': True}},
      'x.json describes resnet50_v1b (classes 10, deep_stem True): the scripts can only make resnet50_v1b (')])

@@ -3,9 +3,8 @@ import logging
 import os
 from collections import namedtuple
 from functools import partial
-from itertools import zip_longest
 
-from runtime import UserError
+from runtime import UserError, changes
 
 from native.compiled import product_of
 from training import checkpoint
@@ -86,9 +85,7 @@ def check_classes(before, run):
     now = run.description.class_names if run.description else None
     if not before or not now or before == now:
         return
-    changed = [f'{old or "none"} is {new or "none"}' for old, new in zip_longest(before, now) if old != new]
-    more = f' and {len(changed) - 3} more' if len(changed) > 3 else ''
-    raise UserError(f'the classes are not those of the run in {run.save_dir}: {", ".join(changed[:3])}{more}')
+    raise UserError(f'the classes are not those of the run in {run.save_dir}: {changes(before, now)}')
 
 
 def check_new(run):

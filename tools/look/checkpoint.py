@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from runtime import UserError
+from runtime import UserError, listed
 
 from cli.command import Parser
 from cli.exits import attempt, run_script
@@ -15,8 +15,6 @@ from training.checkpoint import DAMAGE, checkpoint_files, exists, place_of
 from training.weights.arrays import read_verified
 from training.weights.description import read_description, read_facts
 from training.weights.disk import file_digest
-
-NAMED = 10  # classes, of which the rest is counted
 
 
 def show(path):
@@ -59,8 +57,7 @@ def _describe_arrays(path):
 def said_by(description):
     """Lines that say what a Description says, but for what is not known."""
     facts = description._asdict()
-    names = facts['class_names']
-    facts['class_names'] = ', '.join(names[:NAMED]) + (f' and {len(names) - NAMED} more' if names[NAMED:] else '')
+    facts['class_names'] = listed(facts['class_names'], most=10)
     return [f'  {name}: {value if isinstance(value, str) else json.dumps(value)}'
             for name, value in facts.items() if value not in (None, '', {})]
 
