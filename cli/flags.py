@@ -207,7 +207,8 @@ FLAGS = [
     Flag('--log-interval', 'run', TRAIN, 'batches between log lines (0: none)', free=True, type=at_least(0),
          default=50),
     Flag('--resume', 'run', TRAIN, 'continue from <save-dir>/last.*', free=True, **_ON_OFF),
-    Flag('--save-every-steps', 'run', TRAIN, 'also save within an epoch, every N batches (0: only after each epoch)',
+    Flag('--save-every-steps', 'run', TRAIN, 'also save within an epoch: every N batches, and before it is scored (0: '
+         'only after each epoch)',
          free=True, type=at_least(0), default=0, metavar='N'),
     Flag('--tensorboard', 'run', TRAIN, 'also write the numbers for TensorBoard into this folder', free=True,
          metavar='DIR'),

@@ -142,10 +142,10 @@ def test_imagenet_reading_with_threads_and_dropout_resumes_exactly(record_folder
     assert runs.equal(runs.outcome(str(tmp_path / 'whole')), runs.outcome(str(tmp_path / 'split')))
 
 
-def few_images(count, train):
+def few_images(count, train, kind=ArrayBatches):
     random = np.random.RandomState(0)
-    return ArrayBatches(random.randint(0, 256, (count, 3, 32, 32)).astype('uint8'), random.randint(0, 10, count), 10,
-                        (0.5,) * 3, (0.25,) * 3, count, train, workers=1)
+    return kind(random.randint(0, 256, (count, 3, 32, 32)).astype('uint8'), random.randint(0, 10, count), 10,
+                (0.5,) * 3, (0.25,) * 3, count, train, workers=1)
 
 
 @pytest.mark.parametrize('bytes_left', [0, 100000, 310000])
@@ -173,6 +173,24 @@ def test_a_full_disk_is_a_sentence_and_the_older_checkpoint_stays_whole(tmp_path
     assert not glob.glob(os.path.join(run.save_dir, '*.new'))
     with open(os.path.join(str(tmp_path), 'run.jsonl')) as file:
         assert [json.loads(line)['epoch'] for line in file if line.endswith('\n')] in ([0], [0, 1])
+
+
+class BadPicture(ArrayBatches):
+    def load(self, *_):
+        raise UserError('bad.jpg is not an image')
+
+
+def test_a_picture_that_cannot_be_scored_costs_no_epoch(tmp_path):
+    run = small_run(str(tmp_path / 'hindered'), log_interval=0, save_every_steps=2)
+    with pytest.raises(UserError, match='bad.jpg is not an image; the last good checkpoint is .* of epoch 0, batch 0'):
+        small_fit(run, few_images(4, True), few_images(4, False, BadPicture), lambda *_: 0.01, smallest_network)
+    trained = []
+    for folder in 'hindered', 'whole':
+        run = small_run(str(tmp_path / folder), log_interval=0)
+        small_fit(run, few_images(4, True), few_images(4, False), lambda *place: trained.append(place) or 0.01,
+                  smallest_network)
+    assert trained == [(1, 0), (0, 0), (1, 0)]
+    assert runs.equal(runs.outcome(str(tmp_path / 'hindered')), runs.outcome(str(tmp_path / 'whole')))
 
 
 def test_the_last_good_checkpoint_is_named_as_the_file_that_is_whole(tmp_path):

@@ -8,6 +8,8 @@ from collections import namedtuple
 from contextlib import ExitStack
 from functools import partial
 
+from runtime import UserError
+
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from native.compiled import describe_product
@@ -32,8 +34,9 @@ def fit(run, learner, train, validation, net_facts=''):
     learner: a Learner; its workers each train on their part of every batch. train, validation: sources of batches
     (data.batches). net_facts: for the log.
     Raises UserError if the files that are there are of another run. Raises FloatingPointError if a loss, a logit or a
-    weight is not finite, and OSError if a file cannot be written or another run has the folder: these two name the last
-    good checkpoint. SIGTERM and Ctrl-C end in SystemExit, after the step and a checkpoint.
+    weight is not finite, OSError if a file cannot be written or another run has the folder, and UserError for an image
+    that cannot be read: these name the last good checkpoint. SIGTERM and Ctrl-C end in SystemExit, after the step and a
+    checkpoint.
     """
     workers = learner.workers
     # Another data set under the same name shows in its size.
@@ -63,10 +66,11 @@ def fit(run, learner, train, validation, net_facts=''):
             workers.finish()
         except FloatingPointError as error:  # of which all workers hear in the same step
             raise FloatingPointError('%s; %s' % (error, workers.share(partial(last_good, run.save_dir)))) from error
-        except OSError as error:
+        except (OSError, UserError) as error:
             if workers.rank:
                 raise
-            raise OSError('%s; %s' % (error, last_good(run.save_dir))) from error
+            kind = UserError if isinstance(error, UserError) else OSError
+            raise kind('%s; %s' % (error, last_good(run.save_dir))) from error
         finally:
             log.close()
     return {'last': numbers, 'best': saver.facts['best']}

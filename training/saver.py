@@ -44,13 +44,13 @@ class Saver(Hooks):
             seed_mxnet(self.run.seed, DROPOUT + self.workers.rank, epoch, batch)
 
     def after_step(self, epoch, batch, progress, is_last):
-        """Log a line and save within the epoch, where they are due. The last batch is followed by save_epoch."""
+        """Log a line and save within the epoch, where they are due."""
         interval = self.run.log_interval
         step = self.run.save_every_steps
         if interval and (batch + 1) % interval == 0:
             progress.read()
             self.log.batch(epoch, batch, progress.numbers())
-        if self.asked or step and (batch + 1) % step == 0 and not is_last:
+        if self.asked or step and (is_last or (batch + 1) % step == 0):
             progress.read()
             self.save_within(epoch, progress)
 
