@@ -129,7 +129,7 @@ FLAGS = [
          option='act_layers', type=int, choices=range(5), default={CIFAR: 4}),
     Flag('--act-order', 'unit', _EVERY, 'count these positions from the back or from the front', option='act_order',
          choices=['bac', 'pre'], default='bac'),
-    Flag('--replace-act', 'unit', _CIFAR_NET, 'what is in the positions without the unit', option='replace_act',
+    Flag('--replace-act', 'unit', _CIFAR_NET, 'the activation unit of the other positions', option='replace_act',
          default='relu', **_UNIT),
     Flag('--use-global', 'unit', _EVERY, 'global instead of local context inside ' + units_with('use_global'),
          option='use_global', **_ON_OFF),

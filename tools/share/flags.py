@@ -14,7 +14,7 @@ Made by `python -m tools.flags` from the table in `cli/flags.py`; a test compare
 Scripts: C `train_cifar.py`, I `train_imagenet.py`, E `evaluate.py`; c `tools.classify`, x `tools.export`,
 v `tools.visualize`. A flag that needs another one is refused without it. "free" flags may differ when a run is
 resumed; every other flag must be what it was. Flags that describe trained weights (`data`, `network`, `unit`) are
-taken from the description of the weights where it exists, and checked against it.
+taken from the description of the weights where it exists, and checked against it. Epochs count from 0.
 '''
 
 
@@ -32,8 +32,14 @@ def row(flag):
     default = next(iter(defaults.values())) if is_one else ', '.join(f'{SHORT[script]}: {default}'
                                                                      for script, default in defaults.items())
     cells = (f'`{" ".join(flag.names)}`', ' '.join(SHORT[script] for script in flag.of), default,
-             'free' if flag.free else '', ', '.join(needs), flag.says)
+             'free' if flag.free else '', ', '.join(needs), flag.says + values_of(flag))
     return '| %s |' % ' | '.join(cell.replace('|', '\\|') for cell in cells)
+
+
+def values_of(flag):
+    """What a flag may be, for the end of its help; units are named by --act-type."""
+    values = dict.fromkeys(str(value) for script in flag.of for value in flag.keywords_of(script).get('choices', ()))
+    return f' ({", ".join(values)})' if values and flag.keywords.get('metavar') != 'UNIT' else ''
 
 
 def text():
