@@ -6,6 +6,7 @@ networks which are options of theirs, the sweep and its figures which flags a ru
 from cli.kinds import at_least, between, epoch_list, loss_scale, positive
 from data import DATASETS, SMALL_DATASETS
 from data.cifar import LABEL_SETS
+from data.images import CROP_RATIOS
 from model import ACTIVATIONS, MODELS
 from training.distributed import KVSTORES
 from training.resume import Rules
@@ -106,7 +107,7 @@ FLAGS = [
     Flag('--input-size', 'data', _IMAGE_NET, 'side of the image that the network sees', option='input_size',
          needs='dataset=imagenet', type=at_least(1, most=4096), default=224),
     Flag('--crop-ratio', 'data', _IMAGE_NET, 'of the validation crop to the shorter side of the image',
-         needs='dataset=imagenet', type=between(0.1, 1), default=0.875),
+         needs='dataset=imagenet', type=between(*CROP_RATIOS), default=0.875),
 
     Flag('--model', 'network', _EVERY, 'the network',
          choices={CIFAR: list(CIFAR_MODELS), IMAGENET: IMAGENET_MODELS,

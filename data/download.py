@@ -14,6 +14,8 @@ def fetch(url, checksum, folder):
     """
     path = os.path.join(folder, os.path.basename(url))
     is_new = not os.path.isdir(folder)
+    if os.path.isdir(path):
+        raise OSError('%s is a folder, where a download would go: move it away' % path)
     if os.path.exists(path):  # pooch would replace a file that has another checksum
         return path
     try:

@@ -31,6 +31,7 @@ LOG = logging.getLogger(__name__)
 MEAN = np.array([123.68, 116.779, 103.939], dtype='float32')
 STD = np.array([58.393, 57.12, 57.375], dtype='float32')
 
+CROP_RATIOS = (0.1, 1)  # least and most
 LABELS_CHECKED = 2000  # headers read before training starts, spread over the file
 PARTS = 8              # of a batch for each thread; a task for each image would make a sixth fewer, by Python's lock
 
@@ -50,8 +51,6 @@ class ImageBatches(Batches):
     """
 
     def __init__(self, source, classes, batch_size, train, seed=0, workers=0, size=224, crop_ratio=0.875):
-        if crop_ratio > 1:
-            raise UserError('the crop ratio %s must not be above 1' % crop_ratio)
         known = len(source.class_names)
         if known > classes:
             raise UserError(f'{source.path} has {known} classes, and the network {classes} outputs: '
@@ -64,7 +63,7 @@ class ImageBatches(Batches):
         self.source = source
         self.size = size
         self.absent = source.absent
-        self.shorter_side = int(np.ceil(size / crop_ratio))
+        self.shorter_side = shorter_side(size, crop_ratio)
         for row in np.linspace(0, len(source) - 1, min(len(source), LABELS_CHECKED)).astype(int):
             self._check_label(source.label(row), row)
 
@@ -107,7 +106,14 @@ def training_view(image, size, random):
 
 def picture_view(picture, name, size, crop_ratio):
     """The validation view of an RGB picture (H, W, 3) uint8."""
-    return validation_view(picture[..., ::-1], size, int(np.ceil(size / crop_ratio)))
+    return validation_view(picture[..., ::-1], size, shorter_side(size, crop_ratio))
+
+
+def shorter_side(size, crop_ratio):
+    """Of a validation image before its centre is cut out. UserError for a ratio that cannot be."""
+    if not CROP_RATIOS[0] <= crop_ratio <= CROP_RATIOS[1]:
+        raise UserError('the crop ratio %s must be between %s and %s' % (crop_ratio, *CROP_RATIOS))
+    return int(np.ceil(size / crop_ratio))
 
 
 def validation_view(image, size, shorter_side):

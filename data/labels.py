@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from functools import lru_cache
 
-from runtime import UserError, listed
+from runtime import UserError, listed, printable
 
 LOG = logging.getLogger(__name__)
 SYNSET = re.compile(r'n\d{8}')
@@ -84,11 +84,9 @@ def labels_by_name(names, known, path):
 
 
 def readable(class_names):
-    """The same names, but ImageNet's words for its synsets."""
-    if not any(map(SYNSET.fullmatch, class_names)):
-        return tuple(class_names)
-    words = dict(zip(synsets(), imagenet_names()))
-    return tuple(words.get(name, name) for name in class_names)
+    """The same names to be shown, but ImageNet's words for its synsets."""
+    words = dict(zip(synsets(), imagenet_names())) if any(map(SYNSET.fullmatch, class_names)) else {}
+    return tuple(words.get(name, printable(name)) for name in class_names)
 
 
 @lru_cache(maxsize=None)

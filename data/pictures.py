@@ -40,8 +40,6 @@ def batch_of(pictures, dataset='imagenet', size=224, crop_ratio=0.875):
     pictures = [_picture(picture) for picture in pictures]
     if not pictures:
         raise UserError('there is no picture')
-    if not 0 < crop_ratio <= 1:
-        raise UserError('the crop ratio %s must be between 0 and 1' % crop_ratio)
     return np.stack([view(picture, name, size, crop_ratio) for picture, name in pictures])
 
 

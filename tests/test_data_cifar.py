@@ -321,6 +321,9 @@ def test_a_download_is_checked_and_leaves_nothing_behind_when_it_fails(tmp_path,
         with pytest.raises(OSError, match='cannot download'):
             download.fetch(url + 'absent.gz', 'md5:' + md5, str(target))
         assert os.listdir(str(target)) == [name]
+        (target / 'folder.gz').mkdir()
+        with pytest.raises(OSError, match='folder.gz is a folder, where a download would go'):
+            download.fetch(url + 'folder.gz', 'md5:' + md5, str(target))
     finally:
         server.shutdown()
         server.server_close()

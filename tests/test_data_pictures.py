@@ -50,6 +50,12 @@ def test_a_grey_array_is_the_picture_with_three_equal_colours(dataset):
     np.testing.assert_array_equal(batch_of([grey], dataset), batch_of([np.stack([grey] * 3, axis=2)], dataset))
 
 
+@pytest.mark.parametrize('ratio', [1e-6, 0.05, 1.5])
+def test_a_crop_ratio_that_would_fill_the_memory_is_refused(ratio):
+    with pytest.raises(UserError, match='must be between 0.1 and 1'):
+        batch_of([photo()], 'imagenet', 224, ratio)
+
+
 def test_no_picture_and_no_data_set_are_refused():
     with pytest.raises(UserError, match='there is no picture'):
         batch_of([])
