@@ -7,8 +7,8 @@ environment always wins. Cores and memory of this machine are known here too.
 
     python -m runtime          says what this machine has and whether a training can work here
 
-UserError, which every package raises, and listed and changes, for its sentences, are here because every package may
-import this file.
+UserError, which every package raises, and listed, changes and printable, for its sentences, are here because every
+package may import this file.
 """
 import ctypes
 import glob
@@ -51,8 +51,12 @@ class UserError(ValueError):
 
 def listed(names, most=NAMED):
     """A few names, for a message."""
-    shown = [name if name.isprintable() else ascii(name) for name in names[:most]]
-    return ', '.join(shown) + (f' and {len(names) - most} more' if len(names) > most else '')
+    return ', '.join(map(printable, names[:most])) + (f' and {len(names) - most} more' if len(names) > most else '')
+
+
+def printable(text):
+    """A text of somebody else, without what a terminal would obey."""
+    return text if text.isprintable() else ascii(text)
 
 
 def changes(before, now):

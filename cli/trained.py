@@ -6,7 +6,7 @@ needs the flags of its training. A checkpoint of an earlier version has none: it
 import argparse
 import os
 
-from runtime import UserError, changes
+from runtime import UserError, changes, printable
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from cli.build import (
 from data import DATASETS
 from data.labels import readable
 from model import get_model, network
-from training.scoring import check_dtype, compile_for_scoring
+from training.scoring import compile_for_scoring
 from training.weights.arrays import load_weights
 from training.weights.description import description_from_json, description_path, read_description, read_facts
 from training.weights.disk import file_digest
@@ -164,7 +164,7 @@ def makes(args, graph):
 
 def in_words(name, options):
     """A network for a message: name (option value, ...)."""
-    return f'{name} ({", ".join(f"{option} {value}" for option, value in options.items())})'
+    return printable(f'{name} ({", ".join(f"{option} {value}" for option, value in options.items())})')
 
 
 def check_given(args, description, groups, truth):
@@ -181,7 +181,8 @@ def check_given(args, description, groups, truth):
 def check_data(args, description):
     """UserError if images of the flags are not brought to what the network was trained on, or have other classes."""
     if description.dataset not in DATASETS:
-        raise UserError(f'{description_path(args.params)} names the unknown data set {description.dataset}')
+        raise UserError(f'{description_path(args.params)} names the unknown data set '
+                        f'{printable(description.dataset)}')
     asked = dataset_of(args)
     here = describe_images(args, class_names_of(args) if asked.small else description.class_names)
     differing = [name for name in SEEN if here[name] != getattr(description, name)]
@@ -189,7 +190,7 @@ def check_data(args, description):
         what = [description.dataset, description.label_set and f'{description.label_set} labels',
                 f'images of {description.input_size}',
                 description.crop_ratio and f'crop ratio {description.crop_ratio}']
-        check_given(args, description, ('data',), f'was trained on {", ".join(filter(None, what))}')
+        check_given(args, description, ('data',), f'was trained on {printable(", ".join(filter(None, what)))}')
         says = [f'class_names, of which {changes(description.class_names, here[name])}' if name == 'class_names' else
                 f'{name} {getattr(description, name)} and not {here[name]}' for name in differing]
         raise UserError(f'{description_path(args.params)} says of {args.dataset} what is not so here: '
@@ -214,7 +215,6 @@ def load_calibration(args):
 
 def load_network(args):
     """(the network of the flags on the CPU with its weights, the same made for scoring in --dtype)."""
-    check_dtype(args.dtype)
     net = build_network(args)
     load_weights(net, args.params)
     calibration = load_calibration(args) if args.dtype == 'int8' else None

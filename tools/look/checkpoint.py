@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from runtime import UserError, listed
+from runtime import UserError, listed, printable
 
 from cli.command import Parser
 from cli.exits import attempt, run_script
@@ -58,7 +58,7 @@ def said_by(description):
     """Lines that say what a Description says, but for what is not known."""
     facts = description._asdict()
     facts['class_names'] = listed(facts['class_names'], most=10)
-    return [f'  {name}: {value if isinstance(value, str) else json.dumps(value)}'
+    return [f'  {name}: {printable(value) if isinstance(value, str) else json.dumps(value)}'
             for name, value in facts.items() if value not in (None, '', {})]
 
 
