@@ -26,6 +26,7 @@ from training.seeds import INITIALISATION, seed_mxnet
 from training.start import freeze, start_from
 from training.weights.arrays import weights_for
 from training.weights.description import Description, read_description
+from training.weights.disk import file_digest
 from training.weights.network import graph_of, network_from_description
 
 # What a training computes on. devices: of this worker. dtype: of the network's input and weights.
@@ -215,5 +216,7 @@ def run_named(args, name, title):
 
 
 def options_of(args):
-    """All flags by name, as JSON would give them back: what a checkpoint keeps and compares."""
-    return json.loads(json.dumps({name: value for name, value in vars(args).items() if name in flags.BY_DEST}))
+    """All flags by name, as JSON would give them back, and which file a teacher is: what a checkpoint keeps and
+    compares."""
+    options = json.loads(json.dumps({name: value for name, value in vars(args).items() if name in flags.BY_DEST}))
+    return dict(options, teacher_sha256=file_digest(args.teacher_params)) if args.teacher_params else options

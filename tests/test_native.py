@@ -380,11 +380,11 @@ def test_a_run_says_whose_product_it_has_and_warns_when_it_is_resumed_with_other
     log = cifar_flags[cifar_flags.index('--logging-file') + 1]
     monkeypatch.setattr('cli.build.commit', lambda: '1111111')
     train_cifar.main(cifar_flags + ['--num-epochs', '1'])
-    assert 'other code' not in caplog.text
+    assert 'other means' not in caplog.text
     monkeypatch.setattr(product, 'why_not', lambda: 'ATAC_NATIVE=0 switches it off')
     monkeypatch.setattr('cli.build.commit', lambda: '2222222')
     train_cifar.main(cifar_flags + ['--resume'])
-    assert 'other code (commit was 1111111 and is 2222222; product was native and is MXNet)' in caplog.text
+    assert 'other means (commit was 1111111 and is 2222222; product was native and is MXNet)' in caplog.text
     with open(log) as file:
         lines = [line.split('Product: ')[1].strip() for line in file if 'Product: ' in line]
     assert lines == ['native', 'MXNet (native: ATAC_NATIVE=0 switches it off)']

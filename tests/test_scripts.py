@@ -24,6 +24,8 @@ from data import cifar
 from model import ACTIVATIONS, MODELS, get_model
 from tests.test_data_cifar import small, write_cifar
 from training import checkpoint
+from training.logs import read_run
+from training.weights.disk import sealed
 from training.weights.params_file import read_params
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -293,8 +295,8 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
             (['--num-epochs', '1', '--batch-size', '100'], 'over a single step is no schedule'),
             (['--gpus', '-1'], 'ids are not negative'), (['--hard-weight', '2'], 'between 0 and 1'),
             (['--teacher', 'x'], '--teacher does nothing without --teacher-params'),
-            (['--teacher', 'x', '--teacher-params', 'y'], "unknown teacher 'x'"), (['--lr', 'nan'], 'must be positive'),
-            (['--teacher', 'ssd_300_vgg16_atrous_voc', '--teacher-params', 'y'], 'is no network for classification'),
+            (['--teacher', 'x', '--teacher-params', __file__], "unknown teacher 'x'"), (['--lr', 'nan'], 'be positive'),
+            (['--teacher', 'ssd_300_vgg16_atrous_voc', '--teacher-params', __file__], 'no network for classification'),
             (['--model', 'se', '--act-type', 'relu'], '--act-type relu does not go with it'),
             (['--mixup-alpha', '1'], '--mixup-alpha does nothing without --mixup'),
             (['--hard-weight', '1'], '--hard-weight does nothing without --teacher'),
@@ -394,6 +396,31 @@ def test_best_weights_of_another_run_are_not_replaced(cifar_flags, tmp_path, cap
     assert '%s of another run' % late in refusal(train_cifar.main, [*cifar_flags, '--resume'], capsys, monkeypatch)
     (tmp_path / 'kept' / late).unlink()
     train_cifar.main([*flags, '--num-epochs', '1', '--resume'])
+
+
+def test_a_log_that_was_deleted_is_begun_anew_as_often_as_the_run_is_resumed(cifar_flags, tmp_path, monkeypatch):
+    flags = [*cifar_flags, '--lr-mode', 'step', '--resume']
+    train_cifar.main([*flags, '--num-epochs', '1'])
+    for name in 'run.log', 'run.jsonl':
+        os.remove(tmp_path / name)
+    kill_after_the_first_checkpoint([*flags, '--num-epochs', '2', '--save-every-steps', '1'], monkeypatch)
+    for epochs in 2, 3, 4:
+        train_cifar.main([*flags, '--num-epochs', str(epochs)])
+    with open(tmp_path / 'run.jsonl') as file:
+        assert [json.loads(line)['epoch'] for line in file] == [1, 2, 3]
+    with pytest.raises(UserError, match='run.jsonl begins with epoch 1: the log of those before it was removed'):
+        read_run(str(tmp_path / 'run.log'))
+
+
+@pytest.mark.parametrize('facts, names', [
+    ({'options': []}, 'options'), ({'options': {}}, 'options'), ({'weights': None}, 'weights'),
+    ({'epoch': 'a'}, 'epoch'), ({'best': 'x', 'within': []}, 'within, best'), ({'last': 5}, 'last')])
+def test_a_checkpoint_that_cannot_be_of_a_run_is_one_sentence(facts, names, cifar_flags, tmp_path, capsys, monkeypatch):
+    train_cifar.main([*cifar_flags, '--num-epochs', '1', '--lr-mode', 'step'])
+    path = tmp_path / 'run' / 'last.json'
+    path.write_text(json.dumps(sealed({**json.loads(path.read_text()), **facts})))
+    sentence = refusal(train_cifar.main, [*cifar_flags, '--resume'], capsys, monkeypatch)
+    assert f'is of no run: its {names} cannot be' in sentence
 
 
 def test_a_copied_run_does_not_cut_the_log_of_the_first_one(cifar_flags, tmp_path, capsys, monkeypatch):

@@ -160,6 +160,14 @@ def test_the_best_file_replaces_older_ones_of_its_run_alone(tmp_path):
     assert sorted(os.listdir(folder)) == [*others, '0.2141-imagenet-ResNet50_v1b_ChaATAC-155-best.params']
 
 
+def test_best_files_stay_where_the_one_to_keep_is_gone(tmp_path):
+    """As where a run continues from previous.*, whose best file a better one had replaced."""
+    numbers = {'val_top1_error': 0.5, 'val_top5_error': 0.5, 'epoch': 5}
+    best = checkpoint.save_best(str(tmp_path), 'title', numbers, network())
+    checkpoint.remove_older_bests(str(tmp_path), 'title', '0.6000-title-3-best.params')
+    assert os.listdir(tmp_path) == [best['file']]
+
+
 @pytest.mark.parametrize('number', [np.nan, np.inf, 1e300])
 def test_weights_that_are_not_finite_are_refused_and_the_net_is_untouched(number):
     net = network()
@@ -265,6 +273,22 @@ def test_states_of_another_optimiser_are_refused(saved):
     for harm in ('momentum:output.bias', 'momentum:0', 'momentum:absent', 'momentum:999'):
         with pytest.raises(UserError, match='is of another optimiser'):
             checkpoint.set_trainer_arrays(make_trainer(net, 0.9, 1e-4), net, {**states, harm: np.zeros(7)})
+
+
+def test_a_run_that_has_not_made_a_step_yet_is_saved_and_restored(tmp_path):
+    """Its steps so far overflowed, or its first one is under way: the optimiser has nothing."""
+    net = network()
+    trainer = make_trainer(net, 0.9, 1e-4)
+    checkpoint.save(str(tmp_path), net, trainer, {'epoch': -1})
+    arrays = checkpoint.load(str(tmp_path))[1]
+    other = network(seed=1)
+    weights.set_weights(other, arrays['params'], 'it')
+    restored = make_trainer(other, 0.9, 1e-4)
+    checkpoint.set_trainer_arrays(restored, other, arrays['states'])
+    for each, of in ((net, trainer), (other, restored)):
+        step(each, of, 0)
+    assert arrays['states'] == {} and checkpoint.trainer_arrays(restored, other)
+    assert_same(arrays_of(net), arrays_of(other))
 
 
 class Twins(nn.HybridBlock):
@@ -398,6 +422,12 @@ def test_weights_of_gluoncv_are_taken_by_order_and_shapes(tmp_path, caplog):
 def test_names_of_a_scheme_that_do_not_tell_are_one_sentence(tmp_path):
     path = other_names(network(act_type='ChaATAC'), tmp_path, 'Module')
     relu = get_model('cifar_resnet', blocks=1, classes=4, act_type='relu')
+    with pytest.raises(UserError, match='by a scheme of blocks, and neither its names nor their order and shapes fit'):
+        weights.load_weights(relu, path)
+    net = network(act_type='relu')
+    one = {name: parameter.data() for name, parameter in net.collect_params().items()}
+    first = next(iter(one))
+    mx.nd.save(path, {**one, 'another9_' + first.split('_', 1)[1]: one[first]})
     with pytest.raises(UserError, match='by a scheme of blocks, and neither its names nor their order and shapes fit'):
         weights.load_weights(relu, path)
     mx.nd.save(path, {'one0_weight': mx.nd.ones((4, 4)), 'two0_weight': mx.nd.zeros((4, 4))})

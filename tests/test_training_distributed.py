@@ -145,11 +145,11 @@ def test_a_job_that_cannot_be_is_one_sentence(monkeypatch):
     monkeypatch.setenv('DMLC_ROLE', 'worker')
     with pytest.raises(UserError, match='which would train without the others by --kvstore device: use dist_sync'):
         join('device')
-    store = mx.kv.create('local')
-    monkeypatch.setattr(type(store), 'type', 'dist_sync')
-    monkeypatch.setenv('DMLC_WORKER_ID', '1')
-    with pytest.raises(UserError, match='each of the 1 workers its own number from 0'):
-        Workers(store)
+    monkeypatch.setattr(mx.kv.KVStore, 'type', 'dist_sync')
+    for number in '1', 'a', '':
+        monkeypatch.setenv('DMLC_WORKER_ID', number)
+        with pytest.raises(UserError, match='each of the 1 workers its own number from 0'):
+            Workers(mx.kv.create('local'))
 
 
 @pytest.fixture(scope='module')

@@ -206,9 +206,16 @@ def test_a_teacher_stays_and_knows_the_classes_of_the_images(cifar_flags, tmp_pa
     save_weights(other, read_params(FASHION), read_description(FASHION)._replace(class_names=names))
     assert 'a teacher of other classes (class 0, class 1, class 2, ...) than those of the images (T-shirt/top,' in \
         refusal(train_cifar.main, [*cifar_flags, '--teacher-params', other], capsys, monkeypatch)
-    train_cifar.main([*cifar_flags, '--num-epochs', '1', '--teacher-params', FASHION])
-    assert 'teacher_params was %s and is None' % FASHION in \
+    mine = str(tmp_path / 'mine.params')
+    save_weights(mine, read_params(FASHION), read_description(FASHION))
+    train_cifar.main([*cifar_flags, '--num-epochs', '1', '--teacher-params', mine])
+    assert 'teacher_params was %s and is None' % mine in \
         refusal(train_cifar.main, [*cifar_flags, '--resume'], capsys, monkeypatch)
+    arrays = read_params(mine)
+    arrays['output.bias'] = arrays['output.bias'] + 1
+    save_weights(mine, arrays, read_description(mine))
+    assert 'had other options: teacher_sha256 was ' in \
+        refusal(train_cifar.main, [*cifar_flags, '--teacher-params', mine, '--resume'], capsys, monkeypatch)
 
 
 def test_a_teacher_is_any_file_with_a_description(cifar_flags, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 
 import train_cifar
 from tests.test_scripts import refusal
+from training.lock import lock
 
 event_pb2 = pytest.importorskip('tensorboardX').proto.event_pb2
 
@@ -65,3 +66,12 @@ def test_without_the_writer_tensorboard_is_refused_before_anything_is_written(ci
     flags = cifar_flags + ['--tensorboard', str(tmp_path / 'events')]
     assert 'requirements/tensorboard.txt' in refusal(train_cifar.main, flags, capsys, monkeypatch)
     assert not (tmp_path / 'run.log').exists() and not (tmp_path / 'events').exists()
+
+
+def test_a_run_that_is_refused_tells_tensorboard_nothing(cifar_flags, tmp_path, capsys, monkeypatch):
+    numbers = open(tmp_path / 'run.jsonl', 'a')
+    with numbers:
+        lock(numbers, 'it', '--logging-file')
+        flags = [*cifar_flags, '--tensorboard', str(tmp_path / 'events')]
+        assert 'another run is using' in refusal(train_cifar.main, flags, capsys, monkeypatch)
+    assert not (tmp_path / 'events').exists()

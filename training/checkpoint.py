@@ -48,7 +48,12 @@ def trainer_arrays(trainer, net):
 
 
 def set_trainer_arrays(trainer, net, arrays):
-    """Give a new Trainer what trainer_arrays has saved, on every device. Raises UserError if it is of another one."""
+    """Give a new Trainer what trainer_arrays has saved, on every device: nothing if it had not made a step yet.
+
+    Raises UserError if it is of another one.
+    """
+    if not arrays:
+        return
     if not trainer._kv_initialized:
         trainer._init_kvstore()
     names, used = names_in(trainer, net), set()
@@ -104,9 +109,13 @@ def save_best(folder, title, numbers, net, description=None):
 
 
 def remove_older_bests(folder, title, best):
-    """Keep only this best file of a title, with its description; those of other titles in the folder stay."""
+    """Keep only this best file of a title, with its description; those of other titles in the folder stay.
+
+    All stay if this one is gone: an earlier best, of a run that continues from `previous.*`.
+    """
     with saving_into(folder):
-        for name in bests(folder, title):
+        found = bests(folder, title)
+        for name in found if best in found else ():
             if name != best:
                 os.remove(os.path.join(folder, name))
                 with suppress(FileNotFoundError):

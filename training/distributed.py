@@ -102,6 +102,12 @@ class Alone:
 ALONE = Alone()
 
 
+def own_number(rank):
+    """The DMLC_WORKER_ID of this worker, or else a rank; one that no worker has for what is no number."""
+    given = os.environ.get('DMLC_WORKER_ID', str(rank))
+    return int(given) if given.isdecimal() else -1
+
+
 class Workers(Alone):
     """One of several workers.   store: an mx.kvstore.KVStoreBase   stall_timeout: seconds, see Watchdog; 0 for none
 
@@ -114,7 +120,7 @@ class Workers(Alone):
         self.sums = {}
         self.told = deque()
         self.signal = None
-        self.rank = int(os.environ.get('DMLC_WORKER_ID', store.rank)) if 'dist' in store.type else store.rank
+        self.rank = own_number(store.rank) if 'dist' in store.type else store.rank
         self.watchdog = Watchdog(stall_timeout, self.rank)
         self._barrier_at_exit(False)  # a worker must be able to fail and leave without the others
         places = self._sum(np.arange(self.size) == self.rank)

@@ -49,8 +49,10 @@ def holds_no_epoch(path):
 
 
 def logged_epochs(path):
-    """How many epochs the .jsonl of a log holds, 0 without one. UserError if they are not those of a run in order."""
-    return len(_read_epochs(numbers_path(path))) if os.path.exists(numbers_path(path)) else 0
+    """How many epochs a run has come to by the .jsonl of its log, 0 without one. Its first ones may be gone with a log
+    that was deleted. UserError if the others are not in order."""
+    epochs = _read_epochs(numbers_path(path)) if os.path.exists(numbers_path(path)) else []
+    return epochs[-1]['epoch'] + 1 if epochs else 0
 
 
 def _options_in(line):
@@ -83,6 +85,9 @@ def read_run(path):
         raise UserError('%s is not the log of a run, or was cut off: it names no %s'
                         % (path, 'network' if options else 'options'))
     epochs = _read_epochs(numbers_path(path))
+    if epochs and epochs[0]['epoch']:
+        raise UserError('%s begins with epoch %d: the log of those before it was removed'
+                        % (numbers_path(path), epochs[0]['epoch']))
     return Record(path, options, epochs, *counts, len(epochs) >= options['num_epochs'], starts[0].get('num_epochs'),
                   tuple(dict.fromkeys(commits)))
 
@@ -94,7 +99,8 @@ def _read_epochs(path):
         lines.pop()
     try:
         epochs = [json.loads(line) for line in lines]
-        in_order = [numbers['epoch'] for numbers in epochs] == list(range(len(epochs)))
+        first = epochs[0]['epoch'] if epochs else 0
+        in_order = first >= 0 and [numbers['epoch'] for numbers in epochs] == list(range(first, first + len(epochs)))
     except (ValueError, KeyError, TypeError, RecursionError):
         in_order = False
     if not in_order:

@@ -11,6 +11,11 @@ from training import checkpoint
 from training.logs import holds_no_epoch, is_blank, logged_epochs, logged_options, numbers_path
 from training.weights.arrays import set_weights
 
+# What a checkpoint says of a run.
+KINDS = {'epoch': (int,), 'within': (dict, type(None)), 'best': (dict, type(None)), 'last': (dict, type(None)),
+         'options': (dict,), 'weights': (dict,)}
+# Options that older ones do not name. Where batches are of another size, an interrupted epoch cannot be continued.
+NOT_NAMED = {'images_per_step', 'teacher_sha256'}
 LOG = logging.getLogger(__name__)
 
 # What the options of a run mean. free: the names of those that do not change what is computed, so that they may differ;
@@ -29,22 +34,28 @@ def restore(run, learner):
         set_weights(learner.net, arrays['params'], 'the checkpoint in ' + run.save_dir)
         checkpoint.set_trainer_arrays(learner.trainer, learner.net, arrays['states'])
     scale = facts.pop('loss_scale', None)
-    warn_of_other_code(facts.pop('code', {}), {'commit': run.description.commit if run.description else None,
-                                               'product': product_of(learner.net)})
+    warn_of_changes(facts.pop('made_by', {}), {'commit': run.description.commit if run.description else None,
+                                               'product': product_of(learner.net), 'devices': devices_of(learner)})
     if scale:
         learner.trainer.loss_scale.restore(scale)
     return facts
 
 
-def warn_of_other_code(before, now):
+def devices_of(learner):
+    """How many devices a run is computed on, over all workers: BatchNorm sees the images of one of them."""
+    return len(learner.devices) * learner.workers.size
+
+
+def warn_of_changes(before, now):
     """Say what computes a run that continues, where it is not what has computed it so far.
 
-    before, now: {'commit', 'product': name, or None if it is not known}
+    before, now: {'commit', 'product': name, 'devices': number, or None if it is not known}
     """
     changed = ['%s was %s and is %s' % (what, before[what], now[what]) for what in sorted(before)
                if before[what] and now[what] and before[what] != now[what]]
     if changed:
-        LOG.warning('the run continues with other code (%s): numbers may be rounded otherwise', '; '.join(changed))
+        LOG.warning('the run continues with other means (%s): numbers may differ from those of a run without a break',
+                    '; '.join(changed))
 
 
 def continues(run):
@@ -64,11 +75,12 @@ def find_checkpoint(run):
     if not run.resume:
         raise UserError('%s holds a checkpoint: continue it by --resume, or choose another --save-dir' % run.save_dir)
     facts, arrays, paths = checkpoint.load(run.save_dir)
-    lacking = {'epoch', 'within', 'best', 'last', 'options'} - facts.keys()
-    if lacking:
-        raise UserError('the checkpoint in %s is of no run: it lacks %s' % (run.save_dir, ', '.join(sorted(lacking))))
+    weights = facts.setdefault('weights', {})
+    wrong = [name for name, kinds in KINDS.items() if type(facts.get(name, NotImplemented)) not in kinds]
+    if wrong or type(facts['options'].get('num_epochs')) is not int:
+        raise UserError('the checkpoint in %s is of no run: its %s cannot be'
+                        % (run.save_dir, ', '.join(wrong) or 'options'))
     check_options(facts['options'], run.options, run.save_dir, run.rules)
-    weights = facts.get('weights', {})
     check_classes(weights.get('class_names'), run)
     # A run logs an epoch, and saves its best weights, before the checkpoint; previous.* is one checkpoint behind.
     furthest = facts['epoch'] + (2 if paths['json'].endswith('previous.json') else 1)
@@ -76,7 +88,8 @@ def find_checkpoint(run):
     check_log_of_resumed(run, facts['epoch'] + 1, furthest + 1)
     found = {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale')}
     # Older checkpoints do not name the product.
-    found['code'] = {'commit': weights.get('commit'), 'product': facts.get('product', 'MXNet')}
+    found['made_by'] = {'commit': weights.get('commit'), 'product': facts.get('product', 'MXNet'),
+                        'devices': facts.get('devices')}
     return found, arrays
 
 
@@ -141,11 +154,11 @@ def check_log_of_resumed(run, epochs, most):
         raise UserError('%s exists and is not the log of the run in %s: choose another --logging-file, or remove it'
                         % (path, run.save_dir))
     check_options(dict(logged, save_dir=run.options.get('save_dir')), run.options, path, run.rules)
-    folder = logged.get('save_dir')
-    if folder and os.path.realpath(folder) != os.path.realpath(run.save_dir) and checkpoint.exists(folder):
+    folder = str(logged.get('save_dir') or run.save_dir)
+    if os.path.realpath(folder) != os.path.realpath(run.save_dir) and checkpoint.exists(folder):
         raise UserError('%s is the log of the run in %s: choose another --logging-file' % (path, folder))
     logged = logged_epochs(path)
-    if not epochs <= logged <= most:
+    if not epochs <= logged <= most and not holds_no_epoch(path):
         cure = 'put the whole log back, or remove what is left of it' if logged < epochs else \
             'it is the log of a run that has come further, choose another --logging-file'
         raise UserError('%s holds %d epochs, and the checkpoint in %s is after %d: %s'
@@ -155,10 +168,9 @@ def check_log_of_resumed(run, epochs, most):
 def check_options(before, now, where, rules):
     """UserError if an option that changes the result was another in an earlier start of a run.
 
-    before, now: options by name. where: the file or folder that names the former. Where batches are of another size, an
-    interrupted epoch cannot be continued; older checkpoints do not name it.
+    before, now: options by name. where: the file or folder that names the former.
     """
-    before = {'images_per_step': now.get('images_per_step'), **rules.before, **before}
+    before = {**{name: now[name] for name in NOT_NAMED & now.keys()}, **rules.before, **before}
     now = {**rules.before, **now}
     differing = ['%s was %s and is %s' % (name, before.get(name), now.get(name))
                  for name in sorted(before.keys() | now.keys())

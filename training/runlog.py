@@ -50,7 +50,7 @@ class RunLog:
 
     def __init__(self, path, first_epoch=0, first_batch=0, tensorboard=None, batches=1):
         self.batches = batches
-        self.events = _event_writer(tensorboard, path, first_epoch * batches + first_batch) if tensorboard else None
+        writer = _event_writer() if tensorboard else None
         self.numbers_path = numbers_path(path)
         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
         begin = (first_epoch, first_batch)
@@ -69,6 +69,11 @@ class RunLog:
         self.logger.setLevel(logging.INFO)
         for handler in self.handlers:
             self.logger.addHandler(handler)
+        # Not before the log is locked, as TensorBoard forgets what it was told of later steps. The file is named by the
+        # second, so the steps keep a run that is resumed at once from writing over it.
+        steps = first_epoch * batches + first_batch
+        self.events = writer and writer(os.path.join(tensorboard, os.path.splitext(os.path.basename(path))[0]),
+                                        purge_step=steps + 1, filename_suffix='.%09d' % steps)
 
     def locked_numbers(self, path):
         """The file of the numbers, open to be added to. OSError if another run has it."""
@@ -131,18 +136,14 @@ class RunLog:
                 handler.close() if isinstance(handler, LogFile) else handler.flush()
 
 
-def _event_writer(folder, path, steps):
-    """The writer for a run that begins after `steps` steps; TensorBoard forgets what it was told of later ones.
-
-    Its file is named by the second, so the steps keep a run that is resumed at once from writing over it.
-    """
+def _event_writer():
+    """The class that writes for TensorBoard. UserError if it is not installed."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError as error:
         raise UserError('--tensorboard needs tensorboardX (%s): pip install -r requirements/tensorboard.txt'
                         % error) from error
-    return SummaryWriter(os.path.join(folder, os.path.splitext(os.path.basename(path))[0]),
-                         purge_step=steps + 1, filename_suffix='.%09d' % steps)
+    return SummaryWriter
 
 
 class Silence:

@@ -7,6 +7,7 @@ from mxnet.gluon import nn
 from native.compiled import product_of
 from training import checkpoint
 from training.loop import Hooks, Progress
+from training.resume import devices_of
 from training.seeds import DROPOUT, seed_mxnet
 
 
@@ -83,7 +84,7 @@ class Saver(Hooks):
         self.facts.update(facts)
         trainer = self.learner.trainer
         content = dict(self.facts, options=self.run.options, product=product_of(self.learner.net),
-                       loss_scale=trainer.loss_scale.state())
+                       devices=devices_of(self.learner), loss_scale=trainer.loss_scale.state())
         self.workers.share(partial(checkpoint.save, self.run.save_dir, self.learner.net, trainer, content,
                                    self.run.description))
 

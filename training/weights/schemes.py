@@ -26,7 +26,8 @@ def with_our_names(arrays, net, path):
         return arrays
     example = next(iter(arrays))
     by_block = {OUTERMOST.sub('', parameter.name): name for name, parameter in parameters.items()}
-    if len(by_block) == len(parameters) and by_block.keys() == {OUTERMOST.sub('', name) for name in arrays}:
+    theirs = sorted(OUTERMOST.sub('', name) for name in arrays)
+    if len(by_block) == len(parameters) and sorted(by_block) == theirs:
         LOG.info('%s: arrays such as %s are taken by the names of their blocks', path, example)
         return {by_block[OUTERMOST.sub('', name)]: array for name, array in arrays.items()}
     found = {tuple(names) for names in orders_of(net, parameters) if fits(names, parameters, arrays)}
