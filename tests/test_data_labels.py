@@ -129,3 +129,4 @@ def test_a_label_that_no_class_of_the_json_has_is_refused(tmp_path, label):
 def test_synsets_are_readable():
     assert readable(['n01440764', 'n99999999', 'cat']) == ('tench', 'n99999999', 'cat')
     assert readable(TEN) == tuple(TEN)
+    assert readable(['n01440764', 'cat\x1b[2J']) == ('tench', r"'cat\x1b[2J'")

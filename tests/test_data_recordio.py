@@ -1,4 +1,5 @@
 """RecordIO files and what goes with them: whole, damaged, cut, of others, without an index."""
+import errno
 import os
 
 from runtime import UserError
@@ -11,7 +12,7 @@ import pytest
 from cli.exits import run_script
 from data.images import ImageBatches
 from data.recordio import LABEL, MADE_BY, RecordFile, read_class_names
-from data.sealing import make_index
+from data.sealing import make_index, replacing
 from tools.records import make_small, seal
 
 
@@ -290,3 +291,11 @@ def test_a_record_shorter_than_a_label_is_damaged(tmp_path):
     with pytest.raises(UserError, match='record 0 of .* is damaged'):
         source.read(0)
     assert source.read(1) == (b'', 0)
+
+
+def test_a_seal_that_the_disk_does_not_take_leaves_nothing(tmp_path):
+    path = str(tmp_path / 'x.crc32')
+    with pytest.raises(OSError, match='cannot write .*x.crc32: No space left on device'), replacing(path) as file:
+        file.write('half')
+        raise OSError(errno.ENOSPC, 'No space left on device')
+    assert not os.listdir(tmp_path)
