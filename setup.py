@@ -10,6 +10,8 @@ class BuildWithRuntime(build_py):
     """Put what prepares a process for MXNet into the package."""
 
     def run(self):
+        if getattr(self, 'editable_mode', False):
+            raise SystemExit('atac is put together from several folders: install it without -e')
         shutil.rmtree(os.path.join(self.build_lib, 'atac'), ignore_errors=True)  # of an earlier version
         super().run()
         shutil.copyfile('runtime.py', os.path.join(self.build_lib, 'atac', 'runtime.py'))

@@ -219,4 +219,4 @@ def options_of(args):
     """All flags by name, as JSON would give them back, and which file a teacher is: what a checkpoint keeps and
     compares."""
     options = json.loads(json.dumps({name: value for name, value in vars(args).items() if name in flags.BY_DEST}))
-    return dict(options, teacher_sha256=file_digest(args.teacher_params)) if args.teacher_params else options
+    return dict(options, teacher_digest=file_digest(args.teacher_params)[:12]) if args.teacher_params else options

@@ -1,6 +1,7 @@
 """A file of weights says what it is: whatever takes it believes its description, and nothing that contradicts it."""
 import json
 import os
+import re
 import shutil
 from functools import partial
 
@@ -386,6 +387,13 @@ def test_a_log_describes_weights_that_have_none(runs, tmp_path, capsys):
         describe.main([path, log, '--epoch', '1'])
     with pytest.raises(UserError, match='of another architecture'):
         describe.main([path, str(runs / 'relu') + '.log'])
+    with open(log) as file:
+        text = file.read()
+    for harm in ('"blocks": "3"', '"blocks": 2.5', '"blocks": []'):
+        (tmp_path / 'harmed.log').write_text(re.sub('"blocks": 1', harm, text))
+        shutil.copy(str(runs / 'ChaATAC') + '.jsonl', tmp_path / 'harmed.jsonl')
+        with pytest.raises(UserError, match='harmed.log is damaged: its options make no network'):
+            describe.main([path, str(tmp_path / 'harmed.log')])
 
 
 def test_a_full_disk_leaves_neither_weights_nor_description(runs, tmp_path, monkeypatch):

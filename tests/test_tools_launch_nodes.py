@@ -1,6 +1,7 @@
 """The launcher: who works where, what it refuses, and what it prints for SLURM and Kubernetes."""
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from tests.launchers import LIMIT, Launch
 from tools.launch import __main__ as launch
 from tools.launch import nodes
+from tools.launch.job import Job
 
 
 @pytest.fixture
@@ -46,6 +48,22 @@ def test_workers_of_a_host_divide_its_gpus():
     assert 'CUDA_VISIBLE_DEVICES' not in nodes.tasks_of(args, [('a', '10.0.0.1')], ['true'])[0].env
 
 
+def test_workers_here_divide_the_gpus_that_are_visible(monkeypatch):
+    args = args_of('-n', 2, '-s', 0, '--gpus-per-worker', 1)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2,GPU-7')
+    tasks = nodes.tasks_of(args, nodes.places_of(args), ['true'])
+    assert [task.env['CUDA_VISIBLE_DEVICES'] for task in tasks] == ['2', 'GPU-7']
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '2')
+    with pytest.raises(nodes.LaunchError, match='CUDA_VISIBLE_DEVICES=2 has fewer GPUs than the workers are to have'):
+        nodes.tasks_of(args, nodes.places_of(args), ['true'])
+
+
+def test_a_job_that_is_ended_while_it_starts_starts_no_more():
+    args = args_of('-n', 2, '-s', 0)
+    job = Job(nodes.tasks_of(args, nodes.places_of(args), ['true']), 1, 0, [signal.SIGTERM])
+    assert job.run() == 128 + signal.SIGTERM and job.processes == []
+
+
 @pytest.mark.parametrize('flags, python', [([], sys.executable), (['--launcher', 'slurm'], sys.executable),
                                            (['--launcher', 'kubernetes', '--image', 'x'], 'python')])
 def test_a_bare_python_is_this_one(flags, python):
@@ -60,7 +78,7 @@ def test_multi_homed_hosts():
 
 
 @pytest.mark.parametrize('flags, command, sentence', [
-    (['-n', 2], [], 'there is no command'),
+    (['-n', 2], [], 'there is no command'), (['-n', 12000], ['true'], 'there are ports for 11999 workers'),
     (['-n', 2], ['/no/such/program'], 'there is no program /no/such/program'),
     (['-n', 2, '--launcher', 'ssh'], ['true'], '--launcher ssh needs -H'),
     (['-n', 2, '--launcher', 'slurm', '-H', 'x'], ['true'], 'not with --launcher slurm'),
@@ -93,7 +111,8 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(launcher):
     ('a b\n', "line 1: 'a b' is not of the form"), ('a\n-oProxyCommand=x\n', 'line 2'), ('a slots=0', 'line 1'),
     ('a; b', 'line 1'), ('# a\n', 'names no host'), ('127.0.0.1\n', '1 slots for 2 workers'),
     ('127.0.0.1\n10.0.0.1\n', '127.0.0.1 is at 127.0.0.1, where the other hosts cannot reach it'),
-    ('no-such-host.invalid slots=2', 'no-such-host.invalid has no address here')])
+    ('no-such-host.invalid slots=2', 'no-such-host.invalid has no address here'),
+    ('no..host slots=2', 'no..host has no address here')])
 def test_hostfiles_that_are_refused(tmp_path, text, sentence):
     path = tmp_path / 'hosts'
     path.write_text(text)
@@ -137,7 +156,7 @@ def test_the_kubernetes_manifest(launcher, capsys):
     container, = job['spec']['template']['spec']['containers']
     env = {variable['name']: variable.get('value', '10.0.0.7') for variable in container['env']}
     assert env['DMLC_PS_ROOT_URI'] == 'job-0.job' and env['DMLC_USE_KUBERNETES'] == '1'
-    shell = [word.replace('$$(', '$(') for word in container['command']]  # as Kubernetes reads it
+    shell = [word.replace('$$', '$') for word in container['command']]  # as Kubernetes reads it
     python = launcher.folder / 'python'
     python.write_text('#!/bin/bash\necho $DMLC_ROLE "$@"\n')
     python.chmod(0o755)

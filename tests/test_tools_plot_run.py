@@ -24,6 +24,8 @@ def test_the_authors_log_is_read(tmp_path):
                 'val_top1_error': 0.5}
     assert run.label == 'theirs' and run.epochs == [dict(expected, epoch=0), dict(expected, epoch=1)]
     assert (tmp_path / 'theirs.png').read_bytes().startswith(b'\x89PNG')
+    path.write_text('\n'.join([*THEIRS, '[Epoch ' + 5000 * '9' + '] validation: err-top1=0.5 err-top5=0.25', '']))
+    assert len(plot_run.main([str(path)])[0].epochs) == 2
     path.write_text('\n'.join(THEIRS)[:-2])  # cut in the middle of the last line
     run, = plot_run.main([str(path)])
     assert [numbers['epoch'] for numbers in run.epochs] == [0]

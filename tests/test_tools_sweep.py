@@ -41,7 +41,8 @@ def test_a_sweep_as_a_user_starts_it_resumes_what_was_cut_off_and_is_skipped_the
     assert done.returncode == 0, done.stderr
     assert re.search(r'\nrelu +1 +1 +\d+\.\d\d +- +\d+\.\d\d +-\nChaATAC +1 +1 ', done.stdout)
     said = done.stderr.splitlines()
-    assert said[0].startswith('2 runs: 0 done, 1 to resume, 1 new; 3 epochs to go; about')
+    assert said[:1] == ['ChaATAC is ChaATAC-linear with these flags']
+    assert said[1].startswith('2 runs: 0 done, 1 to resume, 1 new; 3 epochs to go; about')
     assert '[1/2] start %s (resume at epoch 1)' % relu in said and '[2/2] start %s (new)' % atac in said
     assert len(re.findall(r'^\[\d/2\] done \S+: error last \d+\.\d\d %, best .* left$', done.stderr, re.M)) == 2
     for name in (relu, atac):

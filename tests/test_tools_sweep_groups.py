@@ -81,8 +81,10 @@ def test_the_name_of_a_unit_is_that_of_what_replaces_it_too():
     assert settings.key_of(dict(options, useReLU=True)) != settings.key_of(options)
 
 
-def test_pupils_of_two_teachers_are_two_groups(tmp_path):
+def test_pupils_of_two_teachers_are_two_groups(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for seed, weights in enumerate(('good', 'bad')):
+        (tmp_path / weights).write_text('weights')
         write_log(tmp_path, [0.1], '--act-type', 'relu', '--teacher', 'cifar_resnet', '--teacher-params', weights,
                   '--seed', str(seed))
     assert {label for label, _ in compare(tmp_path)} == {'relu, teacher_params good', 'relu, teacher_params bad'}

@@ -26,14 +26,14 @@ def test_no_run_that_matches_says_which_logs_were_read_and_why_they_are_out(tmp_
     write_log(tmp_path, [0.1], '--act-type', 'relu', name='other.log')
     write_log(tmp_path, [0.1], '--act-type', 'relu', name='sets.log', without=['blocks'])
     write_log(tmp_path, [float('nan')], '--act-type', 'relu', name='nan.log')
-    write_log(tmp_path, [0.1], '--act-type', 'relu', name='typo.log', without=['lr'])
+    write_log(tmp_path, [0.1], '--act-type', 'relu', name='old.log', without=['lr'])
     (tmp_path / 'text.log').write_text('nothing\n')
     error = refusal(capsys, str(tmp_path), '--select', 'lr=0.3,0.4')
     assert 'no finished run matches; 6 logs were read' in error
     for name, reason in (('cut', 'unfinished: 1 of 3 epochs'), ('other', 'lr is 0.2, not 0.3,0.4'),
                          ('sets', 'not a run of train_cifar.py'),
                          ('nan', '%s/nan.jsonl is damaged: val_top1_error of epoch 0 is nan' % tmp_path),
-                         ('typo', 'it names no option lr'),
+                         ('old', 'lr is 0.2, not 0.3,0.4'),
                          ('text', 'is not the log of a run, or was cut off: it names no options')):
         assert 'left out: %s.log: %s\n' % (tmp_path / name, reason) in error
 
@@ -73,9 +73,16 @@ def test_a_flag_without_a_default_may_be_a_number(tmp_path):
     ('"act_layers": 4', '"act_layers": true', 'damaged: its option act_layers is True'),
     ('"blocks": 1', '"blocks": "x"', "damaged: its option blocks is 'x'"),
     ('"act_type": "relu"', '"act_type": "rel\\udcff"', 'damaged: its options are not text'),
+    ('"act_type": "relu"', '"act_type": "\\u001b[31m"', 'damaged: its options are not text'),
+    ('"blocks": 1', '"blocks": 1001', 'damaged: its option blocks is 1001'),
+    ('"dataset": "fashion-mnist"', '"dataset": "../../x"', 'of the unknown data set ../../x'),
+    ('"num_epochs": 2', '"num_epochs": 1', 'jsonl holds 2 epochs of a run of 1'),
+    ('"num_epochs": 2', '"num_epochs": -3', 'is not the log of a run'),
+    ('"seed": 0', '"more": [[1]], "seed": 0', 'damaged: its options are not simple'),
+    ('"seed": 0', '"more": {}, "seed": 0', 'damaged: its options are not simple'),
     ('Options: {', 'Options: ', 'is not the log of a run')])
 def test_a_damaged_log_is_named(tmp_path, capsys, before, after, reason):
-    path = write_log(tmp_path, [0.1], '--act-type', 'relu')
+    path = write_log(tmp_path, [0.1, 0.1], '--act-type', 'relu')
     with open(path) as file:
         text = file.read()
     assert before in text

@@ -214,7 +214,7 @@ def test_a_teacher_stays_and_knows_the_classes_of_the_images(cifar_flags, tmp_pa
     arrays = read_params(mine)
     arrays['output.bias'] = arrays['output.bias'] + 1
     save_weights(mine, arrays, read_description(mine))
-    assert 'had other options: teacher_sha256 was ' in \
+    assert 'had other options: teacher_digest was ' in \
         refusal(train_cifar.main, [*cifar_flags, '--teacher-params', mine, '--resume'], capsys, monkeypatch)
 
 

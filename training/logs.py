@@ -10,7 +10,7 @@ from runtime import UserError
 TIME_STAMP = len('2026-11-22 20:47:50,123 ')
 LARGEST = 1e15  # of the numbers of an epoch, and so finite
 NOT_NEGATIVE = ('seconds', 'images_per_second')
-COMMIT = re.compile(r'Versions: .*commit (\S+)')
+COMMIT = re.compile(r'Versions: .*commit ([\w.+-]{1,64})')
 PARAMETERS = re.compile(r'Network: .*?(\d{1,15}) parameters, (\d{1,15}) trainable')
 
 # What the two files of a run say. path: of the .log. options: all flags by name, of the last start. epochs: numbers by
@@ -81,13 +81,16 @@ def read_run(path):
             commits += COMMIT.findall(line[TIME_STAMP:])
             counts = [int(count) for count in found.groups()] if found else counts
     options = starts[-1] if starts else {}
-    if not isinstance(options.get('num_epochs'), int) or not counts:
+    if type(options.get('num_epochs')) is not int or options['num_epochs'] < 1 or not counts:
         raise UserError('%s is not the log of a run, or was cut off: it names no %s'
                         % (path, 'network' if options else 'options'))
     epochs = _read_epochs(numbers_path(path))
     if epochs and epochs[0]['epoch']:
         raise UserError('%s begins with epoch %d: the log of those before it was removed'
                         % (numbers_path(path), epochs[0]['epoch']))
+    if len(epochs) > options['num_epochs']:
+        raise UserError('%s holds %d epochs of a run of %d'
+                        % (numbers_path(path), len(epochs), options['num_epochs']))
     return Record(path, options, epochs, *counts, len(epochs) >= options['num_epochs'], starts[0].get('num_epochs'),
                   tuple(dict.fromkeys(commits)))
 

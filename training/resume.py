@@ -15,7 +15,7 @@ from training.weights.arrays import set_weights
 KINDS = {'epoch': (int,), 'within': (dict, type(None)), 'best': (dict, type(None)), 'last': (dict, type(None)),
          'options': (dict,), 'weights': (dict,)}
 # Options that older ones do not name. Where batches are of another size, an interrupted epoch cannot be continued.
-NOT_NAMED = {'images_per_step', 'teacher_sha256'}
+NOT_NAMED = {'images_per_step', 'teacher_digest'}
 LOG = logging.getLogger(__name__)
 
 # What the options of a run mean. free: the names of those that do not change what is computed, so that they may differ;

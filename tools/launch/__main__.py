@@ -35,7 +35,7 @@ import sys
 from cli.command import Parser
 from cli.streams import mend_streams
 from tools.launch.job import Job, say
-from tools.launch.nodes import LaunchError, places_of, tasks_of
+from tools.launch.nodes import PORTS, LaunchError, places_of, tasks_of
 from tools.launch.printed import PRINTED
 
 TRAININGS = {'train_cifar.py', 'train_imagenet.py'}
@@ -111,6 +111,8 @@ def check_flags(args, command):
         raise LaunchError('--image and --launcher kubernetes go together')
     if not re.fullmatch('[a-z]([a-z0-9-]{0,40}[a-z0-9])?', args.name):
         raise LaunchError(f'--name {args.name!r} is not of small letters, digits and -')
+    if args.workers >= len(PORTS):
+        raise LaunchError(f'-n {args.workers}: there are ports for {len(PORTS) - 1} workers')
     if args.port and args.port + args.workers > 65535:
         raise LaunchError(f'--port {args.port} leaves no ports for {args.workers} workers above it')
     if args.launcher == 'local' and not shutil.which(command[0]):

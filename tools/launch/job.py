@@ -130,6 +130,8 @@ class Job:
 
     def start(self):
         for task in self.tasks:
+            if self.signals:
+                break
             process = Process(task, self.grace)
             self.processes.append(process)
             for stream in process.streams:

@@ -44,7 +44,7 @@ def places_of(args):
 def read_hostfile(path):
     """The hosts of a file, each as often as it has slots. A line is `host` or `host slots=4`; # begins a comment."""
     hosts = []
-    with open(path) as file:
+    with open(path, errors='replace') as file:
         for number, line in enumerate(file, 1):
             line = line.partition('#')[0].strip()
             found = re.fullmatch(r'([A-Za-z0-9_][A-Za-z0-9_.@:-]*)(?:\s+slots=([1-9][0-9]{0,3}))?', line)
@@ -61,7 +61,7 @@ def address_of(host):
     """The IPv4 address of a host of the hostfile, which ps-lite needs as a number to listen on it."""
     try:
         return socket.gethostbyname(host.rpartition('@')[2])
-    except OSError:
+    except (OSError, UnicodeError):
         raise LaunchError(f'{host} has no address here: put its address into the hostfile (what ssh needs to know of '
                           'it belongs into ~/.ssh/config)') from None
 
@@ -121,17 +121,28 @@ def worker_tasks(args, places, command, env, port):
     places = sorted(places[:args.workers], key=lambda place: place[1], reverse=True)
     sharing = Counter(host for host, _ in places)
     before = Counter()  # workers of a host that have their GPUs
+    visible = os.environ.get('CUDA_VISIBLE_DEVICES')
     tasks = []
     for number, (host, address) in enumerate(places):
         own = {'DMLC_WORKER_ID': str(number)}
         if port:
             own.update(node_environment(args, 'worker', address), PORT=str(port + 1 + number))
         if args.gpus_per_worker:
-            first = args.gpus_per_worker * before[host]
-            own['CUDA_VISIBLE_DEVICES'] = ','.join(map(str, range(first, first + args.gpus_per_worker)))
+            own['CUDA_VISIBLE_DEVICES'] = gpus_of(args.gpus_per_worker, before[host], None if host else visible)
         before[host] += 1
         tasks.append(Task(f'worker {number}', host, command, os.getcwd(), {**env, **own}, sharing[host]))
     return tasks
+
+
+def gpus_of(count, before, visible):
+    """The GPUs of a worker: the next ones after those of the workers before it, of those that are visible here."""
+    wanted = range(count * before, count * (before + 1))
+    if visible is None:
+        return ','.join(map(str, wanted))
+    names = visible.split(',') if visible else []
+    if len(names) < wanted.stop:
+        raise LaunchError(f'CUDA_VISIBLE_DEVICES={visible} has fewer GPUs than the workers are to have')
+    return ','.join(names[number] for number in wanted)
 
 
 def job_environment(args, uri, port):

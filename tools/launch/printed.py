@@ -56,7 +56,7 @@ def kubernetes_manifest(args, command):
     if not args.interface:
         env.append({'name': 'DMLC_NODE_HOST', 'valueFrom': {'fieldRef': {'fieldPath': 'status.podIP'}}})
     text = process(args, command, '$JOB_COMPLETION_INDEX', 'exec python -m tools.launch.server')
-    shell = ['sh', '-c', text.replace('$(', '$$(')]  # which Kubernetes would replace itself
+    shell = ['sh', '-c', text.replace('$', '$$')]  # Kubernetes makes $ of $$, and reads $(NAME) itself
     pod = {'subdomain': name, 'restartPolicy': 'Never',
            'containers': [{'name': name, 'image': args.image, 'command': shell, 'env': env}]}
     job = {'completionMode': 'Indexed', 'completions': pods, 'parallelism': pods, 'backoffLimit': 0,

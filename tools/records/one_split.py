@@ -7,7 +7,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from runtime import UserError
+from runtime import UserError, printable
 
 import cv2
 import numpy as np
@@ -119,7 +119,8 @@ def verify(stem, jobs):
     counts = np.bincount(labels, minlength=len(facts['class_names'])).tolist()
     for name, count, expected in zip(facts['class_names'], counts, facts['counts']):
         if count != expected:
-            raise UserError('%s.rec holds %d images of the class %s instead of %d' % (stem, count, name, expected))
+            raise UserError('%s.rec holds %d images of the class %s instead of %d'
+                            % (stem, count, printable(name), expected))
 
 
 def check_record(records, facts, row):

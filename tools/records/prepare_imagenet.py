@@ -144,7 +144,7 @@ def check_same_classes(out, class_names):
     first, *others = class_names.values()
     if others and others[0] != first:
         differing = sorted(set(first) ^ set(others[0]))
-        raise UserError('the training and the validation images have other classes: %s' % ', '.join(differing[:5]))
+        raise UserError('the training and the validation images have other classes: %s' % listed(differing))
 
 
 if __name__ == '__main__':

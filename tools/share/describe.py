@@ -9,6 +9,8 @@ import sys
 
 from runtime import UserError
 
+import mxnet as mx
+
 from cli import flags
 from cli.build import build_network, describe
 from cli.command import Parser
@@ -48,8 +50,12 @@ def main(argv=None):
         raise UserError(f'{args.log} holds the epochs 0 to {len(record.epochs) - 1}')
     script = flags.CIFAR if 'dataset' in record.options else flags.IMAGENET
     run = argparse.Namespace(**{**flags.defaults(script), **record.options, 'command': ''})
-    load_weights(build_network(run), args.params)
-    found = describe(run, class_names_of(run))._replace(version='', **facts_of(record))
+    try:
+        net = build_network(run)
+        found = describe(run, class_names_of(run))._replace(version='', **facts_of(record))
+    except (AttributeError, TypeError, mx.MXNetError) as error:  # an option of another kind
+        raise UserError(f'{args.log} is damaged: its options make no network') from error
+    load_weights(net, args.params)
     found = found.of(file_digest(args.params), record.epochs[epoch])
     with saving_into(os.path.dirname(path) or '.', [path + '.new']):
         write_json(path + '.new', description_to_json(found))

@@ -100,7 +100,7 @@ def metadata_of(args):
     found = args.description or trained.description_from_args(args, args.class_names, file_digest(args.params))
     facts = {**found._asdict(), 'unit': build.unit_of(args), 'input': INPUT, 'output': OUTPUT,
              'trained_by': found.command, 'command': args.command}
-    return {key: value if isinstance(value, str) else json.dumps(value)
+    return {key: value.encode(errors='replace').decode() if isinstance(value, str) else json.dumps(value)
             for key, value in facts.items() if value not in (None, '', {})}
 
 

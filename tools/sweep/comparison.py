@@ -74,12 +74,17 @@ def difference_to(line, group):
 
 def at_equal_parameters(difference, line, group):
     """The Difference of a group to {blocks: Group} at its depth, less what these gain by its number of parameters, on
-    straight lines between their means. None without a pair, and for more or fewer parameters than they have."""
-    points = sorted((other.parameters, other.mean) for other in line.values())
-    if difference.mean is None or not points[0][0] <= group.parameters <= points[-1][0]:
+    straight lines between their means over the seeds of the difference. None without a pair, and for more or fewer
+    parameters than those have that were run with these seeds."""
+    if difference.mean is None:
         return None
-    parameters, means = zip(*points)
-    return difference.mean - (np.interp(group.parameters, parameters, means) - line[group.blocks].mean)
+    seeds = group.accuracies.keys() & line[group.blocks].accuracies.keys()
+    means = {other.parameters: np.mean([other.accuracies[seed] for seed in seeds])
+             for other in line.values() if seeds <= other.accuracies.keys()}
+    if not min(means) <= group.parameters <= max(means):
+        return None
+    gain = np.interp(group.parameters, sorted(means), [means[count] for count in sorted(means)])
+    return difference.mean - (gain - means[line[group.blocks].parameters])
 
 
 def reference_line(group, groups, name):

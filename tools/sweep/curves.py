@@ -11,10 +11,10 @@ import numpy as np
 from training.logs import LARGEST, read_run
 
 # The lines of an authors' log, and the numbers in them.
-THEIR_LINES = [re.compile(r'Epoch\[(?P<epoch>\d+)\] Batch \[\d+\]\t.*\tlr=(?P<lr>\d+\.\d+)$'),
-               re.compile(r'\[Epoch (?P<epoch>\d+)\] training: accuracy=(?P<train_accuracy>\d\.\d+)$'),
-               re.compile(r'\[Epoch (?P<epoch>\d+)\] speed: (?P<images_per_second>\d+) samples/sec\t'),
-               re.compile(r'\[Epoch (?P<epoch>\d+)\] validation: err-top1=(?P<val_top1_error>\d\.\d+) err-top5=\d')]
+THEIR_LINES = [re.compile(r'Epoch\[(?P<epoch>\d{1,9})\] Batch \[\d+\]\t.*\tlr=(?P<lr>\d+\.\d+)$'),
+               re.compile(r'\[Epoch (?P<epoch>\d{1,9})\] training: accuracy=(?P<train_accuracy>\d\.\d+)$'),
+               re.compile(r'\[Epoch (?P<epoch>\d{1,9})\] speed: (?P<images_per_second>\d+) samples/sec\t'),
+               re.compile(r'\[Epoch (?P<epoch>\d{1,9})\] validation: err-top1=(?P<val_top1_error>\d\.\d+) err-top5=\d')]
 NAMES = ('train_loss', 'train_error', 'val_top1_error', 'lr', 'images_per_second')
 
 # A run. epochs: [{'epoch': number, name: number, ...}], with those of NAMES that its log says.

@@ -9,9 +9,12 @@ import os
 import statistics
 from contextlib import suppress
 
+import mxnet as mx
+
 import train_cifar
 from cli import build, flags
 from model import complexity
+from tools.sweep.selection import check_kinds
 from training.logs import read_run
 
 
@@ -25,8 +28,9 @@ def logged_paces(folder, dataset):
     paces = []
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), '*.log'))):
         # What is no log of train_cifar.py, or damaged, says nothing of the time.
-        with suppress(OSError, ValueError, TypeError, KeyError):
+        with suppress(OSError, ValueError, TypeError, KeyError, RecursionError, mx.MXNetError):
             record = read_run(path)
+            check_kinds(record.options)
             options = argparse.Namespace(**{**flags.defaults(flags.CIFAR), **record.options})
             if record.options.get('dataset') == dataset:
                 macs = macs_of(build.build_network(options))

@@ -1,5 +1,6 @@
 """The plan of a sweep: its runs in order, and what each of them has come to already."""
 import os
+import sys
 from collections import Counter, namedtuple
 
 from runtime import UserError
@@ -30,6 +31,7 @@ def plan(args):
     points = [point_of(args, unit, blocks, seed) for seed in args.seeds for blocks in args.blocks
               for unit in args.act_type]
     check_twins(points)
+    warn_of_ablations(points)
     return sorted(points, key=lambda point: (args.seeds.index(point.seed), point.macs))
 
 
@@ -50,6 +52,14 @@ def point_of(args, unit, blocks, seed):
     parameters, trainable = complexity.parameters(net)
     return Point(build.unit_of(asked), blocks, seed, name, log, given, asked.num_epochs, parameters, trainable,
                  macs_of(net), epochs_there(run), checkpoint.exists(run.save_dir))
+
+
+def warn_of_ablations(points):
+    """Say which units are others with these flags, by the name under which the figures show them."""
+    for unit in dict.fromkeys(point.unit for point in points):
+        options = vars(train_cifar.parse_args(next(point.flags for point in points if point.unit == unit)))
+        if unit_name(options) != unit:
+            print(f'{unit} is {unit_name(options)} with these flags', file=sys.stderr)
 
 
 def check_twins(points):

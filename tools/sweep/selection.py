@@ -1,6 +1,6 @@
 """Which logs count: whole runs of train_cifar.py with the wanted options. Of the others, why they are left out."""
+import argparse
 import glob
-import json
 import os
 from collections import namedtuple
 from contextlib import suppress
@@ -8,6 +8,8 @@ from contextlib import suppress
 from runtime import UserError
 
 from cli import flags
+from data import SMALL_DATASETS
+from data.cifar import LABEL_SETS
 from tools.sweep.settings import DEFAULTS, text_of, values_read
 from training.logs import read_run
 
@@ -26,7 +28,7 @@ def read_results(named, conditions, score):
         try:
             record = read_run(path)
             check_run(record, conditions)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             left_out[path] = str(error).replace(path + ' ', '', 1)
             continue
         accuracies = [100 * (1 - epoch['val_top1_error']) for epoch in record.epochs]
@@ -53,6 +55,8 @@ def check_run(record, conditions):
     if not {'blocks', 'dataset', 'act_type'} <= options.keys():
         raise UserError('not a run of train_cifar.py')
     check_kinds(options)
+    if options['dataset'] not in SMALL_DATASETS or options.get('label_set', LABEL_SETS[0]) not in LABEL_SETS:
+        raise UserError(f'of the unknown data set {options["dataset"]}')
     if None in errors:
         raise UserError('damaged: an epoch lacks its error')
     for name, wanted in conditions:
@@ -65,21 +69,31 @@ def check_run(record, conditions):
 
 
 def check_kinds(options):
-    """UserError if an option is not of the kind of its flag. Fractions may be: nothing computes with them."""
+    """UserError if an option is not of the kind of its flag, or out of its bounds. Fractions may be: nothing computes
+    with them."""
     for flag in flags.FLAGS:
         default = DEFAULTS.get(flag.dest)
         kinds = [type(default)] if default is not None else [type(None), float if 'type' in flag.keywords else str]
-        if flag.dest in options and float not in kinds and type(options[flag.dest]) not in kinds:
-            raise UserError(f'damaged: its option {flag.dest} is {options[flag.dest]!r}')
-    try:
-        json.dumps(options, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise UserError('damaged: its options are not text') from None
+        value = options.get(flag.dest, default)
+        if float not in kinds and (type(value) not in kinds or type(value) is int and not fits(flag, value)):
+            raise UserError(f'damaged: its option {flag.dest} is {value!a:.40}')
+    items = [item for value in options.values() for item in (value if isinstance(value, list) else [value])]
+    if not all(text.isprintable() for text in [*options, *items] if isinstance(text, str)):
+        raise UserError('damaged: its options are not text')
+    if any(isinstance(item, (list, dict)) for item in items):
+        raise UserError('damaged: its options are not simple')
+
+
+def fits(flag, value):
+    """Whether a flag takes this integer."""
+    with suppress(argparse.ArgumentTypeError, ValueError):
+        return flag.keywords['type'](str(value)) == value
+    return False
 
 
 def check_option(options, name, wanted):
     """UserError if an option has none of the wanted values; one that network and schedule do not read fits any."""
-    if name not in options:
+    if name not in {**DEFAULTS, **options}:
         raise UserError(f'it names no option {name}')
     values = values_read(options, name)
     if values and not any(says(text, value) for value in values for text in [wanted, *wanted.split(',')]):

@@ -53,7 +53,7 @@ def row_of(group, found):
 
 
 def write_csv(path, rows):
-    with open(path, 'w', newline='') as file:
+    with open(path, 'w', newline='', errors='surrogateescape') as file:
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(FIELDS)
         writer.writerows(map(csv_cell, row.values()) for row in rows)
@@ -71,7 +71,7 @@ def markdown(rows, command, title, reference, score):
     same = {'epochs'} if len({row['epochs'] for row in rows}) == 1 else set()
     columns = [name for name in COLUMNS if name not in same and any(name in row for row in cells)]
     head = [name.format(reference=reference) for name in columns]
-    body = [[row.get(name, '-') for name in columns] for row in cells]
+    body = [[row.get(name, '-').replace('|', '\\|') for name in columns] for row in cells]
     table = [f'| {" | ".join(line)} |' for line in [head, ['---'] * len(head), *body]]
     return '\n'.join([f'{MARKDOWN_BEGINS} {shlex.join(command)} -->', '', f'**{title}**', '', *table, '',
                       *notes(rows, reference, score), ''])
