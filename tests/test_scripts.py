@@ -437,6 +437,17 @@ def test_a_copied_run_does_not_cut_the_log_of_the_first_one(cifar_flags, tmp_pat
     assert (tmp_path / 'run.jsonl').read_bytes() == whole
 
 
+def test_a_run_that_is_copied_with_its_log_continues_in_the_copy(cifar_flags, tmp_path):
+    train_cifar.main([*cifar_flags, '--num-epochs', '1', '--lr-mode', 'step'])
+    shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
+    for ending in '.log', '.jsonl':
+        shutil.copy(tmp_path / ('run' + ending), tmp_path / ('copy' + ending))
+    before = (tmp_path / 'run.log').read_bytes()
+    train_cifar.main([*cifar_flags, '--num-epochs', '2', '--lr-mode', 'step', '--resume', '--save-dir',
+                      str(tmp_path / 'copy'), '--logging-file', str(tmp_path / 'copy.log')])
+    assert (tmp_path / 'run.log').read_bytes() == before and len(read_run(str(tmp_path / 'copy.log')).epochs) == 2
+
+
 def test_a_log_without_an_epoch_is_kept_where_its_run_has_a_checkpoint(cifar_flags, tmp_path, capsys, monkeypatch):
     flags = [*cifar_flags, '--save-every-steps', '1']
     kill_after_the_first_checkpoint(flags, monkeypatch)

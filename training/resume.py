@@ -154,8 +154,9 @@ def check_log_of_resumed(run, epochs, most):
         raise UserError('%s exists and is not the log of the run in %s: choose another --logging-file, or remove it'
                         % (path, run.save_dir))
     check_options(dict(logged, save_dir=run.options.get('save_dir')), run.options, path, run.rules)
-    folder = str(logged.get('save_dir') or run.save_dir)
-    if os.path.realpath(folder) != os.path.realpath(run.save_dir) and checkpoint.exists(folder):
+    folder, its_log = str(logged.get('save_dir') or run.save_dir), str(logged.get('logging_file') or path)
+    is_copy = os.path.realpath(its_log) != os.path.realpath(path)  # with its run: the first one has a log of its own
+    if os.path.realpath(folder) != os.path.realpath(run.save_dir) and checkpoint.exists(folder) and not is_copy:
         raise UserError('%s is the log of the run in %s: choose another --logging-file' % (path, folder))
     logged = logged_epochs(path)
     if not epochs <= logged <= most and not holds_no_epoch(path):
