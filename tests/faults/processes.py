@@ -126,7 +126,7 @@ def log_folder_full(bench):
     with open(numbers, 'w') as file:
         file.write(line.rstrip('\n').ljust(room - 20) + '\n')
     code, error = runs.finish(runs.start(bench.flags(folder, *RESUME), partial(runs.at_most_bytes, room)))
-    kept = checkpoint.load(os.path.join(folder, 'run'))[0]['within']['batches'] == 4
+    kept = checkpoint.load(os.path.join(folder, 'run'))[0]['within']['batches'] == 5  # the whole epoch, not scored
     with open(numbers, 'w') as file:
         file.write(line)
     return 2, survived + (code == 2 and runs.is_sentence(error) and 'run.jsonl' in error and kept
