@@ -35,7 +35,7 @@ def plain_files(file, start, size, path, parts=1):
     found = {}
     try:
         with tarfile.open(fileobj=window, mode='r:') as tar:
-            for member in iter(tar.next, None):
+            for member in iter(tar.next, None) if tar.firstmember else ():  # Python 3.8 asks an empty one for byte -1
                 tar.members.clear()  # or all would stay in memory
                 window.left = HEADER_BYTES
                 if len(tar.pax_headers) > GLOBAL_ENTRIES:
