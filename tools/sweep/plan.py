@@ -18,9 +18,10 @@ from training.resume import check_log_of_new, check_options
 HEAD = ('run', 'parameters', 'trainable', 'multiply-adds', 'state', 'time to go')
 FORM = '{:<{width}} {:>12} {:>12} {:>14}  {:<20} {}'
 
-# A run of the grid. flags: of train_cifar.py, all but --gpus. parameters, trainable: elements. macs: multiply-adds of
-# an image. epochs: the numbers of those that need not come again. saved: whether there is a checkpoint.
-Point = namedtuple('Point', 'unit blocks seed name log flags num_epochs parameters trainable macs epochs saved')
+# A run of the grid. flags: of train_cifar.py, all but --gpus. options: what they say, by name. parameters, trainable:
+# elements. macs: multiply-adds of an image. epochs: the numbers of those that need not come again. saved: whether there
+# is a checkpoint.
+Point = namedtuple('Point', 'unit blocks seed name log flags options num_epochs parameters trainable macs epochs saved')
 
 
 def plan(args):
@@ -50,23 +51,22 @@ def point_of(args, unit, blocks, seed):
     given = [*args.flags, *grid, '--save-dir', os.path.join(args.params_dir, name), '--logging-file', log, '--resume']
     run = train_cifar.run_of(train_cifar.parse_args(given))
     parameters, trainable = complexity.parameters(net)
-    return Point(build.unit_of(asked), blocks, seed, name, log, given, asked.num_epochs, parameters, trainable,
-                 macs_of(net), epochs_there(run), checkpoint.exists(run.save_dir))
+    return Point(build.unit_of(asked), blocks, seed, name, log, given, run.options, asked.num_epochs, parameters,
+                 trainable, macs_of(net), epochs_there(run), checkpoint.exists(run.save_dir))
 
 
 def warn_of_ablations(points):
     """Say which units are others with these flags, by the name under which the figures show them."""
-    for unit in dict.fromkeys(point.unit for point in points):
-        options = vars(train_cifar.parse_args(next(point.flags for point in points if point.unit == unit)))
-        if unit_name(options) != unit:
-            print(f'{unit} is {unit_name(options)} with these flags', file=sys.stderr)
+    for unit, known in {point.unit: unit_name(point.options) for point in points}.items():
+        if known != unit:
+            print(f'{unit} is {known} with these flags', file=sys.stderr)
 
 
 def check_twins(points):
     """UserError if two units of a sweep make the same network, as ChaATAC and ChaATAC-linear without --useReLU."""
     units = {}
     for point in points:
-        unit = units.setdefault(key_of(build.options_of(train_cifar.parse_args(point.flags))), point.unit)
+        unit = units.setdefault(key_of(point.options), point.unit)
         if unit != point.unit:
             raise UserError(f'{unit} and {point.unit} are the same network with these flags: leave one of them out')
 
