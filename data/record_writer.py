@@ -91,13 +91,29 @@ def whole_records(stem):
     return keys, (position, idx_size, 9 * len(keys))
 
 
+def write_whole(path, text):
+    """Write a text file that gets its name when all of it is on the disk; nothing is left of it where that fails."""
+    new = path + '.new'
+    try:
+        with disk_errors_of(path), open(new, 'w') as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.remove(new)
+        raise
+
+
 @contextmanager
 def disk_errors_of(path):
     """Word the OSError of a disk that is full, or fails."""
     try:
         yield
     except OSError as error:
-        raise OSError('cannot write %s (%s): the same command continues from here' % (path, error.strerror)) from error
+        reason = error.strerror
+        raise OSError('cannot write %s (%s): the same command continues once it can' % (path, reason)) from error
 
 
 @contextmanager

@@ -1,9 +1,9 @@
 """What `python -m tools.seal` writes beside a RecordIO file: a checksum for every record, and an index without one."""
 import os
-from contextlib import contextmanager, suppress
 
 from runtime import UserError
 
+from data.record_writer import write_whole
 from data.recordio import HEADER, LABEL, MAGIC, checksum, seal_path, stem_of
 
 FEWEST_BYTES = HEADER.size + LABEL.size
@@ -20,10 +20,11 @@ def seal(records):
         for row in range(len(records)):
             records.read(row)
         return len(records)
-    with replacing(path) as file:
-        for row in range(len(records)):
-            records.read(row)
-            file.write(checksum(records.content(row)) + '\n')
+    sums = []
+    for row in range(len(records)):
+        records.read(row)
+        sums.append(checksum(records.content(row)) + '\n')
+    write_whole(path, ''.join(sums))
     return len(records)
 
 
@@ -36,27 +37,8 @@ def make_index(rec):
     starts, ids = records_in(rec)
     keys = ids if len(set(ids)) == len(ids) and max(ids) < 1 << 63 else range(len(ids))
     path = stem_of(rec) + '.idx'
-    with replacing(path) as file:
-        file.writelines('%d\t%d\n' % entry for entry in zip(keys, starts))
+    write_whole(path, ''.join('%d\t%d\n' % entry for entry in zip(keys, starts)))
     return path
-
-
-@contextmanager
-def replacing(path):
-    """A text file that gets its name when all of it is on the disk; nothing is left of it where that fails."""
-    new = path + '.new'
-    try:
-        with open(new, 'w') as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    except BaseException as error:
-        with suppress(FileNotFoundError):
-            os.remove(new)
-        if isinstance(error, OSError) and not error.filename:
-            raise OSError('cannot write %s: %s' % (path, error.strerror or error)) from error
-        raise
 
 
 def records_in(rec):

@@ -11,8 +11,9 @@ import pytest
 
 from cli.exits import run_script
 from data.images import ImageBatches
+from data.record_writer import write_whole
 from data.recordio import LABEL, MADE_BY, RecordFile, read_class_names
-from data.sealing import make_index, replacing
+from data.sealing import make_index
 from tools.records import make_small, seal
 
 
@@ -293,9 +294,11 @@ def test_a_record_shorter_than_a_label_is_damaged(tmp_path):
     assert source.read(1) == (b'', 0)
 
 
-def test_a_seal_that_the_disk_does_not_take_leaves_nothing(tmp_path):
-    path = str(tmp_path / 'x.crc32')
-    with pytest.raises(OSError, match='cannot write .*x.crc32: No space left on device'), replacing(path) as file:
-        file.write('half')
+def test_a_seal_that_the_disk_does_not_take_leaves_nothing(tmp_path, monkeypatch):
+    def refuse(_):
         raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'fsync', refuse)
+    with pytest.raises(OSError, match=r'cannot write .*x.crc32 \(No space left on device\): the same command'):
+        write_whole(str(tmp_path / 'x.crc32'), 'half')
     assert not os.listdir(tmp_path)

@@ -1,10 +1,8 @@
 """The .json beside a .rec of prepare_imagenet: its settings, its classes, their counts, and what was left out."""
 import json
-import os
 
 from runtime import UserError
 
-from data.record_writer import disk_errors_of
 from data.recordio import MADE_BY
 
 
@@ -50,11 +48,3 @@ def read_facts(path):
 
 def is_list(value, kind):
     return isinstance(value, list) and all(isinstance(item, kind) for item in value)
-
-
-def write_facts(path, facts):
-    with disk_errors_of(path), open(path + '.new', 'w') as file:
-        json.dump(facts, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + '.new', path)

@@ -1,5 +1,6 @@
 """One split of ImageNet, written record by record, verified, and only then given its name. See prepare_imagenet."""
 import hashlib
+import json
 import os
 import random
 import sys
@@ -14,9 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from data.decode import decode
-from data.record_writer import RecordWriter
+from data.record_writer import RecordWriter, write_whole
 from data.recordio import MADE_BY, RecordFile
-from tools.records.facts import check_settings, finished_facts, report, write_facts
+from tools.records.facts import check_settings, finished_facts, report
 from tools.records.ilsvrc import read_image
 
 SHUFFLE_SEED = 100                            # im2rec's
@@ -38,13 +39,13 @@ def make_split(split, final, args, shuffled):
     if os.path.exists(part + '.json'):
         check_settings(part + '.json', settings)
     else:
-        write_facts(part + '.json', settings)
+        write_whole(part + '.json', json.dumps(settings, indent=1))
     keys = write_records(split, part, args, shuffled)
     if not keys:
         raise UserError('none of the %d images for %s.rec can be used' % (len(split.images), final))
     counts = np.bincount([split.images[key].label for key in keys], minlength=len(split.class_names)).tolist()
     left_out = [split.images[key].name for key in sorted(set(range(len(split.images))) - set(keys))]
-    write_facts(part + '.json', dict(settings, counts=counts, left_out=left_out))
+    write_whole(part + '.json', json.dumps(dict(settings, counts=counts, left_out=left_out), indent=1))
     verify(part, args.jobs)
     rename(part, final)
     return report('made and verified', final)
