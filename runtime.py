@@ -7,8 +7,8 @@ environment always wins. Cores and memory of this machine are known here too.
 
     python -m runtime          says what this machine has and whether a training can work here
 
-UserError, which every package raises, and listed, changes and printable, for its sentences, are here because every
-package may import this file.
+UserError, which every package raises, and what makes its sentences are here, because every package may import this
+file.
 """
 import ctypes
 import glob
@@ -56,7 +56,13 @@ def listed(names, most=NAMED):
 
 def printable(text):
     """A text of somebody else, without what a terminal would obey."""
-    return text if text.isprintable() else ascii(text)
+    return ''.join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+def sentence_of(error):
+    """What an error says, for a user."""
+    is_of_file = isinstance(error, OSError) and error.filename and error.strerror
+    return printable(f'{error.filename}: {error.strerror}' if is_of_file else str(error))
 
 
 def changes(before, now):

@@ -9,7 +9,6 @@ Reproduces the points of Fig. 7 of "Attention as Activation" (arXiv 2007.07729);
 Expected there: 81.2 % (best epoch, 20 coarse labels; read off the figure). Without flags it trains on the small data
 set in this repository. The loss is computed in Learner.step (training/learner.py).
 """
-import logging
 import sys
 
 import runtime  # noqa: F401  (before mxnet)
@@ -17,11 +16,10 @@ import runtime  # noqa: F401  (before mxnet)
 from cli import build, parsing
 from cli.exits import run_script
 from data import DATASETS
-from model import ACTIVATIONS, complexity
+from model import complexity
 from training.devices import devices_by_id
 from training.fit import fit
 
-LOG = logging.getLogger(__name__)
 INPUT_SHAPE = (1, 3, 32, 32)
 LABELS = {
     'coarse': 'labels: the 20 coarse ones under a head of 100, as in the published figure (honest CIFAR-100: fine)',
@@ -44,7 +42,7 @@ def run_of(args):
 
 def facts_of(args, net):
     """What the log says of the network."""
-    facts = '%s, %d blocks a stage, %s: %d parameters, %d trainable' % (
+    facts = '%s, blocks a stage: %d, %s: %d parameters, %d trainable' % (
         args.model, args.blocks, build.unit_of(args), *complexity.parameters(net))
     return facts + ('; ' + LABELS[args.label_set] if DATASETS[args.dataset].label_sets else '')
 
@@ -55,9 +53,7 @@ def main(argv=None):
     net = build.build_network(args)
     if args.summary:
         return print(complexity.summary(net, INPUT_SHAPE))
-    if not args.useReLU and 'use_relu' in ACTIVATIONS[build.unit_of(args)].options:
-        LOG.warning('without --useReLU there is no ReLU inside of %s, as in the ablation ChaATAC-linear',
-                    build.unit_of(args))
+    build.warn_of_unit(args)
     hardware = build.hardware_of(args, devices_by_id(args.gpus, args.dtype))
     train, test = build.load_data(args, args.batch_size)
     run = run_of(args)._replace(description=build.describe(args, train.class_names))

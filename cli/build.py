@@ -1,5 +1,6 @@
 """From flags to what a training is made of: network, data, objective, schedule, learner, run."""
 import json
+import logging
 from collections import namedtuple
 from functools import partial
 
@@ -12,7 +13,9 @@ import numpy as np
 import data
 from cli import flags
 from cli.teacher import load_teacher
-from model import MODELS, complexity, get_model, network
+from cli.unit_flags import idle
+from data.labels import same_classes
+from model import ACTIVATIONS, MODELS, complexity, get_model, network
 from training.devices import check_training_memory
 from training.distributed import join
 from training.fit import Run
@@ -29,15 +32,22 @@ from training.weights.description import Description, read_description
 from training.weights.disk import file_digest
 from training.weights.network import graph_of, network_from_description
 
+LOG = logging.getLogger(__name__)
+
 # What a training computes on. devices: of this worker. dtype: of the network's input and weights.
 Hardware = namedtuple('Hardware', 'devices dtype workers')
+
+
+def registered(args):
+    """(name, Network) of --model in the registry. UserError if there is none of its name."""
+    name = flags.CIFAR_MODELS.get(args.model, args.model)
+    return name, network(name)
 
 
 def network_of(args):
     """(name, options) of the network of the flags, as get_model takes them. What the flags do not say is left to the
     network. UserError if they contradict one another."""
-    name = flags.CIFAR_MODELS.get(args.model, args.model)
-    chosen = network(name)
+    name, chosen = registered(args)
     options = {}
     for flag in flags.FLAGS:
         if flag.option is None or flags.HOSTS[chosen.host.name] not in flag.of:
@@ -107,7 +117,17 @@ def build_network(args):
 
 def unit_of(args):
     """The name of the unit in the network of the flags."""
-    return args.act_type or network(flags.CIFAR_MODELS.get(args.model, args.model)).unit
+    return args.act_type or registered(args)[1].unit
+
+
+def warn_of_unit(args):
+    """Warn of flags that change nothing, and of an ablation that the lack of one makes."""
+    unit = unit_of(args)
+    ignored = idle(args, unit)
+    if ignored:
+        LOG.warning('%s: no unit of this network reads it, so it changes nothing', ', '.join(ignored))
+    if not getattr(args, 'useReLU', True) and 'use_relu' in ACTIVATIONS[unit].options and args.act_layers:
+        LOG.warning('without --useReLU there is no ReLU inside of %s, as in the ablation ChaATAC-linear', unit)
 
 
 def hardware_of(args, devices):
@@ -134,7 +154,7 @@ def learner_of(args, net, hardware, train, run):
     begun_from = init_from(args, net, train.class_names, continued)
     net.cast(hardware.dtype)
     if args.mode == 'hybrid':
-        compile_network(net, hardware.devices, small_images=not network(network_of(args)[0]).host.takes_size)
+        compile_network(net, hardware.devices, small_images=not registered(args)[1].host.takes_size)
     trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, hardware.workers, args.loss_scale)
     return Learner(net, trainer, lr_at, objective, *hardware, args.accumulate, args.clip_grad, begun_from)
 
@@ -149,12 +169,12 @@ def init_from(args, net, class_names, continued=False):
         says += [f'{args.init_from}, at its first start']
     elif args.init_from:
         known = read_description(args.init_from)
-        same = not known or not class_names or known.class_names == list(class_names)
-        classifier = network(network_of(args)[0]).host.classifier
-        anew = start_from(net, weights_for(net, args.init_from), args.init_from, classifier, same)
+        same = known and same_classes(known.class_names, class_names)
+        classifier = registered(args)[1].host.classifier
+        anew = start_from(net, weights_for(net, args.init_from), args.init_from, classifier, same is not False)
         check_same_network(args, known)
         what = f', but for {", ".join(anew)}, which begin anew' if anew else ', all of it'
-        says += [args.init_from + what + ('' if known or anew else ' (it does not say which classes it is of)')]
+        says += [args.init_from + what + ('' if same or anew else ' (whether its classes are these is not known)')]
     if args.freeze:
         frozen = freeze(net, args.freeze)
         if not frozen.isdisjoint(anew):

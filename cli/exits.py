@@ -2,7 +2,7 @@
 import re
 import sys
 
-from runtime import UserError
+from runtime import UserError, sentence_of
 
 import mxnet as mx
 
@@ -30,7 +30,7 @@ def run_script(main):
     except (MemoryError, mx.base.MXNetError) as error:
         if not isinstance(error, MemoryError) and not DEVICE_IS_FULL.search(str(error)):
             raise
-        leave(2, 'the memory is full: a smaller --batch-size may fit')
+        leave(2, UserError('the memory is full: a smaller --batch-size may fit'))
 
 
 def leave(code, error):
@@ -41,9 +41,7 @@ def leave(code, error):
 
 def complain(error):
     """Print a sentence on stderr, after the name of what was run."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        error = f'{error.filename}: {error.strerror}'
-    print(f'{program()}: error: {error}', file=sys.stderr)
+    print(f'{program()}: error: {sentence_of(error)}', file=sys.stderr)
 
 
 def attempt(action, items):

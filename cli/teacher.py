@@ -1,8 +1,9 @@
 """The teacher of a distillation, from its flags."""
-from runtime import UserError
+from runtime import UserError, listed
 
 from gluoncv import model_zoo
 
+from data.labels import same_classes
 from model import MODELS, get_model
 from training.weights.arrays import load_weights
 from training.weights.description import read_description
@@ -31,9 +32,9 @@ def check_teacher(args, train, description):
     known = description.options.get('classes')
     if known != train.classes:
         raise UserError(f'{teacher} of {known} classes for a network of {train.classes}')
-    if description.class_names and train.class_names and description.class_names != list(train.class_names):
-        raise UserError(f'{teacher} of other classes ({", ".join(description.class_names[:3])}, ...) than those of the '
-                        f'images ({", ".join(train.class_names[:3])}, ...)')
+    if same_classes(description.class_names, train.class_names) is False:
+        raise UserError(f'{teacher} of other classes ({listed(description.class_names, 3)}) than those of the images '
+                        f'({listed(train.class_names, 3)})')
     if args.teacher not in (None, description.network):
         raise UserError(f'{args.teacher_params} holds {description.network}: --teacher {args.teacher} contradicts it')
 

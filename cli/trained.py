@@ -19,11 +19,12 @@ from cli.build import (
     image_places_of,
     load_data,
     network_of,
+    registered,
     shape_of,
 )
 from data import DATASETS
 from data.labels import readable
-from model import get_model, network
+from model import get_model
 from training.scoring import compile_for_scoring
 from training.weights.arrays import load_weights
 from training.weights.description import description_from_json, description_path, read_description, read_facts
@@ -68,7 +69,7 @@ def args_from_options(params, **given):
 def resolve_args(args):
     """Flags that are checked against the description of their weights, and completed by it."""
     if args.model is not None:
-        network(flags.CIFAR_MODELS.get(args.model, args.model))  # says which there are
+        registered(args)  # says which there are
         args.model = FLAG_MODELS.get(args.model, args.model)
     args.description = find_description(args.params)
     if args.description:

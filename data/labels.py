@@ -83,6 +83,17 @@ def labels_by_name(names, known, path):
     return [places[name] for name in names]
 
 
+def same_classes(before, now):
+    """Whether two lists of names are of the same classes in the same order; None where one of them is not known.
+
+    ImageNet's words are those of its synsets.
+    """
+    before, now = tuple(before), tuple(now)
+    if not before or not now:
+        return None
+    return before == now or len(before) == len(now) == 1000 and {before, now} == {synsets(), imagenet_names()}
+
+
 def readable(class_names):
     """The same names to be shown, but ImageNet's words for its synsets."""
     words = dict(zip(synsets(), imagenet_names())) if any(map(SYNSET.fullmatch, class_names)) else {}

@@ -8,7 +8,7 @@ import pytest
 
 from data import load_dataset
 from data.folders import ImageFolder
-from data.labels import imagenet_names, labelled, readable, synsets
+from data.labels import imagenet_names, labelled, readable, same_classes, synsets
 from data.recordio import MADE_BY, RecordFile
 from tests.test_data_decode import encoded, photo
 from tests.test_data_folders import write_folder
@@ -93,6 +93,14 @@ def test_imagenets_words_are_names_too_unless_two_classes_have_them(tmp_path):
         scored(tmp_path / 'twice', imagenet_names(), classes=1000)
 
 
+def test_lists_of_names_are_of_the_same_classes():
+    assert same_classes(['a', 'b'], ('a', 'b')) is True and same_classes(synsets(), imagenet_names()) is True
+    for other in (['b', 'a'], ['a'], imagenet_names()):
+        assert same_classes(['a', 'b'], other) is False
+    assert same_classes(synsets()[::-1], imagenet_names()) is False
+    assert same_classes([], ['a']) is None and same_classes(['a'], ()) is None
+
+
 def test_where_names_are_not_known_labels_stay(tmp_path):
     write_folder(tmp_path, 'val', TEN)
     source = ImageFolder(str(tmp_path), False)
@@ -129,4 +137,4 @@ def test_a_label_that_no_class_of_the_json_has_is_refused(tmp_path, label):
 def test_synsets_are_readable():
     assert readable(['n01440764', 'n99999999', 'cat']) == ('tench', 'n99999999', 'cat')
     assert readable(TEN) == tuple(TEN)
-    assert readable(['n01440764', 'cat\x1b[2J']) == ('tench', r"'cat\x1b[2J'")
+    assert readable(['n01440764', 'cat\x1b[2J']) == ('tench', r'cat\x1b[2J')

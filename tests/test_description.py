@@ -315,6 +315,12 @@ def test_the_graph_of_a_network_is_the_same_whenever_it_is_asked_for():
     assert graph_of(net) == graph_of(net) == graph_of(get_model('cifar_resnet', blocks=1))
 
 
+def test_the_graph_of_a_network_is_what_it_computes_and_not_how_it_begins():
+    plain, begun, other = (graph_of(get_model('resnet50_v1b', **options))
+                           for options in ({}, {'last_gamma': True}, {'classes': 10}))
+    assert plain == begun != other
+
+
 def harmed(path, found, **harm):
     """Give the weights at a path a description that differs from a right one, well sealed."""
     content = {**found.content(), **harm}
@@ -334,7 +340,7 @@ def harmed(path, found, **harm):
     ({'network': 'resnet50_v1b', 'options': {'gates': ''}}, 'describes a network that cannot be: string index out of'),
     ({'options': {'blocks': [1]}}, 'its options cannot be'), ({'options': []}, 'its options cannot be'),
     ({'dataset': 'mnist'}, 'names the unknown data set mnist'),
-    ({'dataset': '\x1b[2Jx'}, r"names the unknown data set '\x1b[2Jx'"),
+    ({'dataset': '\x1b[2Jx'}, r'names the unknown data set \x1b[2Jx'),
     ({'class_names': [1]}, 'its class_names cannot be'),
     ({'input_size': 10 ** 9}, 'its input_size cannot be'), ({'std': [0.0, 1.0, 1.0]}, 'its std cannot be'),
     ({'mean': [0.5]}, 'its mean cannot be'), ({'colour_order': 'BGR'}, 'its colour_order cannot be'),
@@ -379,9 +385,16 @@ def test_a_log_describes_weights_that_have_none(runs, tmp_path, capsys):
     assert describe.main([path, log]) == read_description(path)
     known = read_description(str(runs / 'ChaATAC' / 'last.params'))
     assert read_description(path)._replace(version=known.version) == known
-    for flags, words in (([path, log], 'exists: remove it first'), ([path, log, '--epoch', '3'], 'exists')):
+    of_run = str(runs / 'ChaATAC' / 'last.params')
+    for flags, words in (([path, log], 'x.params is described already'), ([path, log, '--epoch', '3'], 'already'),
+                         ([of_run, log], 'is of a checkpoint, which says')):
         with pytest.raises(UserError, match=words):
             describe.main(flags)
+    shutil.copy(description_path(of_run), description_path(path))
+    shutil.copy(runs / 'relu' / 'last.params', path)
+    with pytest.raises(UserError, match='x.json exists, and is not its description: remove it first'):
+        describe.main([path, log])
+    shutil.copy(of_run, path)
     os.remove(description_path(path))
     with pytest.raises(UserError, match='holds the epochs 0 to 0'):
         describe.main([path, log, '--epoch', '1'])

@@ -24,7 +24,9 @@ from data import cifar
 from model import ACTIVATIONS, MODELS, get_model
 from tests.test_data_cifar import small, write_cifar
 from training import checkpoint
+from training.distributed import ALONE
 from training.logs import read_run
+from training.loss import Objective
 from training.weights.disk import sealed
 from training.weights.params_file import read_params
 
@@ -177,12 +179,45 @@ def test_other_flags_train_too(cifar_flags, flags):
     assert np.isfinite(train_cifar.main(cifar_flags + ['--num-epochs', '1'] + flags)['last']['train_loss'])
 
 
-def test_distillation_from_a_file(cifar_flags, tmp_path):
+def test_the_objective_is_that_of_the_flags(cifar_flags, tmp_path):
     teacher = get_model('cifar_resnet', classes=10)
     teacher.initialize(mx.init.MSRAPrelu())
     teacher.save_parameters(str(tmp_path / 'teacher.params'))
-    flags = ['--num-epochs', '1', '--teacher', 'cifar_resnet', '--teacher-params', str(tmp_path / 'teacher.params')]
-    assert np.isfinite(train_cifar.main(cifar_flags + flags)['last']['train_loss'])
+    one = cifar_flags + ['--num-epochs', '1']
+    flags = ['--mixup', '--mixup-alpha', '0.3', '--mixup-off-epoch', '7', '--label-smoothing', '--teacher',
+             'cifar_resnet', '--teacher-params', str(tmp_path / 'teacher.params'), '--temperature', '3',
+             '--hard-weight', '0.25', '--seed', '5']
+    args = train_cifar.parse_args(one + flags)
+    train, _ = build.load_data(args, args.batch_size)
+    found = build.objective_of(args, train, build.Hardware([mx.cpu()], 'float32', ALONE))
+    images = mx.nd.random.uniform(shape=(2, 3, 32, 32))
+    assert abs(found.teacher(images) - teacher(images)).max().asscalar() < 1e-4
+    assert found._replace(teacher=None) == Objective(10, label_smoothing=0.1, mixup_alpha=0.3, mixup_off_epoch=7,
+                                                     teacher=None, temperature=3.0, hard_weight=0.25, seed=5)
+    args = train_cifar.parse_args(one)
+    assert build.objective_of(args, train, None) == Objective(10, label_smoothing=0.0, mixup_alpha=0.0)
+
+
+def test_a_run_has_the_objective_of_its_flags(cifar_flags, tmp_path):
+    losses = [train_cifar.main([*cifar_flags, '--num-epochs', '1', '--save-dir', str(tmp_path / str(number)),
+                                '--logging-file', str(tmp_path / f'{number}.log'), *flags])['last']['train_loss']
+              for number, flags in enumerate([[], ['--mixup'], ['--label-smoothing']])]
+    assert len(set(losses)) == 3
+
+
+@pytest.mark.parametrize('main, flags, warned', [
+    (train_cifar.main, ['--act-type', 'relu', '--skernel', '5', '--useReLU', '--r', '4'], '--r, --skernel, --useReLU:'),
+    (train_cifar.main, ['--act-type', 'ChaATAC', '--act-order', 'pre', '--useReLU'], '--act-order: no unit'),
+    (train_cifar.main, ['--act-type', 'swish', '--act-layers', '2', '--replace-act', 'ChaATAC', '--use-global'], None),
+    (train_cifar.main, ['--act-type', 'ChaATAC', '--act-layers', '0', '--replace-act', 'swish', '--r', '4'], '--r: no'),
+    (train_cifar.main, ['--act-type', 'ChaATAC'], 'without --useReLU there is no ReLU inside of ChaATAC'),
+    (train_imagenet.main, ['--act-type', 'ChaATAC', '--skernel', '5', '--act-order', 'pre'], '--skernel: no unit')])
+def test_flags_of_a_unit_that_change_nothing_are_said(main, flags, warned, caplog, monkeypatch):
+    monkeypatch.setattr(build, 'hardware_of', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(flags)
+    messages = [record.message for record in caplog.records if 'GPU' not in record.message]
+    assert len(messages) == bool(warned) and all(message.startswith(warned) for message in messages), messages
 
 
 def test_train_imagenet_learns_saves_resumes_and_is_scored(record_folder, tmp_path, small_resnet, capsys):
@@ -327,8 +362,10 @@ def test_the_log_of_a_whole_run_outlives_its_checkpoint(cifar_flags, tmp_path, c
     train_cifar.main(flags)
     shutil.rmtree(str(tmp_path / 'run'))
     before = (tmp_path / 'run.log').read_bytes()
+    again = refusal(train_cifar.main, flags[:-1], capsys, monkeypatch)  # without --resume
     sentence = refusal(train_cifar.main, flags, capsys, monkeypatch)
-    assert 'run.log holds 1 epochs, but there is no checkpoint to continue from' in sentence
+    assert again == sentence
+    assert 'run.log holds epochs, but there is no checkpoint to continue from' in sentence
     assert (tmp_path / 'run.log').read_bytes() == before
 
 
@@ -347,6 +384,7 @@ def test_a_log_that_holds_no_epoch_is_begun_anew(cifar_flags, tmp_path, capsys, 
     whole = (tmp_path / 'run.log').read_bytes()
     (tmp_path / 'run.jsonl').write_text('')  # an epoch is in the .log only
     assert 'exists and is not of a run in' in refusal(train_cifar.main, flags, capsys, monkeypatch)
+    assert 'run.log holds epochs, but' in refusal(train_cifar.main, [*flags, '--seed', '3'], capsys, monkeypatch)
     assert (tmp_path / 'run.log').read_bytes() == whole
     (tmp_path / 'run.log').write_text(''.join(header))
     with open(tmp_path / 'run.jsonl', 'a') as file:
@@ -414,7 +452,9 @@ def test_a_log_that_was_deleted_is_begun_anew_as_often_as_the_run_is_resumed(cif
 
 @pytest.mark.parametrize('facts, names', [
     ({'options': []}, 'options'), ({'options': {}}, 'options'), ({'weights': None}, 'weights'),
-    ({'epoch': 'a'}, 'epoch'), ({'best': 'x', 'within': []}, 'within, best'), ({'last': 5}, 'last')])
+    ({'epoch': 'a'}, 'epoch'), ({'best': 'x', 'within': []}, 'within, best'), ({'last': 5}, 'last'),
+    ({'weights': {'class_names': 5}}, 'weights'), ({'within': {}}, 'within'), ({'best': {}, 'last': {}}, 'best, last'),
+    ({'within': {'epoch': 0, 'batches': 'x', 'images': 5}}, 'within'), ({'means': 3}, 'means')])
 def test_a_checkpoint_that_cannot_be_of_a_run_is_one_sentence(facts, names, cifar_flags, tmp_path, capsys, monkeypatch):
     train_cifar.main([*cifar_flags, '--num-epochs', '1', '--lr-mode', 'step'])
     path = tmp_path / 'run' / 'last.json'
@@ -437,8 +477,15 @@ def test_a_copied_run_does_not_cut_the_log_of_the_first_one(cifar_flags, tmp_pat
     assert (tmp_path / 'run.jsonl').read_bytes() == whole
 
 
-def test_a_run_that_is_copied_with_its_log_continues_in_the_copy(cifar_flags, tmp_path):
-    train_cifar.main([*cifar_flags, '--num-epochs', '1', '--lr-mode', 'step'])
+@pytest.mark.parametrize('named', [True, False])
+def test_a_run_that_is_copied_with_its_log_continues_in_the_copy(cifar_flags, tmp_path, monkeypatch, named):
+    """named: whether the first start has named its log."""
+    at = cifar_flags.index('--logging-file')
+    monkeypatch.chdir(tmp_path)
+    train_cifar.main([*cifar_flags[:at], *cifar_flags[at if named else at + 2:], '--num-epochs', '1', '--lr-mode',
+                      'step'])
+    for path in () if named else (tmp_path / 'logs').iterdir():
+        path.rename(tmp_path / ('run' + path.suffix))
     shutil.copytree(tmp_path / 'run', tmp_path / 'copy')
     for ending in '.log', '.jsonl':
         shutil.copy(tmp_path / ('run' + ending), tmp_path / ('copy' + ending))
@@ -474,6 +521,9 @@ def test_a_run_goes_on_in_no_log_but_its_own(cifar_flags, tmp_path, capsys, monk
     assert 'other.log had other options: seed was 1 and is ' in sentence
     (tmp_path / 'mine.log').write_text('keep me')
     assert 'is not the log of the run' in refusal(train_cifar.main, flags('run', *log('mine.log')), capsys, monkeypatch)
+    (tmp_path / 'alone.jsonl').write_text('keep me')
+    assert 'alone.jsonl exists and is not' in refusal(train_cifar.main, flags('run', *log('alone.log')), capsys,
+                                                      monkeypatch)
     (tmp_path / 'run.jsonl').write_text('{"epoch": "x"}\n')
     assert 'run.jsonl is damaged' in refusal(train_cifar.main, flags('run'), capsys, monkeypatch)
     assert (tmp_path / 'run.jsonl').read_text() == '{"epoch": "x"}\n'

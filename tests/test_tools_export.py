@@ -138,7 +138,7 @@ def full_disk():
 def test_a_full_disk_is_one_sentence_that_names_the_file(flag, says, flags, tmp_path, capsys, monkeypatch, full_disk):
     if flag == '--onnx':
         pytest.importorskip('onnxruntime', reason=REASON)
-    path = str(tmp_path / 'net')
+    path = str(tmp_path / ('net.onnx' if flag == '--onnx' else 'net'))
     sentence = refusal(lambda: export.main([*flags, flag, path]), [], capsys, monkeypatch)
     assert sentence == f'script.py: error: {says.format(path)}: File too large'
     assert not os.listdir(str(tmp_path))
@@ -175,8 +175,9 @@ def test_the_unit_is_named_also_where_no_flag_names_it(model, unit, expected, tm
     (['--onnx', '/dev/null', '--overwrite'], '/dev/null cannot be written: it is no ordinary file'),
     (['--symbol', '{folder}/there'], 'there-0000.params is there already'),
     (['--symbol', '{folder}/x', '--batch-size', '4'], '--batch-size is for --onnx'),
-    (['--onnx', '{folder}/x', '--batch-size', '100000000'], 'a batch of 100000000 images needs about'),
+    (['--onnx', '{folder}/x.onnx', '--batch-size', '100000000'], 'a batch of 100000000 images needs about'),
     (['--onnx', '{weights}', '--overwrite'], 'is what is read'),
+    (['--onnx', '{there}', '--overwrite'], 'its name must end in .onnx'),
     (['{there}', '--symbol', '{folder}/there', '--overwrite'], 'there-0000.params is what is read'),
     (['--onnx', '{folder}/x-symbol.json', '--symbol', '{folder}/x'], 'name the same file'),
     (['--symbol', '{folder}/x', '--blocks', '2'], 'of another architecture'),
@@ -184,7 +185,7 @@ def test_the_unit_is_named_also_where_no_flag_names_it(model, unit, expected, tm
     (['--symbol', '{folder}/x', '--params', '{folder}/none'], 'No such file'),
     (['{there}', '--symbol', '{folder}/x'], 'is not an image'),
     (['--symbol', '{folder}/x', '--dtype', 'bfloat16'], 'an export is float32 or int8: --dtype bfloat16'),
-    (['--symbol', '{folder}/x', '--onnx', '{folder}/y', '--dtype', 'int8'], '--dtype int8 is for --symbol'),
+    (['--symbol', '{folder}/x', '--onnx', '{folder}/y.onnx', '--dtype', 'int8'], '--dtype int8 is for --symbol'),
     (['--symbol', '{folder}/x', '--dtype', 'int8', '--calib-images', '3'], 'at least 16, and 3 were given'),
     (['--symbol', '{folder}/x', '--model', 'se'], '--act-type ChaATAC does not go with it')])
 def test_mistakes_are_one_sentence_and_nothing_is_written(extra, words, flags, weights, tmp_path, capsys, monkeypatch):
@@ -212,5 +213,5 @@ def test_a_missing_package_is_named_with_the_command(package, flags, tmp_path, c
     if package == 'onnxruntime':
         pytest.importorskip('onnx', reason=REASON)
     monkeypatch.setitem(sys.modules, package, None)
-    sentence = refusal(lambda: export.main([*flags, '--onnx', str(tmp_path / 'x')]), [], capsys, monkeypatch)
+    sentence = refusal(lambda: export.main([*flags, '--onnx', str(tmp_path / 'x.onnx')]), [], capsys, monkeypatch)
     assert sentence.endswith('--onnx needs %s: make export-setup' % package)

@@ -2,6 +2,7 @@
 import pytest
 
 import train_cifar
+from cli import unit_flags
 from cli.build import options_of
 from model import ACTIVATIONS
 from tests.sweeps import compare, groups_of, refusal, write_ablations, write_log, write_sweep
@@ -55,14 +56,15 @@ def test_a_unit_has_one_name_whichever_flags_made_it(tmp_path):
     ('relu', set()), ('mish', set()), ('DY-ReLU-B', set()), ('ChaATAC', {'r', 'useReLU', 'use_global'}),
     ('SE-activation', {'r', 'useReLU'}), ('SE-ReLU', {'r'}), ('xUnit', {'skernel', 'act_dilation'}),
     ('FReLU', {'skernel'}), ('SeqATAC', {'skernel', 'act_dilation', 'useReLU'}),
-    ('of somebody', set(settings.UNIT_FLAGS))])
+    ('of somebody', set(unit_flags.UNIT_FLAGS))])
 def test_the_flags_that_a_unit_reads(unit, flags):
-    assert settings.flags_read_by(unit) == flags
+    assert unit_flags.flags_read_by(unit) == flags
 
 
 def test_there_is_a_flag_for_every_option_of_a_unit():
     of_host = {'norm_layer', 'norm_kwargs'}
-    assert set().union(*(unit.options for unit in ACTIVATIONS.values())) - of_host == set(settings.UNIT_FLAGS.values())
+    of_units = set().union(*(unit.options for unit in ACTIVATIONS.values())) - of_host
+    assert of_units == set(unit_flags.UNIT_FLAGS.values())
 
 
 @pytest.mark.parametrize('option,accuracies', [

@@ -107,7 +107,7 @@ def test_logs_that_are_damaged_or_without_their_checkpoint_are_refused(stand_in,
         return said
 
     # A longer run of steps could be resumed, but there is no checkpoint.
-    assert '%s holds 1 epochs, but there is no checkpoint' % log in refused('--num-epochs', '2')
+    assert '%s holds epochs, but there is no checkpoint' % log in refused('--num-epochs', '2')
     unsound = ['{"epoch": 0, "val_top1_error": %s, "seconds": %s}\n' % pair for pair in (
         ('NaN', 1), ('null', 1), ('1e300', 1), (-3, 1), (0.5, 'Infinity'), (0.5, 'NaN'), (0.5, '9' * 400), (0.5, -5))]
     for text in ('nonsense\n', '{"epoch": -1}\n', '[1]\n', '{"epoch": 0}\n', *unsound):

@@ -20,7 +20,7 @@ from training.devices import check_training_memory, devices_by_id, devices_by_nu
 from training.distributed import ALONE
 from training.learner import Learner, make_trainer
 from training.logs import read_run
-from training.loop import Hooks, evaluate, train_epoch
+from training.loop import Hooks, Progress, evaluate, train_epoch
 from training.loss import Objective, loss_function, mix, mixing_weight, targets, teach
 from training.resume import check_options
 from training.runlog import RunLog
@@ -211,12 +211,20 @@ def test_the_error_on_mixed_images_counts_both_labels_by_their_weights():
     assert 0.1 < weight < 0.9 and numbers['train_error'] == pytest.approx(expected)
 
 
+def test_an_error_that_mixed_counts_round_up_is_no_more_than_all():
+    progress = Progress(learner(network(CPU)), {'batches': 1, 'wrong': 20.000002, 'images': 20, 'seconds': 1.0})
+    assert progress.numbers()['train_error'] == 1
+
+
 @pytest.mark.parametrize('options', [dict(mixup_alpha=1.0), dict(label_smoothing=0.1),
                                      dict(teacher=lambda x: mx.nd.ones((x.shape[0], 4)))])
-def test_every_objective_trains(options):
-    net = network(CPU)
-    numbers = train_epoch(learner(net, Objective(4, **options)), source(), 0)
-    assert np.isfinite(numbers['train_loss']) and 0 <= numbers['train_error'] <= 1
+def test_every_objective_trains_in_its_own_way(options):
+    nets = [network(CPU), network(CPU)]
+    plain, found = (train_epoch(learner(net, Objective(4, **more)), source(), 0)['train_loss']
+                    for net, more in zip(nets, ({}, options)))
+    assert np.isfinite(found) and found != plain
+    weights = [next(iter(net.collect_params().values())).data().asnumpy() for net in nets]
+    assert (weights[0] != weights[1]).any()
 
 
 def test_a_loss_that_is_not_finite_names_epoch_and_batch():

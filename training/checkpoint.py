@@ -171,6 +171,8 @@ def checkpoint_files(folder, stem):
         raise UserError('it is not of format %d, which this program reads' % FORMAT)
     if facts != sealed(facts):
         raise UserError('it is damaged: its checksum is another')
+    if 'arrays' not in facts:
+        raise UserError('it is the description of weights, and no checkpoint')
     return facts, {kind: _whole(folder, kind, facts['arrays'][kind]) for kind in ARRAYS}
 
 
@@ -207,4 +209,6 @@ def _keep_previous(folder):
 def place_of(facts):
     """Where in a run a checkpoint was saved."""
     within = facts.get('within')
-    return 'epoch %d, batch %d' % (within['epoch'], within['batches'] - 1) if within else 'epoch %s' % facts['epoch']
+    if within:
+        return 'epoch %d, batch %d' % (within['epoch'], within['batches'] - 1)
+    return 'epoch %d' % facts['epoch']

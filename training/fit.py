@@ -8,7 +8,7 @@ from collections import namedtuple
 from contextlib import ExitStack
 from functools import partial
 
-from runtime import UserError
+from runtime import UserError, sentence_of
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -51,7 +51,8 @@ def fit(run, learner, train, validation, net_facts=''):
         saver = Saver(run, log, learner, watch, facts)
         numbers = facts['last']
         try:
-            log.header(run.command, dict(run.options, save_dir=run.save_dir), learner.devices, net_facts)
+            places = dict(save_dir=run.save_dir, logging_file=run.logging_file)
+            log.header(run.command, {**run.options, **places}, learner.devices, net_facts)
             if learner.begun_from:
                 log.say('Begun from: %s' % learner.begun_from)
             log.say('Product: %s' % describe_product(learner.net))
@@ -70,7 +71,7 @@ def fit(run, learner, train, validation, net_facts=''):
             if workers.rank:
                 raise
             kind = UserError if isinstance(error, UserError) else OSError
-            raise kind('%s; %s' % (error, last_good(run.save_dir))) from error
+            raise kind('%s; %s' % (sentence_of(error), last_good(run.save_dir))) from error
         finally:
             log.close()
     return {'last': numbers, 'best': saver.facts['best']}

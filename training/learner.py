@@ -1,4 +1,5 @@
 """What learns, and a step of it: shards of the batch, forward, backward, update, measures."""
+import itertools
 from collections import defaultdict, namedtuple
 
 import mxnet as mx
@@ -132,13 +133,10 @@ def wrong_guesses(logits, label, partner, weight):
 
 def clip(trainer, device, largest):
     """Shorten the gradient on a device, as one vector, to a norm of `largest`; 1 if it was longer, else 0, queued."""
-    gradients = [parameter.grad(device) for parameter in trainer._params if parameter.grad_req != 'null']
-    squares = [mx.nd.multi_sum_sq(*gradients[start:start + ARRAYS_PER_CHECK],
-                                  num_arrays=len(gradients[start:start + ARRAYS_PER_CHECK])).sum()
-               for start in range(0, len(gradients), ARRAYS_PER_CHECK)]
-    norm = mx.nd.add_n(*squares).sqrt()
+    chunks = list(gradients_of(trainer, device))
+    norm = mx.nd.add_n(*[mx.nd.multi_sum_sq(*chunk, num_arrays=len(chunk)).sum() for chunk in chunks]).sqrt()
     factor = mx.nd.minimum(1, largest / mx.nd.maximum(norm, 1e-30))
-    for gradient in gradients:
+    for gradient in itertools.chain(*chunks):
         gradient[:] = mx.nd.broadcast_mul(gradient, factor.astype(gradient.dtype).reshape((1,) * gradient.ndim))
     return norm > largest
 
@@ -148,17 +146,20 @@ def all_finite(trainer, device):
 
     The loss does not tell: the ReLU of oneDNN makes 0 of NaN, and a ruined network continues with a finite loss.
     """
-    gradients = defaultdict(list)
-    verdicts = []
+    verdicts = [(finite32 if chunk[0].dtype == np.float32 else mx.nd.multi_all_finite)(*chunk, num_arrays=len(chunk))
+                for chunk in gradients_of(trainer, device)]
+    return mx.nd.add_n(*verdicts) == len(verdicts)
+
+
+def gradients_of(trainer, device):
+    """The gradients on a device, in lists that an operator takes: of one dtype, and not too many."""
+    groups = defaultdict(list)
     for parameter in trainer._params:
         if parameter.grad_req != 'null':
-            gradients[np.dtype(parameter.dtype).name].append(parameter.grad(device))
-    for dtype, group in gradients.items():
-        check = finite32 if dtype == 'float32' else mx.nd.multi_all_finite
+            groups[np.dtype(parameter.dtype).name].append(parameter.grad(device))
+    for group in groups.values():
         for start in range(0, len(group), ARRAYS_PER_CHECK):
-            chunk = group[start:start + ARRAYS_PER_CHECK]
-            verdicts.append(check(*chunk, num_arrays=len(chunk)))
-    return mx.nd.add_n(*verdicts) == len(verdicts)
+            yield group[start:start + ARRAYS_PER_CHECK]
 
 
 def finite32(*arrays, num_arrays):

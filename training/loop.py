@@ -67,8 +67,9 @@ class Progress:
             self.pending.clear()
 
     def numbers(self):
-        """For the log: loss and error (a fraction) are means over the images."""
-        numbers = {'train_loss': self.loss / self.images, 'train_error': self.wrong / self.images, 'lr': self.lr,
+        """For the log: loss and error, a fraction, are means over the images."""
+        error = min(1.0, self.wrong / self.images)  # the weights of mixup round
+        numbers = {'train_loss': self.loss / self.images, 'train_error': error, 'lr': self.lr,
                    'images_per_second': self.images / self.seconds, 'seconds': self.seconds}
         if self.loss_scale.dynamic:
             numbers.update(loss_scale=self.loss_scale.value, skipped_steps=self.skipped)

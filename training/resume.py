@@ -4,16 +4,23 @@ import os
 from collections import namedtuple
 from functools import partial
 
-from runtime import UserError, changes
+from runtime import UserError, changes, printable
 
 from native.compiled import product_of
 from training import checkpoint
 from training.logs import holds_no_epoch, is_blank, logged_epochs, logged_options, numbers_path
 from training.weights.arrays import set_weights
 
-# What a checkpoint says of a run.
-KINDS = {'epoch': (int,), 'within': (dict, type(None)), 'best': (dict, type(None)), 'last': (dict, type(None)),
-         'options': (dict,), 'weights': (dict,)}
+# What a checkpoint says of a run, and what that can be.
+ERRORS = ('epoch', 'val_top1_error', 'val_top5_error', 'train_error', 'train_loss')  # of an epoch, in a summary
+SOUND = {'epoch': lambda epoch: type(epoch) is int,
+         'within': lambda within: within is None or is_of_numbers(within, within) and
+         is_of_numbers(within, ('epoch', 'batches', 'images')),
+         'best': lambda best: best is None or is_of_numbers(best, ERRORS) and type(best.get('file')) is str,
+         'last': lambda last: last is None or is_of_numbers(last, ERRORS),
+         'options': lambda options: isinstance(options, dict) and type(options.get('num_epochs')) is int,
+         'weights': lambda weights: isinstance(weights, dict) and is_of_texts(weights.get('class_names') or []),
+         'means': lambda means: isinstance(means, dict)}
 # Options that older ones do not name. Where batches are of another size, an interrupted epoch cannot be continued.
 NOT_NAMED = {'images_per_step', 'teacher_digest'}
 LOG = logging.getLogger(__name__)
@@ -34,25 +41,30 @@ def restore(run, learner):
         set_weights(learner.net, arrays['params'], 'the checkpoint in ' + run.save_dir)
         checkpoint.set_trainer_arrays(learner.trainer, learner.net, arrays['states'])
     scale = facts.pop('loss_scale', None)
-    warn_of_changes(facts.pop('made_by', {}), {'commit': run.description.commit if run.description else None,
-                                               'product': product_of(learner.net), 'devices': devices_of(learner)})
+    warn_of_changes(facts.pop('made_by', {}), dict(
+        means_of(learner), commit=run.description.commit if run.description else None))
     if scale:
         learner.trainer.loss_scale.restore(scale)
     return facts
 
 
-def devices_of(learner):
-    """How many devices a run is computed on, over all workers: BatchNorm sees the images of one of them."""
-    return len(learner.devices) * learner.workers.size
+def means_of(learner):
+    """{name: text} of what computes a run, besides the commit: other means round otherwise.
+
+    devices: of all workers, as BatchNorm sees the images of one. OMP_NUM_THREADS: of a CPU, else ''.
+    """
+    kind = learner.devices[0].device_type
+    return {'product': product_of(learner.net), 'devices': f'{len(learner.devices) * learner.workers.size} {kind}',
+            'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', '') if kind == 'cpu' else ''}
 
 
 def warn_of_changes(before, now):
     """Say what computes a run that continues, where it is not what has computed it so far.
 
-    before, now: {'commit', 'product': name, 'devices': number, or None if it is not known}
+    before, now: {'commit' and the names of means_of: text, or anything else if it is not known}
     """
-    changed = ['%s was %s and is %s' % (what, before[what], now[what]) for what in sorted(before)
-               if before[what] and now[what] and before[what] != now[what]]
+    changed = ['%s was %s and is %s' % (what, printable(before[what]), now[what]) for what in sorted(before)
+               if isinstance(before[what], str) and before[what] and now[what] and before[what] != now[what]]
     if changed:
         LOG.warning('the run continues with other means (%s): numbers may differ from those of a run without a break',
                     '; '.join(changed))
@@ -75,22 +87,29 @@ def find_checkpoint(run):
     if not run.resume:
         raise UserError('%s holds a checkpoint: continue it by --resume, or choose another --save-dir' % run.save_dir)
     facts, arrays, paths = checkpoint.load(run.save_dir)
-    weights = facts.setdefault('weights', {})
-    wrong = [name for name, kinds in KINDS.items() if type(facts.get(name, NotImplemented)) not in kinds]
-    if wrong or type(facts['options'].get('num_epochs')) is not int:
-        raise UserError('the checkpoint in %s is of no run: its %s cannot be'
-                        % (run.save_dir, ', '.join(wrong) or 'options'))
+    facts.setdefault('weights', {})
+    facts.setdefault('means', {name: facts[name] for name in ('product',) if name in facts})  # as older ones have it
+    wrong = [name for name, is_sound in SOUND.items() if name not in facts or not is_sound(facts[name])]
+    if wrong:
+        raise UserError('the checkpoint in %s is of no run: its %s cannot be' % (run.save_dir, ', '.join(wrong)))
     check_options(facts['options'], run.options, run.save_dir, run.rules)
-    check_classes(weights.get('class_names'), run)
+    check_classes(facts['weights'].get('class_names'), run)
     # A run logs an epoch, and saves its best weights, before the checkpoint; previous.* is one checkpoint behind.
     furthest = facts['epoch'] + (2 if paths['json'].endswith('previous.json') else 1)
     check_bests(run, furthest)
     check_log_of_resumed(run, facts['epoch'] + 1, furthest + 1)
     found = {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale')}
     # Older checkpoints do not name the product.
-    found['made_by'] = {'commit': weights.get('commit'), 'product': facts.get('product', 'MXNet'),
-                        'devices': facts.get('devices')}
+    found['made_by'] = {'commit': facts['weights'].get('commit'), 'product': 'MXNet', **facts.get('means', {})}
     return found, arrays
+
+
+def is_of_numbers(facts, names):
+    return isinstance(facts, dict) and all(type(facts.get(name)) in (int, float) for name in names)
+
+
+def is_of_texts(names):
+    return isinstance(names, list) and all(type(name) is str for name in names)
 
 
 def check_classes(before, run):
@@ -122,23 +141,23 @@ def check_log_of_new(run):
 
     A log without an epoch whose run has no checkpoint, and that of its own first try, may be written over.
     """
-    paths = (run.logging_file, numbers_path(run.logging_file))
     logged = logged_options(run.logging_file)
     folder = logged.get('save_dir')
     saved = folder is not None and checkpoint.exists(str(folder))
     if logged and not saved and holds_no_epoch(run.logging_file):  # killed, or refused, before its first one
         return
     # Older logs name a folder by default None, so the other options must say whether it is the same.
-    same = run.resume and folder in (run.save_dir, run.options.get('save_dir')) and all(
+    same = folder in (run.save_dir, run.options.get('save_dir')) and all(
         name in logged and logged[name] == value for name, value in run.options.items() if name not in run.rules.free)
-    for path in paths:
-        if not same and not is_blank(path):
-            raise UserError('%s exists and is not of a run in %s: choose another --logging-file, or remove it'
-                            % (path, run.save_dir))
+    there = files_of_log(run)
+    if there and not same:
+        raise UserError('%s exists and is not of a run in %s: choose another --logging-file, or remove it'
+                        % (there[0], run.save_dir))
     epochs = logged_epochs(run.logging_file)
-    if epochs > 1 or epochs == logged.get('num_epochs'):  # one may be logged and not saved, where a run was killed
-        raise UserError('%s holds %d epochs, but there is no checkpoint to continue from in %s: put it back, choose '
-                        'another --logging-file, or remove the log' % (run.logging_file, epochs, run.save_dir))
+    one_unsaved = run.resume and epochs < 2 and epochs != logged.get('num_epochs')  # where a run was killed
+    if there and not one_unsaved:
+        raise UserError('%s holds epochs, but there is no checkpoint to continue from in %s: put it back, choose '
+                        'another --logging-file, or remove the log' % (run.logging_file, run.save_dir))
 
 
 def check_log_of_resumed(run, epochs, most):
@@ -147,12 +166,13 @@ def check_log_of_resumed(run, epochs, most):
     A log that is gone is begun anew. epochs: how many the run has come to. most: how many it may have logged.
     """
     path = run.logging_file
-    logged = logged_options(run.logging_file)
-    if is_blank(path) and is_blank(numbers_path(path)):
+    logged = logged_options(path)
+    there = files_of_log(run)
+    if not there:
         return
     if not isinstance(logged.get('num_epochs'), int):
         raise UserError('%s exists and is not the log of the run in %s: choose another --logging-file, or remove it'
-                        % (path, run.save_dir))
+                        % (there[0], run.save_dir))
     check_options(dict(logged, save_dir=run.options.get('save_dir')), run.options, path, run.rules)
     folder, its_log = str(logged.get('save_dir') or run.save_dir), str(logged.get('logging_file') or path)
     is_copy = os.path.realpath(its_log) != os.path.realpath(path)  # with its run: the first one has a log of its own
@@ -166,6 +186,11 @@ def check_log_of_resumed(run, epochs, most):
                         % (numbers_path(path), logged, run.save_dir, epochs, cure))
 
 
+def files_of_log(run):
+    """Those of the two files of a run's log that hold something."""
+    return [path for path in (run.logging_file, numbers_path(run.logging_file)) if not is_blank(path)]
+
+
 def check_options(before, now, where, rules):
     """UserError if an option that changes the result was another in an earlier start of a run.
 
@@ -173,7 +198,7 @@ def check_options(before, now, where, rules):
     """
     before = {**{name: now[name] for name in NOT_NAMED & now.keys()}, **rules.before, **before}
     now = {**rules.before, **now}
-    differing = ['%s was %s and is %s' % (name, before.get(name), now.get(name))
+    differing = ['%s was %s and is %s' % (printable(name), printable(str(before.get(name))), now.get(name))
                  for name in sorted(before.keys() | now.keys())
                  if name not in rules.free and before.get(name) != now.get(name)]
     if now['num_epochs'] < before['num_epochs']:

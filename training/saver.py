@@ -4,10 +4,9 @@ from functools import partial
 import mxnet as mx
 from mxnet.gluon import nn
 
-from native.compiled import product_of
 from training import checkpoint
 from training.loop import Hooks, Progress
-from training.resume import devices_of
+from training.resume import means_of
 from training.seeds import DROPOUT, seed_mxnet
 
 
@@ -83,8 +82,8 @@ class Saver(Hooks):
     def _save(self, **facts):
         self.facts.update(facts)
         trainer = self.learner.trainer
-        content = dict(self.facts, options=self.run.options, product=product_of(self.learner.net),
-                       devices=devices_of(self.learner), loss_scale=trainer.loss_scale.state())
+        content = dict(self.facts, options=self.run.options, means=means_of(self.learner),
+                       loss_scale=trainer.loss_scale.state())
         self.workers.share(partial(checkpoint.save, self.run.save_dir, self.learner.net, trainer, content,
                                    self.run.description))
 

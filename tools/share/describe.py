@@ -18,7 +18,7 @@ from cli.exits import run_script
 from cli.trained import class_names_of
 from training.logs import TIME_STAMP, read_run
 from training.weights.arrays import load_weights
-from training.weights.description import description_path, description_to_json
+from training.weights.description import description_path, description_to_json, read_description
 from training.weights.disk import file_digest, saving_into, write_json
 
 COMMAND = 'Command: '
@@ -41,8 +41,11 @@ def main(argv=None):
     args = parser.parse_args(argv)
     path = description_path(args.params)
     record = read_run(args.log)
+    if os.path.exists(os.path.splitext(args.params)[0] + '.states'):
+        raise UserError(f'{args.params} is of a checkpoint, which says itself what it holds')
     if os.path.exists(path):
-        raise UserError(f'{path} exists: remove it first')
+        raise UserError(f'{args.params} is described already' if read_description(args.params) else
+                        f'{path} exists, and is not its description: remove it first')
     if not record.epochs:
         raise UserError(f'{args.log} holds no whole epoch')
     epoch = len(record.epochs) - 1 if args.epoch is None else args.epoch

@@ -78,6 +78,8 @@ def check_places(args):
             raise UserError(f'{path} is there already: --overwrite replaces it')
     if len({os.path.realpath(path) for path in files}) < len(files):
         raise UserError('--onnx and --symbol name the same file')
+    if args.onnx and not args.onnx.endswith('.onnx'):  # so that --overwrite replaces nothing else
+        raise UserError(f'--onnx {args.onnx}: its name must end in .onnx')
 
 
 def check_dtype(args):

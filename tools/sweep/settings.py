@@ -1,20 +1,15 @@
 """What the network and the schedule of a run read of its options.
 
-Runs that agree in this compute the same, but for their seed. relu has no r; 0 layers of any unit are relu; 4 layers are
-the same from the back and from the front; ChaATAC without its inner ReLU is ChaATAC-linear. All that is known of flags
-comes from their table (cli/flags.py).
+Runs that agree in this compute the same, but for their seed: ChaATAC without its inner ReLU is ChaATAC-linear. All that
+is known of flags comes from their table (cli/flags.py).
 """
 from cli import flags
+from cli.unit_flags import PLACES, UNIT_FLAGS, known_as, unread
 from model import ACTIVATIONS, MODELS, units
 
-# Flags that a unit may read, and what its factory calls them.
-UNIT_FLAGS = {flag.dest: flag.option for flag in flags.FLAGS if flag.option in units.OPTIONS}
 # Those that make a unit another one, with a name of its own.
 ABLATING = {flag: option for flag, option in UNIT_FLAGS.items() if any(option in units.ablated(unit)
                                                                        for unit in ACTIVATIONS)}
-# Which positions get the unit, and what the others get.
-PLACES = tuple(flag.dest for flag in flags.FLAGS
-               if flag.group == 'unit' and flag.dest not in UNIT_FLAGS and flag.option != 'act_type')
 # The settings that tell networks of one depth apart; all others are of the data and the schedule.
 NETWORK = (*PLACES, *UNIT_FLAGS, 'unit', 'model')
 # What may differ within a group. A run may be resumed with more epochs, but runs of different length are not averaged.
@@ -60,23 +55,9 @@ def host_of(model):
     return getattr(make, 'func', make).__name__
 
 
-def known_as(unit, options):
-    """The name of a unit with these flags: that of the ablation, if they make it one."""
-    return units.known_as(unit, {option: options.get(flag) for flag, option in UNIT_FLAGS.items()})
-
-
 def not_read(options, unit):
     """The options that a network of this unit and its schedule do not read."""
-    replaced = known_as(options['replace_act'], options)
-    mixed = 0 < options['act_layers'] < 4 and unit != replaced
-    read = flags_read_by(unit) | (flags_read_by(replaced) | set(PLACES) if mixed else set())
-    return flags.unread(options) | {*UNIT_FLAGS, *PLACES} - read
-
-
-def flags_read_by(unit):
-    """The flags of UNIT_FLAGS that a unit reads; all of them for one that this repository does not know."""
-    known = ACTIVATIONS[unit].options if unit in ACTIVATIONS else UNIT_FLAGS.values()
-    return {flag for flag, name in UNIT_FLAGS.items() if name in known}
+    return flags.unread(options) | unread(unit, known_as(options['replace_act'], options), options['act_layers'])
 
 
 def values_read(options, name):

@@ -92,11 +92,12 @@ def read_facts(path):
         return None
     try:
         facts = json.loads(text) if len(text) <= LARGEST else None
+        expected = sealed(facts)['sha256'] if isinstance(facts, dict) else None
     except (ValueError, RecursionError):
         facts = None
     if isinstance(facts, dict) and 'sha256' not in facts:
         raise UserError(f'{path} is damaged, or not the JSON of weights: it has no checksum')
-    if not isinstance(facts, dict) or facts['sha256'] != sealed(facts)['sha256']:
+    if not isinstance(facts, dict) or facts['sha256'] != expected:
         raise UserError(f'{path} is damaged: its checksum is another, or it is no JSON')
     return facts
 

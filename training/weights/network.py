@@ -7,6 +7,7 @@ from .description import description_path
 from .ground import UserError
 
 OF_GLUON = {'prefix', 'params'}  # options of all blocks, which are no network's own
+OF_TRAINING = {'__init__', '__lr_mult__', '__wd_mult__'}  # attributes of parameters that say how they begin and learn
 
 
 def network_from_description(path, description, get_model, **changes):
@@ -27,6 +28,8 @@ def network_from_description(path, description, get_model, **changes):
 
 
 def graph_of(net):
-    """What a network computes, without the names of its layers, and without how often its graph was asked for."""
+    """What a network computes, without the names of its layers, without how often its graph was asked for, and without
+    how it is initialised and trained."""
     nodes = json.loads(net(mx.sym.var('data')).tojson())['nodes']
-    return [(node['op'], node.get('attrs'), [source[:2] for source in node['inputs']]) for node in nodes]
+    return [(node['op'], {name: value for name, value in node.get('attrs', {}).items() if name not in OF_TRAINING},
+             [source[:2] for source in node['inputs']]) for node in nodes]
