@@ -4,9 +4,8 @@ Knows nothing of MXNet, as tools.launch must not import it.
 """
 import argparse
 import os
+import re
 import sys
-
-ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,12 +20,7 @@ class Parser(argparse.ArgumentParser):
 
 def program():
     """What the user ran, by its name: train_cifar.py, or python -m tools.NAME."""
-    path = os.path.relpath(os.path.realpath(sys.argv[0]), ROOT)
-    *folders, name = path.split(os.sep)
-    if folders[:1] != ['tools']:
-        return name
-    if name == '__main__.py':
-        return 'python -m ' + '.'.join(folders)
-    if os.path.exists(os.path.join(ROOT, *folders, '__main__.py')):
-        return 'python -m ' + '.'.join([*folders, name[:-3]])
-    return 'python -m tools.' + name[:-3]
+    module = getattr(sys.modules['__main__'], '__spec__', None)  # None of a script
+    if module and module.name.startswith('tools.'):
+        return 'python -m ' + re.sub(r'\.__main__$', '', module.name)
+    return os.path.basename(sys.argv[0])

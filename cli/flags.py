@@ -121,7 +121,8 @@ FLAGS = [
     Flag('--last-gamma', 'network', _IMAGE_NET, 'start the last BatchNorm of each block at gamma 0',
          option='last_gamma', **_ON_OFF),
 
-    Flag('--act-type', 'unit', _EVERY, 'the activation unit: ' + ', '.join(ACTIVATIONS), option='act_type', **_UNIT),
+    Flag('--act-type', 'unit', _EVERY, 'the activation unit (default: that of --model): ' + ', '.join(ACTIVATIONS),
+         option='act_type', **_UNIT),
     Flag('--useReLU', 'unit', _CIFAR_NET, 'the ReLU inside ' + units_with('use_relu'), option='use_relu', **_ON_OFF),
     Flag('--r', 'unit', _EVERY, 'reduction, C channels become C/r, inside ' + units_with('r'), option='r',
          type=at_least(1), default=2),

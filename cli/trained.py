@@ -30,6 +30,7 @@ from training.weights.arrays import load_weights
 from training.weights.description import description_from_json, description_path, read_description, read_facts
 from training.weights.disk import file_digest
 from training.weights.network import graph_of, network_from_description
+from training.weights.params_file import is_params
 
 SEEN = ('class_names', 'input_size', 'crop_ratio', 'mean', 'std')  # fields of a description, of what the network sees
 FLAG_MODELS = {name: flag for flag, name in flags.CIFAR_MODELS.items()}
@@ -121,12 +122,20 @@ def class_names_of(args):
 
 def check_enough(args):
     """UserError if flags are lacking that only a description could replace."""
-    said = f'{args.params} has no description ({os.path.basename(description_path(args.params))}): say by'
     if args.model is None:
-        raise UserError(f'{said} --model (in Python: model=), and the other flags of its training, which network it is')
+        raise undescribed(args, '--model (in Python: model=), and the other flags of its training, which network it is')
     if args.dataset is None and (args.model in flags.CIFAR_MODELS or not args.given & {'use_rec', 'data_dir'}):
-        raise UserError(f'{said} --dataset (in Python: dataset=) what it was trained on')
+        raise undescribed(args, '--dataset (in Python: dataset=) what it was trained on')
     args.dataset = args.dataset or 'imagenet'
+
+
+def undescribed(args, needed):
+    """The UserError for weights that need flags, as they have no description of their own."""
+    if not is_params(args.params):
+        return UserError(f'{args.params} is no .params file')
+    beside = description_path(args.params)
+    which = 'is of other weights' if os.path.exists(beside) else 'is not there'
+    return UserError(f'{args.params} has no description ({os.path.basename(beside)} {which}): say by {needed}')
 
 
 def fill_defaults_from(args, description):

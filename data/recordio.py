@@ -176,20 +176,31 @@ def read_index(rec, idx, size):
 def read_class_names(rec):
     """The names of the classes, from the .json that prepare_imagenet writes beside a .rec; () if there is none, or one
     of others. UserError if it is damaged."""
-    path = stem_of(rec) + '.json'
+    facts = read_facts(stem_of(rec) + '.json')
+    return tuple(facts['class_names']) if facts else ()
+
+
+def read_facts(path):
+    """What the .json of prepare_imagenet says, or None if there is none, or one of others. UserError if it is damaged.
+    """
     if not os.path.exists(path):
-        return ()
+        return None
     with open(path, 'rb') as file:
         content = file.read(FACTS_BYTES)
     if MADE_BY.encode() not in content and (len(content) == FACTS_BYTES or is_json(content)):
-        return ()
+        return None
     try:
-        names = json.loads(content)['class_names']
-        if names and len(set(names)) == len(names) and all(isinstance(name, str) for name in names):
-            return tuple(names)
+        facts = json.loads(content)
+        names = facts['class_names']
+        if names and is_list(names, str) and len(set(names)) == len(names):
+            return facts
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise UserError('%s is damaged: it does not name the classes of %s' % (path, rec))
+    raise UserError('%s is damaged: it does not name the classes of the records' % path)
+
+
+def is_list(value, kind):
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
 
 
 def is_json(content):

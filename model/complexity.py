@@ -98,7 +98,7 @@ def summary(net, input_shape):
     """A table of the layers with their sums, as text."""
     rows = layers(net, input_shape)
     total, trainable = parameters(net)
-    line = '%-52s %-18s %-20s %12s %16s'
+    line = f'%-{max(len(row.name) for row in rows)}s %-18s %-20s %12s %16s'
     table = [line % ('layer', 'operator', 'output', 'parameters', 'multiply-adds')]
     table += [line % (row.name, row.op, 'x'.join(map(str, row.output_shape)), format(row.parameters, ','),
                       format(row.macs, ',')) for row in rows]

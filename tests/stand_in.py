@@ -23,7 +23,7 @@ with open(os.path.join(os.path.dirname(__file__), 'orders.json')) as file:
 with open(os.path.join(os.path.dirname(__file__), 'calls'), 'a') as file:
     file.write(json.dumps([log, flags, os.environ['OMP_NUM_THREADS'], time.time()]) + '\\n')
 order = orders['runs'].get(os.path.basename(log)[:-4], {})
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(order.get('code_when_asked', 143)))
 options = dict(orders['options'], save_dir=flags[flags.index('--save-dir') + 1],
                act_type=flags[flags.index('--act-type') + 1],
                **{name: int(flags[flags.index('--' + name) + 1]) for name in ('blocks', 'seed')})

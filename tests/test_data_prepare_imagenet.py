@@ -288,7 +288,7 @@ def test_an_image_that_cannot_be_decoded_is_left_out_and_named(archives, tmp_pat
     (folder / 'train' / SYNSETS[1] / 'z.jpg').write_bytes(b'')
     line = cv2.imencode('.png', np.zeros((1, 9000), 'uint8'))[1].tobytes()
     (folder / 'val' / SYNSETS[0] / 'long.png').write_bytes(line)
-    sentence = ('3 images could not be used and are not in the files: train/n02105855/a.jpg, train/n02105855/z.jpg, '
+    sentence = ('the files lack images that could not be used, 3: train/n02105855/a.jpg, train/n02105855/z.jpg, '
                 'val/n01440764/long.png')
     arguments = ['--folder', folder, '--out', out, '--size', SIZE]
     for again in (arguments, arguments, ['--out', out, '--verify-only']):
@@ -309,7 +309,7 @@ def test_verification_finds_what_is_wrong(made, tmp_path, capsys, monkeypatch):
     assert complaint(counts=[5, 6, 5]).endswith('val.rec holds 5 images of the class n02105855 instead of 6')
     assert 'has the label 2, and there are 2 classes' in complaint(class_names=SYNSETS[:2], counts=[5, 5])
     assert 'val.rec is 62x40: its shorter side is not 41' in complaint(size=41)
-    assert 'val.json is not a file of data.prepare_imagenet, or is damaged' in complaint(made_by='me')
+    assert 'val.json is not there, or not a file of prepare_imagenet' in complaint(made_by='me')
     for counts in ([5], [5, 5, '5']):
         assert 'does not say how many images of each class' in complaint(counts=counts)
     content = bytearray((out / 'train.rec').read_bytes())
@@ -327,7 +327,7 @@ def test_files_of_others_and_other_settings_are_refused(archives, made, tmp_path
         os.makedirs(str(out))
         (out / name).write_bytes(b'mine')
         message = refused(capsys, monkeypatch, *flags(archives, out))
-        assert '%s is there already and data.prepare_imagenet did not make it' % name in message
+        assert '%s is there already and prepare_imagenet did not make it' % name in message
         assert contents(out) == {name: b'mine'}
     for out in (copied(made, tmp_path / 'done'), unfinished(made, tmp_path / 'part')):
         before = contents(out)

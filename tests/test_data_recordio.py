@@ -275,7 +275,8 @@ def test_the_names_of_the_classes_come_from_the_json_of_prepare_imagenet(unseale
         assert read_class_names(rec) == RecordFile(rec).class_names == names
     for text in ('', '{', '{"made_by": "%s", "class_na', '{"made_by": "%s"}', '["%s"]',
                  '{"%s": 1, "class_names": ["a", "a"]}',
-                 '{"%s": 1, "class_names": [["a"]]}', '{"%s": 1, "class_names": 7}', '{"%s": 1, "class_names": []}'):
+                 '{"%s": 1, "class_names": [["a"]]}', '{"%s": 1, "class_names": 7}', '{"%s": 1, "class_names": []}',
+                 '{"%s": 1, "class_names": "ab"}', '{"%s": 1, "class_names": {"a": 1}}'):
         with open(rec[:-4] + '.json', 'w') as file:
             file.write(text.replace('%s', MADE_BY))
         with pytest.raises(UserError, match='unsealed.json is damaged: it does not name the classes'):

@@ -178,7 +178,7 @@ def test_a_description_of_another_file_is_not_believed(runs, tmp_path, caplog, c
     shutil.copy(runs / 'ChaATAC' / 'last.params', path)
     shutil.copy(runs / 'relu' / 'last.json', description_path(path))
     assert read_description(path) is None and 'describes another file than' in caplog.text
-    assert 'x.params has no description (x.json): say by --model' in refusal(
+    assert 'x.params has no description (x.json is of other weights): say by --model' in refusal(
         evaluate.main, ['--params', path], capsys, monkeypatch)
 
 
@@ -186,6 +186,9 @@ def test_nothing_is_assumed_of_a_file_without_one(runs, tmp_path, capsys, monkey
     path, image = str(tmp_path / 'x.params'), picture(tmp_path)
     shutil.copy(runs / 'relu' / 'last.params', path)
     network = ['--model', 'atac', '--act-type', 'relu', '--blocks', '1']
+    (tmp_path / 'read.md').write_text('# Read me')
+    assert 'read.md is no .params file' in refusal(evaluate.main, ['--params', str(tmp_path / 'read.md')], capsys,
+                                                   monkeypatch)
     for main, more in ((evaluate.main, []), (classify.main, [image])):
         assert 'say by --model' in refusal(main, ['--params', path, *more], capsys, monkeypatch)
         assert 'say by --dataset (in Python: dataset=) what it was trained on' in refusal(

@@ -80,7 +80,8 @@ def test_the_command_prints_json_layers_and_mistakes(capsys):
                          'published_parameters', 'gflops_by_published_rule'}
     table.main(['--model', 'cifar_resnet'])
     assert 'Convolution' in capsys.readouterr().out
-    for flags, sentence in ((['--model', 'x'], "unknown model 'x'; there are"), (['--batch', '0'], 'at least 1')):
+    for flags, sentence in ((['--model', 'x'], "unknown model 'x'; there are"), (['--batch', '0'], 'at least 1'),
+                            (['--model', 'resnet50', '--markdown'], '--markdown is for the table of all networks')):
         with pytest.raises(SystemExit) as leaving:
             run_script(partial(table.main, flags))
         assert leaving.value.code == 2 and sentence in capsys.readouterr().err
@@ -105,7 +106,13 @@ def test_every_network_saves_loads_and_exports(name, tmp_path):
     x = mx.nd.random.normal(shape=(2, 3, 48, 48))
     expected = net(x).asnumpy()
     net.save_parameters(str(tmp_path / 'x.params'))
+    mx.random.seed(1)
+    net = get_model(name, layers=(1, 1, 1, 1), classes=3, input_size=48)
+    net.initialize(mx.init.MSRAPrelu())
+    net.hybridize()
+    assert abs(net(x).asnumpy() - expected).max() > 1e-2 * abs(expected).max()
     net.load_parameters(str(tmp_path / 'x.params'))
+    assert (net(x).asnumpy() == expected).all()
     net.export(str(tmp_path / 'net'))
     again = mx.gluon.SymbolBlock.imports(str(tmp_path / 'net-symbol.json'), ['data'], str(tmp_path / 'net-0000.params'))
     assert abs(again(x).asnumpy() - expected).max() < 1e-4 * abs(expected).max()

@@ -390,7 +390,7 @@ def test_a_run_says_whose_product_it_has_and_warns_when_it_is_resumed_with_other
     assert f'other means (OMP_NUM_THREADS was {threads} and is 77; commit was 1111111 and is 2222222; product was ' \
         'native and is MXNet)' in caplog.text
     with open(log) as file:
-        lines = [line.split('Product: ')[1].strip() for line in file if 'Product: ' in line]
+        lines = [line.split('Product of gate and map: ')[1].strip() for line in file if 'Product of' in line]
     assert lines == ['native', 'MXNet (native: ATAC_NATIVE=0 switches it off)']
 
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 from runtime import UserError
 
@@ -70,12 +71,13 @@ def test_only_a_user_error_is_a_mistake_of_the_user(defect, says, capsys, monkey
     assert refusal(mistake, [], capsys, monkeypatch) == 'script.py: error: --r 3 does not divide 16'
 
 
-@pytest.mark.parametrize('path, name', [
-    ('train_cifar.py', 'train_cifar.py'), ('tools/records/seal.py', 'python -m tools.seal'),
-    ('tools/demo.py', 'python -m tools.demo'), ('tools/sweep/__main__.py', 'python -m tools.sweep'),
-    ('tools/benchmark/profile.py', 'python -m tools.benchmark.profile'), ('../elsewhere/pytest', 'pytest')])
-def test_a_command_has_the_name_that_the_user_typed(path, name, monkeypatch):
-    monkeypatch.setattr(sys, 'argv', [os.path.join(ROOT, path)])
+@pytest.mark.parametrize('module, name', [
+    (None, 'train_cifar.py'), ('tools.seal', 'python -m tools.seal'), ('pytest.__main__', 'train_cifar.py'),
+    ('tools.plot_sweep', 'python -m tools.plot_sweep'), ('tools.sweep.__main__', 'python -m tools.sweep'),
+    ('tools.benchmark.profile', 'python -m tools.benchmark.profile')])
+def test_a_command_has_the_name_that_the_user_typed(module, name, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['folder/train_cifar.py'])
+    monkeypatch.setattr(sys.modules['__main__'], '__spec__', module and SimpleNamespace(name=module))
     assert command.program() == command.Parser().prog == name
 
 

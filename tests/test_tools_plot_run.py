@@ -72,6 +72,11 @@ def test_no_run_is_ahead_that_ends_with_the_same_error():
     assert settled(run_of('first', [0.5]), Curves('second', [{'epoch': 1, 'val_top1_error': 0.5}])) is None
 
 
+def test_runs_without_an_epoch_that_both_have_scored_are_not_compared():
+    runs = run_of('first', [0.5]), Curves('second', [{'epoch': 1, 'val_top1_error': 0.5}])
+    assert plot_run.order_of(*runs, 1) == 'first and second have no epoch that both have scored'
+
+
 def test_a_running_median_forgets_single_epochs_and_keeps_steps():
     assert running_median([5, 5, 9, 5, 5, 1, 1, 1], 3) == [5, 5, 5, 5, 5, 1, 1, 1]
     assert running_median([9, 5, 4, 3, 2, 1], 5) == [9, 5, 4, 3, 2.5, 2]  # the first value is that of the log

@@ -1,4 +1,5 @@
 """The model of scaling: its bytes counted one by one, its fit, and that the document shows what the tool prints."""
+import json
 import os
 
 from runtime import UserError
@@ -15,20 +16,19 @@ MEASURED = os.path.join(ROOT, 'logs', 'scaling.json')
 SOME = Gradient(2.5e7, 1e8)
 
 
-@pytest.mark.parametrize('workers', [2, 3, 4, 8])
-@pytest.mark.parametrize('servers', [1, 2, 3, 4, 8])
+@pytest.mark.parametrize('workers, servers', [(workers, servers) for workers in (2, 3, 4, 8)
+                                              for servers in (1, 2, 3, 4, 8) if servers <= workers])
 def test_the_busiest_link_carries_what_is_counted_host_by_host(workers, servers):
-    if servers <= workers:
-        sent = [0] * workers
-        received = [0] * workers
-        for worker in range(workers):
-            for server in range(servers):  # lives on the host of this number
-                if server != worker:
-                    sent[worker] += 1 / servers
-                    received[server] += 1 / servers  # its part of the gradient
-                    sent[server] += 1 / servers
-                    received[worker] += 1 / servers  # its part of the sum
-        assert cost.busiest_link(1, workers, 1 / servers) == pytest.approx(max(sent + received))
+    sent = [0] * workers
+    received = [0] * workers
+    for worker in range(workers):
+        for server in range(servers):  # lives on the host of this number
+            if server != worker:
+                sent[worker] += 1 / servers
+                received[server] += 1 / servers  # its part of the gradient
+                sent[server] += 1 / servers
+                received[worker] += 1 / servers  # its part of the sum
+    assert cost.busiest_link(1, workers, 1 / servers) == pytest.approx(max(sent + received))
 
 
 def test_one_host_sums_without_a_link():
@@ -89,5 +89,29 @@ def test_bad_files_are_said(tmp_path):
     for out in ('s', 's.pdf'):
         with pytest.raises(UserError, match='must end in .png or .svg'):
             main(['draw', MEASURED, '--out', str(tmp_path / out)])
-    with pytest.raises(UserError, match='exists'):
+    with pytest.raises(FileExistsError):
         measure.measure(str(other))
+
+
+@pytest.mark.parametrize('name, content', [
+    ('sums', []), ('sums', [[2, 1, None, 1.0]]), ('sums', [[2, 1, None, 'x'], [2, 1, 5e7, 1.0]]), ('steps', []),
+    ('gradient', [0, 0]), ('cores', 0), ('cores', None)])
+def test_numbers_that_were_not_measured_are_said(name, content, tmp_path):
+    with open(MEASURED) as file:
+        found = json.load(file)
+    path = tmp_path / 'x.json'
+    path.write_text(json.dumps({**found, name: content}))
+    with pytest.raises(UserError, match='is not what'):
+        draw.read_measured(str(path))
+
+
+def test_what_is_measured_is_kept_when_a_later_job_fails(tmp_path, monkeypatch):
+    seconds = iter([1.5, 2.5])
+    monkeypatch.setattr(measure, 'seconds_of', lambda *_: next(seconds))
+    with pytest.raises(StopIteration):
+        measure.measure(str(tmp_path / 'x.json'))
+    with open(tmp_path / 'x.json') as file:
+        assert [row[-1] for row in json.load(file)['sums']] == [1.5, 2.5]
+    monkeypatch.setattr(measure, 'PATIENCE', 0.01)
+    with pytest.raises(OSError, match='the job of 1 workers and 1 servers takes more than 0.01 s'):
+        measure.run_job(['sleep', '5'], 1, 1, None)

@@ -18,6 +18,7 @@ from tests.stand_in import NAME, SMALL, StandIn, grid, tree
 from tools import ROOT
 from tools.sweep import __main__ as sweep
 from tools.sweep import pace, plan
+from training import checkpoint
 from training.logs import read_run
 
 
@@ -137,6 +138,35 @@ def test_a_signal_stops_the_runs_and_then_the_sweep(number, code, stand_in, caps
     stand_in()
     sweep.main(grid(seeds=(0, 1, 2)))
     assert len(stand_in.calls()) == 5
+
+
+def test_a_run_that_fails_while_it_is_stopped_has_failed(stand_in, capsys):
+    """As where the disk is too full for its checkpoint."""
+    stand_in({NAME % ('relu', 1, 0): {'code': 2, 'wait': 1},
+              NAME % ('relu', 1, 1): {'wait': 60, 'code_when_asked': 'cannot save'}})
+    with pytest.raises(SystemExit) as leaving:
+        sweep.main(grid('--jobs', '2', seeds=(0, 1)))
+    said = capsys.readouterr().err
+    assert leaving.value.code == 2 and 'stopped' not in said
+    assert '[2/2] FAILED %s: exit code 1' % (NAME % ('relu', 1, 1)) in said and '\n    cannot save\n' in said
+    assert 'failed: %s, exit code 1' % (NAME % ('relu', 1, 1)) in said
+
+
+def test_a_run_whose_last_epoch_was_logged_and_not_saved_is_not_done(tiny_data, stand_in, monkeypatch):
+    save, flags = checkpoint.save, [*SMALL, '--data-dir', tiny_data, '--num-epochs', '2']
+
+    def full(folder, net, trainer, facts, description=None):
+        if facts['epoch'] == 1:
+            raise OSError('the disk is full')
+        save(folder, net, trainer, facts, description)
+
+    monkeypatch.setattr(checkpoint, 'save', full)
+    with pytest.raises(OSError, match='the disk is full'):
+        train_cifar.main(['--act-type', 'relu', '--blocks', '1', *flags])
+    point, = sweep.main(['--dry-run', *grid(small=flags)])
+    assert plan.state_of(point) == 'resume at epoch 1'
+    monkeypatch.undo()
+    train_cifar.main(['--act-type', 'relu', '--blocks', '1', *flags, '--resume'])
 
 
 def test_each_run_at_a_time_has_its_own_gpus(stand_in, monkeypatch):

@@ -87,7 +87,37 @@ def test_options_that_contradict_a_log_are_refused_before_anything_starts(stand_
     assert len(stand_in.calls()) == 1 and tree('.') == before
 
 
-def test_the_sweep_of_the_readme_finds_the_logs_of_this_repository(monkeypatch):
+@pytest.mark.parametrize('there, asked', [
+    (('ChaATAC', '--useReLU'), ('ChaATAC',)), (('ChaATAC', '--useReLU'), ('ChaATAC', '--useReLU', '--use-global')),
+    (('relu', '--act-layers', '0'), ('relu', '--act-layers', '0', '--replace-act', 'swish'))])
+def test_the_log_of_another_network_is_not_that_of_an_ablation(stand_in, capsys, monkeypatch, there, asked):
+    """Of which the flags that make it one are then not read."""
+    (unit, *flags), (_, *others) = there, asked
+    stand_in(flags=[*SMALL, *flags])
+    sweep.main(grid(units=(unit,), small=[*SMALL, *flags]))
+    said = refusal(grid(units=(unit,), small=[*SMALL, *others]), capsys, monkeypatch)
+    assert 'had other options: ' in said and len(stand_in.calls()) == 1
+
+
+def test_flags_that_need_the_data_set_of_the_grid_are_taken(stand_in):
+    point, = sweep.main(['--dataset', 'cifar100', *grid('--dry-run', small=[*SMALL, '--label-set', 'fine'])])
+    assert point.options['label_set'] == 'fine'
+
+
+@pytest.mark.parametrize('data, blocks, options', [
+    ('cifar100', '1', '--act-type relu swish ChaATAC'), ('cifar10', '1', '--act-type relu swish ChaATAC'),
+    ('cifar100', '1', '')])
+def test_the_sweeps_of_docs_results_find_the_logs_of_this_repository(data, blocks, options, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    model = '' if options else '--model se '
+    points = sweep.main(f'--dataset {data} {options} --blocks {blocks} --seeds 0 1 2 --dry-run --logs-dir '
+                        f'logs/{data}-short --params-dir none -- {model}--batch-size 128 --wd 0.0001 --lr 0.2 '
+                        '--lr-decay 0.1 --useReLU --r 2 -j 1 --log-interval 0 --num-epochs 20 --lr-decay-epoch 15,17'
+                        .split())
+    assert len(points) in (3, 9) and {plan.state_of(point) for point in points} == {'done'}
+
+
+def test_a_sweep_of_fashion_mnist_finds_the_logs_of_this_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
     points = sweep.main('--dataset fashion-mnist --act-type relu swish ChaATAC --blocks 1 --seeds 0 1 2 --dry-run '
                         '--logs-dir logs/fashion-mnist -- --useReLU --num-epochs 8 --lr-mode cosine --lr 0.2'.split())

@@ -78,6 +78,7 @@ def test_a_flag_without_a_default_may_be_a_number(tmp_path):
     ('"dataset": "fashion-mnist"', '"dataset": "../../x"', 'of the unknown data set ../../x'),
     ('"num_epochs": 2', '"num_epochs": 1', 'jsonl holds 2 epochs of a run of 1'),
     ('"num_epochs": 2', '"num_epochs": -3', 'is not the log of a run'),
+    ('"num_epochs": 2', '"num_epochs": "\\u001b[31m"', 'is not the log of a run'),
     ('"seed": 0', '"more": [[1]], "seed": 0', 'damaged: its options are not simple'),
     ('"seed": 0', '"more": {}, "seed": 0', 'damaged: its options are not simple'),
     ('Options: {', 'Options: ', 'is not the log of a run')])

@@ -254,6 +254,11 @@ def test_a_page_is_drawn_of_every_picture_that_can_be_read(flags, tmp_path, caps
     arguments = [*flags, str(tmp_path / 'text.png'), picture(tmp_path / 'good.png')]
     assert 'text.png is not an image' in refusal(lambda: visualize.main(arguments), [], capsys, monkeypatch)
     assert os.listdir(str(tmp_path / 'pages')) == ['good.png']
+    page = (tmp_path / 'pages' / 'good.png').read_bytes()
+    (tmp_path / 'pages' / 'good.png').write_bytes(page + b'older')
+    arguments[-2] = str(tmp_path / 'gone.png')  # and the page of an earlier call is there
+    assert 'gone.png: No such file' in refusal(lambda: visualize.main(arguments), [], capsys, monkeypatch)
+    assert (tmp_path / 'pages' / 'good.png').read_bytes() == page
 
 
 def test_weights_are_never_overwritten(flags, weights, tmp_path, capsys, monkeypatch):

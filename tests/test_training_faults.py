@@ -57,7 +57,7 @@ def test_a_run_stopped_and_killed_within_epochs_equals_the_uninterrupted_one(tin
     places = [re.findall(r'.{24}(\[?Epoch.\d+\](?: Batch .\d+\])?)', open(os.path.join(folder, 'run.log')).read())
               for folder in (whole, hindered)]
     assert places[0] == places[1] and len(places[0]) == 3 * (5 + 1)
-    products = re.findall(r'Product: (\w+)', open(log).read())
+    products = re.findall(r'Product of gate and map: (\w+)', open(log).read())
     assert products == 3 * ['MXNet' if product.why_not() else 'native']
 
 

@@ -6,6 +6,7 @@ drawn at the size they are printed in, with letters of 8 pt.
 """
 import os
 import textwrap
+from contextlib import suppress
 
 from runtime import UserError
 
@@ -88,5 +89,10 @@ def save(figure, path):
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     ending = os.path.splitext(path)[1]
     metadata = {'Creator': MARK, 'Date': None} if ending == '.svg' else {'Software': MARK}
-    figure.savefig(path + '.new', format=ending[1:], metadata=metadata)
-    os.replace(path + '.new', path)
+    try:
+        figure.savefig(path + '.new', format=ending[1:], metadata=metadata)
+        os.replace(path + '.new', path)
+    except OSError as error:
+        with suppress(OSError):
+            os.remove(path + '.new')
+        raise OSError(error.errno, error.strerror, path) from error

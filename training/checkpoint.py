@@ -165,6 +165,12 @@ def _load(folder, stem):
 
 def checkpoint_files(folder, stem):
     """(what a JSON says, {kind: path of the file with the size and the sum that it names})."""
+    facts = checkpoint_facts(folder, stem)
+    return facts, {kind: _whole(folder, kind, facts['arrays'][kind]) for kind in ARRAYS}
+
+
+def checkpoint_facts(folder, stem):
+    """What a JSON of a checkpoint says. UserError if it is damaged or of something else."""
     with open(os.path.join(folder, stem + '.json')) as file:
         facts = json.load(file)
     if not isinstance(facts, dict) or facts.get('format', FORMAT) != FORMAT:
@@ -173,7 +179,7 @@ def checkpoint_files(folder, stem):
         raise UserError('it is damaged: its checksum is another')
     if 'arrays' not in facts:
         raise UserError('it is the description of weights, and no checkpoint')
-    return facts, {kind: _whole(folder, kind, facts['arrays'][kind]) for kind in ARRAYS}
+    return facts
 
 
 def _whole(folder, kind, expected):

@@ -55,7 +55,7 @@ def fit(run, learner, train, validation, net_facts=''):
             log.header(run.command, {**run.options, **places}, learner.devices, net_facts)
             if learner.begun_from:
                 log.say('Begun from: %s' % learner.begun_from)
-            log.say('Product: %s' % describe_product(learner.net))
+            log.say('Product of gate and map: %s' % describe_product(learner.net))
             log.say('Batches: %d images a step in all; %s; learning rate %s'
                     % (train.batch_size, workers, run.options.get('lr')))
             for epoch in range(facts['epoch'] + 1, run.num_epochs):

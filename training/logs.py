@@ -5,7 +5,7 @@ import re
 from collections import namedtuple
 from contextlib import suppress
 
-from runtime import UserError
+from runtime import UserError, printable
 
 TIME_STAMP = len('2026-11-22 20:47:50,123 ')
 LARGEST = 1e15  # of the numbers of an epoch, and so finite
@@ -81,7 +81,8 @@ def read_run(path):
             commits += COMMIT.findall(line[TIME_STAMP:])
             counts = [int(count) for count in found.groups()] if found else counts
     options = starts[-1] if starts else {}
-    if type(options.get('num_epochs')) is not int or options['num_epochs'] < 1 or not counts:
+    are_numbers = all(type(start.get('num_epochs')) is int for start in starts)
+    if not options or not are_numbers or options['num_epochs'] < 1 or not counts:
         raise UserError('%s is not the log of a run, or was cut off: it names no %s'
                         % (path, 'network' if options else 'options'))
     epochs = _read_epochs(numbers_path(path))
@@ -111,7 +112,8 @@ def _read_epochs(path):
     for numbers in epochs:
         for name, value in numbers.items():
             if not _is_sound(name, value):
-                raise UserError('%s is damaged: %s of epoch %d is %.40r' % (path, name, numbers['epoch'], value))
+                raise UserError('%s is damaged: %s of epoch %d is %.40r'
+                                % (path, printable(name), numbers['epoch'], value))
     return epochs
 
 

@@ -173,7 +173,8 @@ def check_log_of_resumed(run, epochs, most):
     if not isinstance(logged.get('num_epochs'), int):
         raise UserError('%s exists and is not the log of the run in %s: choose another --logging-file, or remove it'
                         % (there[0], run.save_dir))
-    check_options(dict(logged, save_dir=run.options.get('save_dir')), run.options, path, run.rules)
+    places = {name: run.options.get(name) for name in ('save_dir', 'logging_file')}
+    check_options({**logged, **places}, run.options, path, run.rules)
     folder, its_log = str(logged.get('save_dir') or run.save_dir), str(logged.get('logging_file') or path)
     is_copy = os.path.realpath(its_log) != os.path.realpath(path)  # with its run: the first one has a log of its own
     if os.path.realpath(folder) != os.path.realpath(run.save_dir) and checkpoint.exists(folder) and not is_copy:

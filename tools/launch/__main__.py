@@ -24,7 +24,6 @@ Here are the flags and the attempts. nodes.py says who works where, job.py start
 guards each of them, server.py is what the servers run, printed.py what SLURM and Kubernetes get. Only server.py imports
 MXNet: with the DMLC_ROLE of a server, that would never return.
 """
-import argparse
 import os
 import re
 import shlex
@@ -33,6 +32,7 @@ import signal
 import sys
 
 from cli.command import Parser
+from cli.kinds import at_least
 from cli.streams import mend_streams
 from tools.launch.job import Job, say
 from tools.launch.nodes import PORTS, LaunchError, places_of, tasks_of
@@ -47,26 +47,26 @@ def parse_args(argv=None):
     end = argv.index('--') if '--' in argv else len(argv)
     parser = Parser('launch', usage='python -m tools.launch -n WORKERS -s SERVERS [flags] -- command ...',
                     description='Run a command as the workers of one job.')
-    parser.add_argument('-n', dest='workers', type=number_from(1), required=True, help='workers: copies of the command')
-    parser.add_argument('-s', dest='servers', type=number_from(0), default=1,
+    parser.add_argument('-n', dest='workers', type=at_least(1), required=True, help='workers: copies of the command')
+    parser.add_argument('-s', dest='servers', type=at_least(0), default=1,
                         help='parameter servers (default 1; 0: none, and no scheduler)')
     parser.add_argument('-H', '--hostfile', help='start over ssh, on the hosts of this file: `host` or `host slots=4` '
                                                  'a line; the repository must be at the same place on each')
-    parser.add_argument('--gpus-per-worker', type=number_from(0), default=0, metavar='K',
+    parser.add_argument('--gpus-per-worker', type=at_least(0), default=0, metavar='K',
                         help='let the workers of a host see K GPUs each, the first 0 to K-1 and so on (default 0: each '
                              'sees all, so two workers with --num-gpus 1 would share one)')
     parser.add_argument('--launcher', choices=['local', 'ssh', *PRINTED],
                         help='default: local, with -H ssh; the others print what is to be submitted')
-    parser.add_argument('--max-restarts', type=number_from(0), default=0, metavar='K',
+    parser.add_argument('--max-restarts', type=at_least(0), default=0, metavar='K',
                         help='start again up to K times after a failure, with --resume where train_cifar.py or '
                              'train_imagenet.py is a word of the command')
-    parser.add_argument('--grace', type=number_from(0), default=15, metavar='SECONDS',
+    parser.add_argument('--grace', type=at_least(0), default=15, metavar='SECONDS',
                         help='what workers have after SIGTERM before they are killed (default 15)')
-    parser.add_argument('--heartbeat-timeout', type=number_from(0), default=20, metavar='SECONDS',
+    parser.add_argument('--heartbeat-timeout', type=at_least(0), default=20, metavar='SECONDS',
                         help='end the job when a node has not been heard of for this time (default 20; 0: never)')
-    parser.add_argument('--idle-timeout', type=number_from(0), default=0, metavar='SECONDS',
+    parser.add_argument('--idle-timeout', type=at_least(0), default=0, metavar='SECONDS',
                         help='end the job when no process has written anything for this time (default 0: never)')
-    parser.add_argument('--port', type=number_from(1), help='of the scheduler (default: a free one)')
+    parser.add_argument('--port', type=at_least(1), help='of the scheduler (default: a free one)')
     parser.add_argument('--root-uri', metavar='ADDRESS', help='of the scheduler (default: of the first host)')
     parser.add_argument('--interface', help='network interface of all nodes (default: the one with the address of the '
                                             'hostfile)')
@@ -77,15 +77,6 @@ def parse_args(argv=None):
     command = by_this_python(args, argv[end + 1:])
     check_flags(args, command)
     return args, command
-
-
-def number_from(bound):
-    """An argparse type: an integer that is not below the bound. (That of cli/kinds.py would import MXNet.)"""
-    def integer(text):
-        if int(text) < bound:
-            raise argparse.ArgumentTypeError(f'{text} must be at least {bound}')
-        return int(text)
-    return integer
 
 
 def by_this_python(args, command):

@@ -83,8 +83,8 @@ def page_paths(found, out, inputs):
         if path in paths:
             raise UserError(f'the pages of {paths[path]} and {picture.name} would both be {path}: draw them into '
                             'different folders (--out)')
-        if any(os.path.exists(new) and os.path.samefile(new, source) for new in (path, path + '.new')
-               for source in inputs):
+        if any(os.path.exists(new) and os.path.exists(source) and os.path.samefile(new, source)
+               for new in (path, path + '.new') for source in inputs):
             raise UserError(f'the page of {picture.name} would overwrite {path}: choose another folder with --out')
         figures.check_replaceable(path)
         paths[path] = picture.name

@@ -28,6 +28,8 @@ def write(folder, size=64, train=640, val=160, folders=True):
 
     UserError if there is anything of this name.
     """
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise UserError(f'{folder} is no folder')
     for name in IMAGES:
         for path in (os.path.join(folder, name + end) for end in ('.rec', '.idx', '.crc32', '')):
             if os.path.exists(path):
@@ -51,10 +53,14 @@ def write(folder, size=64, train=640, val=160, folders=True):
 
 def main(argv=None):
     parser = Parser(description='Write small RecordIO files and class folders of real images.')
-    parser.add_argument('folder')
-    for name, default, most in (('--size', 64, 4096), ('--train', 640, IMAGES['train']), ('--val', 160, IMAGES['val'])):
-        parser.add_argument(name, type=at_least(1, most=most), default=default)
-    write(**vars(parser.parse_args(argv)))
+    parser.add_argument('folder', help='where they go')
+    for name, default, most, what in (('--size', 64, 4096, 'shorter side of an image'),
+                                      ('--train', 640, IMAGES['train'], 'training images'),
+                                      ('--val', 160, IMAGES['val'], 'validation images')):
+        parser.add_argument(name, type=at_least(1, most=most), default=default, help=f'{what} (default {default})')
+    args = parser.parse_args(argv)
+    write(**vars(args))
+    print(f'written: train.rec, val.rec, train/ and val/ in {args.folder}')
 
 
 if __name__ == '__main__':

@@ -78,7 +78,7 @@ def write_records(split, stem, args, shuffled):
                 if isinstance(jpeg, bytes):
                     writer.write(key, split.images[key].label, jpeg)
                 else:
-                    tqdm.write('left out: %s' % jpeg, sys.stderr)
+                    tqdm.write('left out: %s' % printable(str(jpeg)), sys.stderr)
         return writer.keys
 
 

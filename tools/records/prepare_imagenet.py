@@ -29,9 +29,8 @@ from cli.command import Parser
 from cli.exits import run_script
 from cli.kinds import at_least
 from data.record_writer import one_run_in
-from data.recordio import MADE_BY
 from tools.records import ilsvrc
-from tools.records.facts import read_facts, report
+from tools.records.facts import report, settings_in
 from tools.records.one_split import ENDINGS, LONGEST_SIDE, make_split, verify
 
 SPLITS = 'train', 'val'
@@ -73,7 +72,7 @@ def main(argv=None):
     made = verify_all(args.out, args.jobs) if args.verify_only else make_all(args)
     left_out = ['%s/%s' % (name, image) for name, facts in made.items() for image in facts['left_out']]
     if left_out:
-        raise UserError('%d images could not be used and are not in the files: %s' % (len(left_out), listed(left_out)))
+        raise UserError('the files lack images that could not be used, %d: %s' % (len(left_out), listed(left_out)))
     return made
 
 
@@ -92,7 +91,7 @@ def verify_all(out, jobs):
     """What main returns, of the finished files in a folder."""
     names = [name for name in SPLITS if os.path.exists(os.path.join(out, name + '.json'))]
     if not names:
-        raise OSError('there is no finished train.rec or val.rec of %s in %s' % (MADE_BY, out))
+        raise OSError('there is no finished train.rec or val.rec of prepare_imagenet in %s' % out)
     for name in names:
         verify(os.path.join(out, name), jobs)
     return {name: report('verified', os.path.join(out, name)) for name in names}
@@ -107,7 +106,7 @@ def check_nothing_foreign(out, names):
         stems = [final] if os.path.exists(part + '.json') else [final, part]
         for path in (stem + ending for stem in stems for ending in ENDINGS):
             if os.path.lexists(path):
-                raise UserError('%s is there already and %s did not make it: choose another --out' % (path, MADE_BY))
+                raise UserError('%s is there already and prepare_imagenet did not make it: choose another --out' % path)
 
 
 def folder_splits(args):
@@ -140,7 +139,7 @@ def check_same_classes(out, class_names):
     paths = [(name, os.path.join(out, name + ending)) for name in SPLITS for ending in ('.json', '.part.json')]
     for name, path in paths:
         if name not in class_names and os.path.exists(path):
-            class_names = {**class_names, name: read_facts(path)['class_names']}
+            class_names = {**class_names, name: settings_in(path)['class_names']}
     first, *others = class_names.values()
     if others and others[0] != first:
         differing = sorted(set(first) ^ set(others[0]))

@@ -50,10 +50,18 @@ def read_measured(path):
     try:
         with open(path) as file:
             found = json.load(file)
-        return (Gradient(*found['gradient']), [Sum(*row) for row in found['sums']],
-                [Step(*row) for row in found['steps']], found['cores'])
-    except (KeyError, TypeError, ValueError):
-        raise UserError(f'{path} is not what `python -m tools.scaling measure` writes') from None
+        gradient, sums = Gradient(*found['gradient']), [Sum(*row) for row in found['sums']]
+        steps = [Step(*row) for row in found['steps']]
+        if {bool(one.rate) for one in sums} == {True, False} and steps and are_positive(
+                *gradient, found['cores'], *(value for row in [*sums, *steps] for value in row if value is not None)):
+            return gradient, sums, steps, found['cores']
+    except (KeyError, TypeError, ValueError, RecursionError):
+        pass
+    raise UserError(f'{path} is not what `python -m tools.scaling measure` writes')
+
+
+def are_positive(*values):
+    return all(type(value) in (int, float) and value > 0 for value in values)
 
 
 def modelled(fitted, gradient, one, cores):

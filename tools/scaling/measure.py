@@ -8,7 +8,6 @@ import sys
 import tempfile
 
 import runtime
-from runtime import UserError
 
 from tools import ROOT
 from tools.scaling.cost import Step, Sum, speed, whole_gradient
@@ -23,17 +22,26 @@ PATIENCE = 300  # seconds that a job may take
 
 
 def measure(path):
-    """Measure, write the file, and return what is written. UserError if it is there."""
-    if os.path.exists(path):
-        raise UserError(f'{path} exists: choose another --json, or remove it')
-    sums = [Sum(*job, rate, seconds_of('sum', *job, rate)) for job in JOBS for rate in RATES]
-    compute = seconds_of('step', 2, 0, None)
-    steps = [Step(one.workers, one.servers, one.rate, seconds_of('step', one.workers, one.servers, one.rate), compute,
-                  one.seconds) for one in sums if one.workers == 2 and one.rate]
+    """Measure, write the file after each job, and return what is written. OSError if it is there."""
+    sums, steps = [], []
     measured = {'command': 'python -m tools.scaling measure --json ' + path, 'processor': runtime.processor()[0],
                 'cores': runtime.physical_cores(), 'gradient': whole_gradient(), 'sums': sums, 'steps': steps}
-    with open(path, 'w') as file:
+
+    def keep(rows, row):
+        rows.append(row)
+        file.seek(0)
         json.dump(measured, file, indent=1)
+        file.flush()
+
+    with open(path, 'x') as file:
+        for workers, servers in JOBS:
+            for rate in RATES:
+                keep(sums, Sum(workers, servers, rate, seconds_of('sum', workers, servers, rate)))
+        compute = seconds_of('step', 2, 0, None)
+        for one in sums:
+            if one.workers == 2 and one.rate:
+                seconds = seconds_of('step', one.workers, one.servers, one.rate)
+                keep(steps, Step(one.workers, one.servers, one.rate, seconds, compute, one.seconds))
     return measured
 
 
@@ -45,10 +53,18 @@ def seconds_of(what, workers, servers, rate):
                    sys.executable, '-W', 'ignore', '-m', 'tools.scaling.worker', what,
                    'dist_sync' if servers else 'local', str(SIZE), str(BATCH), str(ROUNDS)]
         environment = dict(os.environ, PATH=path, OMP_NUM_THREADS='1')
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+        done = run_job(command, workers, servers, environment)
     rounds = [seconds for line in re.findall(r'\[worker \d+\] (\[.*\])', done.stdout) for seconds in json.loads(line)]
     if len(rounds) != workers * ROUNDS:
         raise OSError(f'the job of {workers} workers and {servers} servers failed: {done.stderr.strip()}')
     seconds = round(statistics.median(rounds), 2)
     print(f'{what}, {workers} workers, {servers} servers, {speed(rate)}: {seconds:.2f} s', flush=True)
     return seconds
+
+
+def run_job(command, workers, servers, environment):
+    """The finished process of a job. OSError if it takes too long."""
+    try:
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        raise OSError(f'the job of {workers} workers and {servers} servers takes more than {PATIENCE} s') from None

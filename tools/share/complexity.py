@@ -77,6 +77,8 @@ def main(argv=None):
     parser.add_argument('--json', action='store_true', help='a list of objects')
     parser.add_argument('--markdown', action='store_true', help='the table as Markdown')
     args = parser.parse_args(argv)
+    if args.markdown and (args.model or args.json):
+        parser.error('--markdown is for the table of all networks, without --model and --json')
     if args.model is None:
         found = list(every_fact(args.input_size, args.batch))
         print(json.dumps(found, indent=1) if args.json else table(list(map(cells, found)), args.markdown))

@@ -14,7 +14,8 @@ Made by `python -m tools.flags` from the table in `cli/flags.py`; a test compare
 Scripts: C `train_cifar.py`, I `train_imagenet.py`, E `evaluate.py`; c `tools.classify`, x `tools.export`,
 v `tools.visualize`. A flag that needs another one is refused without it. "free" flags may differ when a run is
 resumed; every other flag must be what it was. Flags that describe trained weights (`data`, `network`, `unit`) are
-taken from the description of the weights where it exists, and checked against it. Epochs count from 0.
+taken from the description of the weights where it exists, and checked against it; without one E, c, x and v need
+`--model`, and `--dataset` for images that are not ImageNet's. Epochs count from 0.
 '''
 
 
@@ -28,7 +29,9 @@ def row(flag):
              for need, scripts in needs.items()]
     defaults = {script: str(flag.default(script)) for script in flag.of}
     defaults = {script: default for script, default in defaults.items() if default not in ('None', 'False', '')}
-    is_one = len(set(defaults.values())) == 1 and not set(flags.TRAIN) & set(flag.of) - defaults.keys()
+    if flag.keywords.get('required'):
+        defaults = dict.fromkeys(flag.of, 'required')
+    is_one = len(set(defaults.values())) == 1 and len(defaults) == len(flag.of)
     default = next(iter(defaults.values())) if is_one else ', '.join(f'{SHORT[script]}: {default}'
                                                                      for script, default in defaults.items())
     cells = (f'`{" ".join(flag.names)}`', ' '.join(SHORT[script] for script in flag.of), default,

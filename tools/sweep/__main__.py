@@ -84,10 +84,13 @@ def main(argv=None):
     sweep, stopped = carry_out(points, args.gpus, paces)
     rows = results.table(points, sweep.epochs)
     results.show(rows)
+    for name, why in sweep.failed.items():
+        print(f'failed: {name}, {why}', file=sys.stderr)
     if stopped:
         print(f'{stopped.name}: stopped; the same command continues', file=sys.stderr)
         raise SystemExit(128 + stopped)
-    leave_if_failed(sweep)
+    if sweep.failed:
+        raise SystemExit(2 if sweep.mistake else 1)
     return rows
 
 
@@ -100,14 +103,6 @@ def carry_out(points, gpus, paces):
         sweep.say(summary(points, paces, len(gpus)))
         sweep.go(watch)
     return sweep, watch.signal
-
-
-def leave_if_failed(sweep):
-    """SystemExit with 2 for a mistake of the user and 1 for any other failure of a run, which is named."""
-    for name, why in sweep.failed.items():
-        print(f'failed: {name}, {why}', file=sys.stderr)
-    if sweep.failed:
-        raise SystemExit(2 if sweep.mistake else 1)
 
 
 if __name__ == '__main__':

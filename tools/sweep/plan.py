@@ -9,7 +9,7 @@ import train_cifar
 from cli import build, flags
 from model import complexity
 from tools.sweep.pace import duration, macs_of, seconds_left, seconds_of
-from tools.sweep.settings import key_of, not_read, unit_name
+from tools.sweep.settings import DEFAULTS, key_of, not_read, unit_name
 from training import checkpoint
 from training.devices import devices_by_id
 from training.logs import is_blank, numbers_path, read_run
@@ -27,10 +27,10 @@ Point = namedtuple('Point', 'unit blocks seed name log flags options num_epochs 
 def plan(args):
     """The Points of the grid in the order in which they run. UserError for flags that do not go together or that
     contradict what is there."""
-    for gpus in args.gpus:
-        devices_by_id(gpus, train_cifar.parse_args(args.flags).dtype)
     points = [point_of(args, unit, blocks, seed) for seed in args.seeds for blocks in args.blocks
               for unit in args.act_type]
+    for gpus in args.gpus:
+        devices_by_id(gpus, points[0].options['dtype'])
     check_twins(points)
     warn_of_ablations(points)
     return sorted(points, key=lambda point: (args.seeds.index(point.seed), point.macs))
@@ -91,22 +91,34 @@ def epochs_there(run):
         raise UserError(f'{numbers_path(log)} is damaged: an epoch lacks its error or its time')
     if record.epochs or saved:
         check_log(record, run)
-    if saved or len(record.epochs) >= run.num_epochs:
+    if saved:
+        return record.epochs[:epochs_saved(run.save_dir)]
+    if len(record.epochs) >= run.num_epochs:
         return record.epochs
     check_log_of_new(run)
     return []
+
+
+def epochs_saved(folder):
+    """How many epochs are whole by the checkpoint in a folder, None if it is damaged. A run logs an epoch before it
+    saves it, and may have failed in between."""
+    try:
+        return checkpoint.checkpoint_facts(folder, 'last')['epoch'] + 1
+    except checkpoint.DAMAGE:
+        return None
 
 
 def check_log(record, run):
     """UserError if an option that changes the result differs from that of a log.
 
     As for training.fit, num_epochs may grow; but not where the whole schedule depends on it, as the runs of a sweep are
-    compared. In a run that is whole, options that its network and schedule do not read may differ.
+    compared. In a run that is whole, options that neither network and schedule read may differ.
     """
     before = record.options['num_epochs']
     now = run.num_epochs
     options = {**record.options, **run.options}
-    unread = not_read(options, unit_name(options)) if len(record.epochs) >= now else ()
+    is_same = len(record.epochs) >= now and key_of({**DEFAULTS, **record.options}) == key_of(options)
+    unread = not_read(options, unit_name(options)) if is_same else ()
     try:
         check_options(*({name: value for name, value in either.items() if name not in unread}
                         for either in (record.options, options)), record.path, flags.RULES)

@@ -131,6 +131,8 @@ def show_steps(axes, runs):
 
 def order_of(first, second, window):
     """A sentence: which of two runs has the smaller error at the end, and since when."""
+    if not differences(first, second)[0]:
+        return f'{first.label} and {second.label} have no epoch that both have scored'
     found = [settled(first, second), settled(first, second, window)]
     single, smooth = (f'{change[0].label} from epoch {change[1]} on' if change else 'neither' for change in found)
     median = f'; in the running median of {window} epochs: {smooth}' if window > 1 else ''

@@ -15,7 +15,7 @@ import os
 import sys
 from collections import namedtuple
 
-from runtime import UserError
+from runtime import UserError, printable
 
 from matplotlib.backend_bases import FigureCanvasBase
 
@@ -103,7 +103,7 @@ def selected(args):
     wanted = [(name, getattr(args, name)) for name in ('dataset', 'label_set') if getattr(args, name)]
     groups, left_out = read_groups(args.logs, wanted + args.select, args.score)
     for path, reason in left_out.items():
-        print(f'left out: {path}: {reason}', file=sys.stderr)
+        print(f'left out: {printable(path)}: {printable(str(reason))}', file=sys.stderr)
     if not groups and not args.published:
         raise UserError(f'no finished run matches; {len(left_out)} logs were read in {", ".join(args.logs)}')
     for name, value in unmatched(args.select, groups.values()):

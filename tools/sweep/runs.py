@@ -20,6 +20,7 @@ from training.logs import read_run
 
 POLL = 1.0  # seconds between two looks at the runs
 TAIL = 5    # lines of a failed run that are shown
+STOPPED = (128 + signal.SIGTERM, -signal.SIGTERM)  # after it has saved, and before it began
 
 # A run under way. errors: the file of its standard error. begun: time.time() of its start.
 Started = namedtuple('Started', 'point gpus process errors begun')
@@ -80,8 +81,8 @@ class Sweep:
         left = len(self.running) + len(self.waiting)
         self.bar.set_postfix_str(f'{left} of {len(self.points)} runs to go, {self.time_left()}')
 
-    def end(self, run):
-        """Say how a run has ended."""
+    def end(self, run, asked=False):
+        """Say how a run has ended.   asked: whether it was to stop"""
         self.look(run)
         self.running.remove(run)
         self.free.append(run.gpus)
@@ -93,6 +94,8 @@ class Sweep:
             last, best = errors_of(epochs)
             self.say(f'{self.place(point)} done {point.name}: error last {last:.2f} %, best {best:.2f} %, {took}; '
                      f'{self.time_left()}')
+        elif asked and code in STOPPED:
+            self.say(f'{self.place(point)} stopped {point.name}')
         else:
             self.failed[point.name] = why_of(code)
             self.mistake = self.mistake or code == 2
@@ -105,10 +108,9 @@ class Sweep:
         """Ask the runs under way to save and leave, and wait for them."""
         for run in self.running:
             run.process.send_signal(signal.SIGTERM)
-        for run in self.running:
+        for run in list(self.running):
             run.process.wait()
-            run.errors.close()
-            self.say(f'{self.place(run.point)} stopped {run.point.name}')
+            self.end(run, asked=True)
 
     def place(self, point):
         return f'[{self.points.index(point) + 1}/{len(self.points)}]'

@@ -62,6 +62,12 @@ def read_params(path):
     return dict(zip(names, arrays))
 
 
+def is_params(path):
+    """Whether a file begins as a .params file. Raises OSError if there is none."""
+    with open(path, 'rb') as file:
+        return file.read(16) == struct.pack('<QQ', LIST_MAGIC, 0)
+
+
 def write_params(path, arrays):
     """Write {name: NumPy array} as mx.nd.save does, flushed to the disk. Returns {'size', 'sha256'} of what was meant.
 
