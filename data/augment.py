@@ -1,16 +1,16 @@
 """Crop, flip, colour and normalisation, on NumPy arrays; whatever is random is drawn from the generator handed in."""
 import numpy as np
 
+from data.opencv import cv2
+
 # Bilinear resizing and the colour ranges of the authors' ImageNet recipe.
 JITTER, LIGHTING = 0.4, 0.1
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 LOG_ASPECT = tuple(np.log(ASPECT))
-LUMA = np.array([0.299, 0.587, 0.114], dtype='float32')
-SAME, GREY = np.eye(3, dtype='float32'), np.ones((3, 1), dtype='float32') * LUMA  # colour maps: of nothing, to grey
+LUMA = np.array([0.299, 0.587, 0.114], dtype='float32')  # of RGB, what is grey
 # Standard deviations and directions of ImageNet's colours (Krizhevsky et al., 2012), for RGB in 0..255.
-EIGENVALUES = np.array([55.46, 4.794, 1.148], dtype='float32')
-EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]],
-                        dtype='float32')
+EIGENVALUES = np.array([55.46, 4.794, 1.148])
+EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
 
 
 def generator(*numbers):
@@ -65,23 +65,20 @@ def centre_box(height, width, size):
     return (height - size) // 2, (width - size) // 2, size, size
 
 
-def colour_map(mean, random):
-    """Brightness, contrast, saturation (each +-40 %, in random order) and PCA lighting (0.1) as one affine map.
+def jitter(image, random):
+    """Brightness, contrast, saturation (each +-40 %, in random order) and PCA lighting (0.1) of a BGR image.
 
-    mean: of the image, (3,), as contrast turns about its grey. Returns (matrix (3, 3), offset (3,)):
-    colour' = matrix @ colour + offset, for RGB in 0..255.
-    All four are affine in the colour, so the pixels are touched once, together with normalisation.
+    (H, W, 3) uint8 to the same. Every step rounds to 0..255 and ends there, as those of MXNet's iterator do.
     """
-    matrix, offset = SAME, np.zeros(3, dtype='float32')
     for kind in random.permutation(3):
-        alpha = np.float32(1 + random.uniform(-JITTER, JITTER))
+        alpha = 1 + random.uniform(-JITTER, JITTER)
         if kind == 0:
-            matrix, offset = alpha * matrix, alpha * offset
-        elif kind == 1:
-            grey = LUMA @ (matrix @ mean + offset)
-            matrix, offset = alpha * matrix, alpha * offset + (1 - alpha) * grey
+            image = cv2.convertScaleAbs(image, alpha=alpha)
+            continue
+        grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+        if kind == 1:
+            image = cv2.addWeighted(image, alpha, image, 0, (1 - alpha) * cv2.mean(grey)[0])
         else:
-            mix = alpha * SAME + (1 - alpha) * GREY
-            matrix, offset = mix @ matrix, mix @ offset
-    lighting = EIGENVECTORS @ (EIGENVALUES * random.normal(0, LIGHTING, 3).astype('float32'))
-    return matrix, offset + lighting
+            image = cv2.addWeighted(image, alpha, cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), 1 - alpha, 0)
+    red, green, blue = EIGENVECTORS @ (EIGENVALUES * random.normal(0, LIGHTING, 3))
+    return cv2.add(image, (blue, green, red, 0))

@@ -94,6 +94,8 @@ def load_cifar10(train, data_dir=None):
 
 def load_cifar100(train, data_dir=None, label_set='coarse'):
     """The same for CIFAR-100, with its 20 coarse or its 100 fine labels."""
+    if label_set not in LABEL_SETS:
+        raise UserError('unknown label set %r; there are %s' % (label_set, ', '.join(LABEL_SETS)))
     return load(CIFAR100, train, data_dir, label_set + '_labels')
 
 

@@ -29,6 +29,8 @@ LARGEST_FILE = 1 << 28   # bytes
 LARGE = 1 << 24          # pixels
 ONE_AT_A_TIME = threading.Lock()
 SEGMENT = struct.Struct('>HHBHH')  # of a JPEG: marker, length, and in the header of a frame bits, height and width
+SCAN = b'\xff\xda'          # the marker of a scan, of which a progressive JPEG has about ten
+MOST_SCANS, MOST_SEGMENTS = 500, 10000
 TABLES = 0xffc4, 0xffc8, 0xffcc    # markers of no frame among those of frames
 
 warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # from half of the limit on
@@ -57,7 +59,9 @@ def _turn_for(pixels):
 def jpeg_pixels(content):
     """How many a JPEG has, as the header of its frame says; infinite where that does not come as it usually does."""
     position = 2
-    while position + SEGMENT.size <= len(content):
+    for _ in range(MOST_SEGMENTS):
+        if position + SEGMENT.size > len(content):
+            break
         marker, length, _, height, width = SEGMENT.unpack_from(content, position)
         if 0xffc0 <= marker <= 0xffcf and marker not in TABLES:
             return height * width
@@ -68,6 +72,8 @@ def jpeg_pixels(content):
 
 
 def _jpeg(content, name):
+    if content.count(SCAN) > MOST_SCANS:  # each takes the time of the whole picture, however few bytes it has
+        raise UserError('%s has more than %d scans' % (name, MOST_SCANS))
     try:
         with _turn_for(jpeg_pixels(content)):
             picture = cv2.imdecode(np.frombuffer(content, 'uint8'), cv2.IMREAD_COLOR)

@@ -1,7 +1,7 @@
 """ImageNet, or any labelled JPEGs, from RecordIO files or from class folders, through one and the same pipeline.
 
 Training: a random box of 8-100 % of the area, bilinear to size x size, mirrored half of the time, brightness, contrast
-and saturation jitter of 0.4 and PCA lighting of 0.1: the authors' recipe. Validation: the shorter side to
+and saturation jitter of 0.4 and PCA lighting of 0.1, in uint8: the authors' recipe. Validation: the shorter side to
 ceil(size / crop ratio), the centre crop.
 
 Why not MXNet's ImageRecordIter: it rolls its last batch over into the next epoch and reports a stale pad. It caps its
@@ -18,7 +18,7 @@ from runtime import UserError
 
 import numpy as np
 
-from data.augment import centre_box, colour_map, generator, random_resized_box
+from data.augment import centre_box, generator, jitter, random_resized_box
 from data.batches import AUGMENTATION, Batches
 from data.decode import decode
 from data.folders import ImageFolder
@@ -30,6 +30,7 @@ LOG = logging.getLogger(__name__)
 # Per channel of RGB in 0..255, as the authors' RecordIO path has them.
 MEAN = np.array([123.68, 116.779, 103.939], dtype='float32')
 STD = np.array([58.393, 57.12, 57.375], dtype='float32')
+NORMALISATION = (np.column_stack([np.eye(3)[:, ::-1], -MEAN]) / STD[:, None]).astype('float32')  # of BGR, to RGB
 
 CROP_RATIOS = (0.1, 1)  # least and most
 LABELS_CHECKED = 2000  # headers read before training starts, spread over the file
@@ -97,11 +98,9 @@ class ImageBatches(Batches):
 def training_view(image, size, random):
     """(3, size, size) float32, augmented and normalised, of a BGR image (H, W, 3) uint8."""
     image = _resized(_box(image, random_resized_box(*image.shape[:2], random)), size, size)
-    mean = np.array(cv2.mean(image)[2::-1], dtype='float32')  # NumPy would take longer than decoding does
     if random.random() < 0.5:
         image = cv2.flip(image, 1)
-    matrix, offset = colour_map(mean, random)
-    return _transformed(image, matrix, offset)
+    return _normalised(jitter(image, random))
 
 
 def picture_view(picture, name, size, crop_ratio):
@@ -123,7 +122,7 @@ def validation_view(image, size, shorter_side):
         image = _resized(image, shorter_side, shorter_side * height // width)
     else:
         image = _resized(image, shorter_side * width // height, shorter_side)
-    return _transformed(_box(image, centre_box(*image.shape[:2], size)), np.eye(3, dtype='float32'), np.zeros(3))
+    return _normalised(_box(image, centre_box(*image.shape[:2], size)))
 
 
 def _box(image, box):
@@ -136,8 +135,7 @@ def _resized(image, width, height):
                                                                        interpolation=cv2.INTER_LINEAR)
 
 
-def _transformed(image, matrix, offset):
-    """A BGR image through a colour map for RGB and through normalisation, as planes."""
-    affine = np.column_stack([matrix[:, ::-1], offset - MEAN]) / STD[:, None]
+def _normalised(image):
+    """A BGR image as planes of RGB."""
     image = image.astype('float32', order='C')
-    return cv2.transform(image, affine.astype('float32'), image).transpose(2, 0, 1)
+    return cv2.transform(image, NORMALISATION, image).transpose(2, 0, 1)

@@ -54,13 +54,18 @@ def labelled(source, class_names=(), classes=None):
     """A source with the labels of a network, by the names of the classes. UserError for a class that it does not know.
 
     class_names: of the outputs of the network, as its training had them; () if they are not known. Then, and where the
-    source does not know its names, labels stay as they are; but synsets in front of 1000 outputs are ImageNet's.
+    source does not know its names, labels stay as they are; but synsets in front of 1000 outputs are ImageNet's, and
+    UserError for fewer class folders than outputs.
     classes: how many outputs. Which classes are absent is said in a warning.
     """
     are_synsets = bool(source.class_names) and all(map(SYNSET.fullmatch, source.class_names))
     if not class_names and classes == 1000 and are_synsets and set(source.class_names) <= set(synsets()):
         class_names = synsets()
     if not class_names or not source.class_names:
+        if getattr(source, 'counts_classes', False) and len(source.class_names) < (classes or 0):
+            raise UserError('%s has %d classes, and the network %d outputs of which no names are known: describe its '
+                            'weights (python -m tools.describe), or name the folders by ImageNet\'s synsets'
+                            % (source.path, len(source.class_names), classes))
         return source
     known = synsets() if are_synsets and tuple(class_names) == imagenet_names() else class_names
     labels = labels_by_name(source.class_names, known, source.path)

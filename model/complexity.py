@@ -1,8 +1,9 @@
 """Parameters and multiply-adds of a network, layer by layer, from its symbolic graph: no data, no forward pass.
 
 One rule for all: multiply-adds are those of convolutions (C_in / groups * k_h * k_w per output element), dense layers
-and products of matrices; normalisation, activations, pooling and gates count nothing. Local attention counts the keys
-of each neighbourhood, not those that its blocks share (model/local_attention.py).
+and batched products of matrices. Normalisation, activations, pooling, gates and what is done to parameters only (such
+as embeddings of positions) count nothing. Local attention counts the keys of each neighbourhood, not those that its
+blocks share (model/local_attention.py).
 """
 import json
 from collections import namedtuple

@@ -74,7 +74,7 @@ def main():
     path, why_not = library.place()
     try:
         compiled_by = compiler()
-        if path and compiled_by and (library.fault_of(path) or library.record_of(path)['compiler'] != compiled_by):
+        if path and compiled_by and not library.is_checked(path, compiled_by):
             build(path, compiled_by)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         why_not = 'it cannot be compiled: %s' % error

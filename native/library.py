@@ -2,7 +2,7 @@
 
 The operator reads what MXNet keeps to itself, so it belongs to one libmxnet.so, whose SHA-256 is compared. Beside the
 library is a record of what its check has passed, on which kind of processor; only a library that equals its record is
-loaded. Both are in built/, named by a hash of source and MXNet: another source or another MXNet is another library.
+loaded. Both are in built/, named by a hash of sources and MXNet: another source or another MXNet is another library.
 """
 import hashlib
 import importlib.util
@@ -16,6 +16,7 @@ SWITCH, ONEDNN = 'ATAC_NATIVE', 'MXNET_MKLDNN_ENABLED'
 WHEELS = {'b4e7f881e385e342fd6b8316b34fde03ccaaf74d649999de2333ee5b4d8f2ba0': 'mxnet 1.9.1 for CPUs'}
 HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE, FOLDER = os.path.join(HERE, 'product.cc'), os.path.join(HERE, 'built')
+SOURCES = [SOURCE, *(os.path.join(HERE, name) for name in ('build.py', 'check.py'))]  # how it is compiled, and checked
 INSTRUCTIONS = ('avx2', 'avx512f', 'avx512_bf16')  # by which oneDNN chooses layouts
 
 
@@ -41,8 +42,8 @@ def place():
     wheel = sha256(libmxnet)
     if wheel not in WHEELS:
         return None, 'it is made for %s, and this is another MXNet' % ' or '.join(WHEELS.values())
-    both = hashlib.sha256((sha256(SOURCE) + wheel).encode()).hexdigest()
-    return os.path.join(FOLDER, 'product-%s.so' % both[:16]), ''
+    all_of_it = hashlib.sha256(''.join([*map(sha256, SOURCES), wheel]).encode()).hexdigest()
+    return os.path.join(FOLDER, 'product-%s.so' % all_of_it[:16]), ''
 
 
 def processor():
@@ -59,6 +60,13 @@ def record_of(path):
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) and {'library', 'compiler', 'processor', 'passed'} <= set(record) else {}
+
+
+def is_checked(path, compiled_by):
+    """Whether a library of this compiler has passed or failed its check here."""
+    record = record_of(path)
+    return os.path.isfile(path) and bool(record) and (record['library'], record['compiler'], record['processor']) == (
+        sha256(path), compiled_by, processor())
 
 
 def fault_of(path):

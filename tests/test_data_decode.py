@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import data.decode
-from data.decode import FORMATS, decode, jpeg_pixels
+from data.decode import FORMATS, JPEG, SCAN, decode, jpeg_pixels
 from data.folders import ImageFolder
 from data.images import MEAN, STD, ImageBatches, validation_view
 from data.pictures import batch_of, read_picture
@@ -118,6 +118,17 @@ def test_large_pictures_are_decoded_one_at_a_time(kind, options, monkeypatch):
     for largest, turns in (60 * 90, 0), (60 * 90 - 1, 1):
         monkeypatch.setattr(data.decode, 'LARGE', largest)
         assert rgb(content).shape == (60, 90, 3) and turn.__enter__.call_count == turns
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_it_is_decoded():
+    """A scan of 50 bytes takes the time of a whole picture."""
+    content = encoded(photo(), 'JPEG', progressive=True)
+    scans = content.split(SCAN)
+    assert 5 < len(scans) < 20 and rgb(content).shape == (60, 90, 3)
+    last = SCAN + scans[-1][:-2]
+    with pytest.raises(UserError, match='it has more than 500 scans'):
+        decode(content[:-2] + 500 * last + content[-2:], 'it')
+    assert jpeg_pixels(JPEG[:2] + 10 ** 6 * b'\xff\xe0\x00\x02') == float('inf')
 
 
 def test_a_jpeg_whose_header_is_unusual_counts_as_a_large_one():

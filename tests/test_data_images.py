@@ -1,12 +1,14 @@
 
+import cv2
 import mxnet as mx
 import numpy as np
 import pytest
 
-from data.augment import colour_map, generator, random_resized_box
+from data.augment import generator, jitter, random_resized_box
 from data.folders import ImageFolder
 from data.images import MEAN, STD, ImageBatches, validation_view
 from data.recordio import RecordFile
+from tests.test_data_recordio import write_records
 
 
 @pytest.fixture
@@ -32,8 +34,9 @@ def test_validation_yields_every_image_once_in_order_in_every_pass(rec, batch_si
 def test_both_paths_give_the_same_images(record_folder, rec):
     records = whole_epoch(ImageBatches(RecordFile(rec), 10, 8, False, size=32))
     folders = whole_epoch(ImageBatches(ImageFolder(str(record_folder), False), 10, 8, False, size=32))
-    assert len(ImageFolder(str(record_folder), True)) == 48 and sorted(records[1]) == list(folders[1])
-    assert (np.sort(records[0].sum((1, 2, 3))) == np.sort(folders[0].sum((1, 2, 3)))).all()
+    assert len(ImageFolder(str(record_folder), True)) == 48
+    one, other = (sorted((label, image.tobytes()) for image, label in zip(*found)) for found in (records, folders))
+    assert one == other and list(folders[1]) == sorted(records[1])
 
 
 def test_validation_pixels_equal_those_of_mxnets_iterator(rec):
@@ -60,30 +63,55 @@ def test_training_epochs_are_a_function_of_seed_and_epoch_for_any_number_of_thre
     assert sorted(first[1]) == sorted(RecordFile(rec).label(row) for row in range(21))
 
 
-def test_the_colour_map_is_its_steps_one_after_the_other():
-    """A generator that replays fixed draws: order contrast, saturation, brightness, each with its own strength."""
-    class Draws:
-        def __init__(self):
-            self.strengths = iter([0.3, -0.2, 0.1])
+class Draws:
+    """A generator that replays fixed draws: an order of steps, their strengths, and the weights of the lighting."""
 
-        def permutation(self, _):
-            return [1, 2, 0]
+    def __init__(self, order, strengths, lighting):
+        self.order, self.strengths, self.lighting = order, iter(strengths), lighting
 
-        def uniform(self, *_):
-            return next(self.strengths)
+    def permutation(self, _):
+        return self.order
 
-        def normal(self, *_):
-            return np.array([1.0, -2.0, 0.5])
+    def uniform(self, *_):
+        return next(self.strengths)
 
-    image = np.random.RandomState(0).randint(0, 256, (6, 5, 3)).astype('float64')
-    matrix, offset = colour_map(image.mean((0, 1)), Draws())
+    def normal(self, *_):
+        return np.array(self.lighting)
+
+
+def test_the_jitter_is_its_steps_one_after_the_other():
+    """Contrast, saturation, brightness, lighting; each rounds, and ends at 0 and 255."""
+    beyond = []
+
+    def levels(values):
+        beyond.append([(values < -0.5).mean(), (values > 255.5).mean()])
+        return np.clip(np.rint(values), 0, 255)
+
+    image = np.random.RandomState(0).randint(0, 256, (40, 50, 3)).astype('uint8')
     luma = np.array([0.299, 0.587, 0.114])
-    expected = 1.3 * image - 0.3 * (image @ luma).mean()
-    expected = 0.8 * expected + 0.2 * (expected @ luma)[..., None]
-    expected = 1.1 * expected
+    expected = image.astype('float64')
+    expected = levels(1.3 * expected - 0.3 * (expected @ luma).mean())
+    expected = levels(0.8 * expected + 0.2 * levels(expected @ luma)[..., None])
+    expected = levels(1.35 * expected)
     eigenvectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
-    expected += eigenvectors @ (np.array([55.46, 4.794, 1.148]) * [1.0, -2.0, 0.5])
-    np.testing.assert_allclose(image @ matrix.T.astype('float64') + offset, expected, rtol=1e-4, atol=1e-3)
+    expected = levels(expected + eigenvectors @ (np.array([55.46, 4.794, 1.148]) * [0.1, -0.2, 0.05]))
+    found = jitter(image[..., ::-1].copy(), Draws([1, 2, 0], [0.3, -0.2, 0.35], [0.1, -0.2, 0.05]))[..., ::-1]
+    assert np.max(beyond, axis=0).min() > 0.05
+    assert abs(found - expected).max() <= 2 and (found == expected).mean() > 0.95
+
+
+@pytest.mark.parametrize('step', [0, 1, 2])
+def test_steps_of_the_jitter_end_where_those_of_the_iterator_end(step, tmp_path):
+    """MXNet's iterator on grey pictures, which none of its steps takes beyond 255; brightness makes white of them."""
+    grey = np.full((8, 8, 3), 240, 'uint8')
+    found = [jitter(grey, Draws([step], [strength], [0.0] * 3)) for strength in (-0.4, 0.4)]
+    path = write_records(tmp_path / 'x.rec', [(0, cv2.imencode('.png', grey)[1].tobytes())] * 300)
+    iterator = mx.io.ImageRecordIter(path_imgrec=path, path_imgidx=path[:-3] + 'idx', data_shape=(3, 8, 8),
+                                     batch_size=300, preprocess_threads=1,
+                                     **{('brightness', 'contrast', 'saturation')[step]: 0.4})
+    theirs = next(iterator).data[0].asnumpy()
+    assert (theirs == np.rint(theirs)).all()
+    assert found[1].max() == theirs.max() and abs(int(found[0].min()) - theirs.min()) <= (3 if step == 0 else 0)
 
 
 def test_random_boxes_lie_inside_and_keep_area_and_aspect():

@@ -446,6 +446,22 @@ def test_without_a_compiler_nothing_is_built_and_what_is_built_serves(apart, mon
     assert 'not compiled' in build.main() and not os.path.exists(path)
 
 
+def test_what_has_passed_or_failed_its_check_is_not_built_again(apart, monkeypatch):
+    path, record = apart
+    calls = []
+    monkeypatch.setattr(build, 'compiler', lambda: record['compiler'])
+    monkeypatch.setattr(build, 'build', lambda *arguments: calls.append(arguments))
+    for changes, again in (({}, 0), ({'passed': 0, 'failure': 'one case'}, 0), ({'compiler': 'g++ 1'}, 1),
+                           ({'processor': ['another']}, 2), ({'library': '0' * 64}, 3)):
+        with open(path + '.json', 'w') as file:
+            json.dump({**record, **changes}, file)
+        build.main()
+        assert len(calls) == again
+    for source in library.SOURCES:  # with other flags, or another check, it is another library
+        monkeypatch.setattr(library, 'SOURCES', [name for name in library.SOURCES if name != source])
+        assert library.place()[0] != path
+
+
 @pytest.mark.parametrize('lacking,reason', [('library.FOLDER = ""', 'it is not compiled: make setup, which needs g++'),
                                             ('library.WHEELS = {}', 'this is another MXNet')])
 def test_without_a_library_networks_run_mxnets_graph(lacking, reason):
@@ -476,4 +492,5 @@ def test_a_source_that_does_not_compile_is_only_a_no(apart, monkeypatch, tmp_pat
     source = tmp_path / 'product.cc'
     source.write_text('no C++')
     monkeypatch.setattr(library, 'SOURCE', str(source))
+    monkeypatch.setattr(library, 'SOURCES', [str(source)])
     assert 'it cannot be compiled: ' in build.main() and library.find()[0] is None
