@@ -9,7 +9,6 @@ import argparse
 import logging
 import sys
 import tempfile
-import time
 
 import runtime  # noqa: F401  (before mxnet)
 
@@ -27,12 +26,9 @@ def main(argv=None):
     parser.add_argument('--only', default='', metavar='WORD', help='trials whose name has this word')
     args = parser.parse_args(argv)
     logging.disable(logging.WARNING)
-    begin = time.time()
     with tempfile.TemporaryDirectory() as root:
         bench = Bench(root, worker.train())
-        code = print_trials(('what', 'tries', 'held'), TRIALS, bench, args.only, at_once=AT_ONCE)
-    print('%.0f seconds' % (time.time() - begin))
-    return code
+        return print_trials(('what', 'tries', 'held'), TRIALS, bench, args.only, at_once=AT_ONCE)
 
 
 if __name__ == '__main__':
