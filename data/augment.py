@@ -69,6 +69,7 @@ def jitter(image, random):
     """Brightness, contrast, saturation (each +-40 %, in random order) and PCA lighting (0.1) of a BGR image.
 
     (H, W, 3) uint8 to the same. Every step rounds to 0..255 and ends there, as those of MXNet's iterator do.
+    But grey is that of RGB; the iterator takes red for blue (MXNet 1.9.1 weighs red by 0.114).
     """
     for kind in random.permutation(3):
         alpha = 1 + random.uniform(-JITTER, JITTER)
