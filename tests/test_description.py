@@ -22,6 +22,7 @@ from tests.test_scripts import ROOT, refusal
 from tools.look import checkpoint, classify, visualize
 from tools.records import make_small
 from tools.share import check_params, describe, export, half
+from training.logs import read_run
 from training.weights.arrays import save_weights
 from training.weights.description import description_path, description_to_json, read_description
 from training.weights.disk import sealed
@@ -423,6 +424,8 @@ def test_a_full_disk_leaves_neither_weights_nor_description(runs, tmp_path, monk
 
 def test_older_best_files_go_with_their_descriptions(runs, tiny_data, tmp_path):
     train(tmp_path / 'run', tiny_data, '--act-type', 'relu', '--num-epochs', '4')
+    errors = [numbers['val_top1_error'] for numbers in read_run(str(tmp_path / 'run.log')).epochs]
+    assert errors.index(min(errors)) > 0  # there was an older one
     names = [name for name in os.listdir(tmp_path / 'run') if 'best' in name]
     assert sorted(name.rsplit('.', 1)[1] for name in names) == ['json', 'params']
 
@@ -447,9 +450,13 @@ def test_the_table_of_params_is_what_the_files_give(capsys):
     with open(os.path.join(ROOT, 'params', 'README.md')) as file:
         rows = [line.strip('| \n').split(' | ') for line in file if '.params | ' in line]
     assert [cells[0] for cells in rows] == PARAMS
-    for name, *_, described, _, mini in rows:
+    for name, network, unit, blocks, epoch, described, measured, mini in rows:
         path = os.path.join(ROOT, 'params', name)
-        assert described == f'{100 * read_description(path).errors["val_top1_error"]:.2f}'
+        known = read_description(path)
+        assert (network, int(blocks), int(epoch)) == (known.network, known.options['blocks'], known.epoch)
+        assert unit == known.options.get('act_type', 'SE-ReLU')
+        assert described == f'{100 * known.errors["val_top1_error"]:.2f}'
+        assert float(measured) == pytest.approx(float(described), abs=0.05)  # by tools.check_params, of float16
         if mini != '-':
             found = evaluate.main(['--params', path, '--dataset', 'fashion-mnist-mini', '--json'])['top1_error']
             assert found == pytest.approx(float(mini), abs=0.1)  # one or two of 1,600 images, by rounding

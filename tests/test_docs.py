@@ -1,4 +1,5 @@
 """What the documents say of the code is what the code says."""
+import glob
 import os
 import re
 import subprocess
@@ -42,8 +43,9 @@ def test_every_link_and_file_that_a_document_names_is_there(document):
     text, folder = re.sub(r'```.*?```', '', read(document), flags=re.S), os.path.dirname(os.path.join(ROOT, document))
     links = [link for link in re.findall(r'\]\(([^)#]+?)(?:#[^)]*)?\)', text) if '://' not in link]
     missing = [link for link in links if not os.path.exists(os.path.join(folder, link))]
-    named = re.findall(r'`((?:cli|data|docs|model|native|requirements|tests|tools|training)/[\w/.-]+)`', text)
-    missing += [path for path in named if not os.path.exists(os.path.join(ROOT, path))]
+    folders = 'cli|data|docs|logs|model|native|params|requirements|tests|tools|training'
+    named = re.findall(r'`((?:%s)/[\w/.*-]+)`' % folders, text)
+    missing += [path for path in named if not glob.glob(os.path.join(ROOT, path))]
     assert not missing
 
 

@@ -18,6 +18,7 @@ from data.batches import ArrayBatches
 from model import complexity, get_model
 from training.devices import check_training_memory, devices_by_id, devices_by_number, split
 from training.distributed import ALONE
+from training.fit import Run, fit
 from training.learner import Learner, make_trainer
 from training.logs import read_run
 from training.loop import Hooks, Progress, evaluate, train_epoch
@@ -25,6 +26,7 @@ from training.loss import Objective, loss_function, mix, mixing_weight, targets,
 from training.resume import check_options
 from training.runlog import RunLog
 from training.schedule import decay_epochs, learning_rate
+from training.weights.params_file import read_params
 
 CPU, FOUR_CLASSES = [mx.cpu(0)], Objective(4)
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -146,18 +148,26 @@ def test_two_devices_do_what_one_does(monkeypatch):
         np.testing.assert_allclose(np.broadcast_to(one, np.shape(two)), two, rtol=2e-4, atol=1e-6)
 
 
-def test_what_is_scored_on_two_devices_is_what_is_saved():
-    """Each device has seen its own images, and a checkpoint holds the mean of their statistics."""
+def test_what_is_scored_on_two_devices_is_what_is_saved(tmp_path, monkeypatch):
+    """Each device has seen its own images; what is scored, and is in a checkpoint, has the mean of their statistics."""
     devices = [mx.cpu(0), mx.cpu(1)]
     net = network(devices)
-    train_epoch(learner(net, devices=devices), source(), 0)
-    statistics = [parameter for name, parameter in net.collect_params().items() if 'running' in name]
-    assert any((first.asnumpy() != second.asnumpy()).any()
-               for first, second in (parameter.list_data() for parameter in statistics))
-    saved = {parameter.name: parameter._reduce().asnumpy() for parameter in statistics}
-    ALONE.average_statistics(net)
-    for parameter in statistics:
-        assert all((array.asnumpy() == saved[parameter.name]).all() for array in parameter.list_data())
+    apart, scored = [], []
+
+    def statistics():
+        return {name: [array.asnumpy() for array in parameter.list_data()]
+                for name, parameter in net._collect_params_with_prefix().items() if 'running' in name}
+
+    average = ALONE.average_statistics
+    monkeypatch.setattr(type(ALONE), 'average_statistics', lambda *_: apart.append(statistics()) or average(net))
+    monkeypatch.setattr('training.fit.evaluate', lambda *arguments: scored.append(statistics()) or evaluate(*arguments))
+    run = Run(str(tmp_path / 'run'), str(tmp_path / 'run.log'), 'x', {'num_epochs': 2}, 0, 2, 0, False)
+    fit(run, learner(net, devices=devices), source(), source(train=False))
+    saved = read_params(str(tmp_path / 'run' / 'last.params'))
+    for name, arrays in scored[-1].items():
+        assert (arrays[0] == arrays[1]).all() and (arrays[0] == saved[name]).all()
+        np.testing.assert_allclose(saved[name], sum(apart[-1][name]) / 2, rtol=1e-5, atol=1e-7)
+    assert any((first != second).any() for first, second in apart[-1].values())
 
 
 @pytest.mark.parametrize('batch_size', [1, 3, 20, 64])

@@ -3,6 +3,7 @@
 `make dist-test` has the rest: many jobs, more workers, and what befalls them.
 """
 import signal
+import subprocess
 import sys
 
 from runtime import UserError
@@ -16,6 +17,7 @@ from data.images import ImageBatches
 from data.recordio import RecordFile
 from tests.dist import trials, worker
 from tests.dist.bench import TOLERANCE, Bench
+from tools import ROOT
 from training import distributed
 from training.distributed import ANSWERS_AWAITED, WORDS_A_PIECE, Alone, Workers, join
 from training.learner import make_trainer
@@ -29,6 +31,16 @@ def arrays(count, batch_size, train):
 def divided(source, rank, ranks):
     source.divide(rank, ranks)
     return list(source.epoch(1))
+
+
+@pytest.mark.parametrize('steps, code', [('time.sleep(30)', 3),
+                                         ('[(dog.renew(), time.sleep(0.5)) for _ in range(6)]', 0)])
+def test_a_worker_that_hears_nothing_ends_with_3(steps, code):
+    script = ('import time\nfrom training.watchdog import Watchdog\ndog = Watchdog(1, 2)\ndog.begin()\n%s\ndog.end()'
+              % steps)
+    done = subprocess.run([sys.executable, '-c', script], cwd=ROOT, timeout=60, capture_output=True, text=True)
+    assert done.returncode == code
+    assert ('worker 2 has heard nothing for 1 seconds: ' in done.stderr) == bool(code)
 
 
 @pytest.mark.parametrize('ranks', [1, 2, 3, 4])
