@@ -41,10 +41,10 @@ PUBLISHED_CIFAR = (
     '--lr-decay-epoch 300,350 --dataset cifar100 --model atac --act-type ChaATAC --useReLU --r 2 --blocks 3').split()
 
 
-def run(script, *flags, cwd=ROOT, timeout=120):
+def run(script, *flags, cwd=ROOT, timeout=120, **environment):
     """Exit code, standard output and standard error of a script run as a process."""
     done = subprocess.run([sys.executable, os.path.join(ROOT, script), *map(str, flags)], cwd=str(cwd), timeout=timeout,
-                          capture_output=True, text=True)
+                          capture_output=True, text=True, env=dict(os.environ, **environment))
     return done.returncode, done.stdout, done.stderr
 
 
@@ -173,6 +173,17 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(cifar_flags, tmp
     # A finished run that is resumed has its two last lines once more, and nothing else.
     assert train_cifar.main(split + ['--resume'])['last']['epoch'] == 1
     assert (tmp_path / 'split.log').read_text().count('Last epoch: 1') == 1
+
+
+def test_a_run_of_two_threads_resumes_bit_for_bit_too(cifar_flags, tmp_path):
+    flags = [*cifar_flags, '--lr-mode', 'step', '--log-interval', '0']
+    for name, epochs in (('run', '2'), ('split', '1'), ('split', '2')):
+        places = ['--save-dir', str(tmp_path / name), '--logging-file', str(tmp_path / f'{name}.log')]
+        done = run('train_cifar.py', *flags, *places, '--num-epochs', epochs, '--resume', OMP_NUM_THREADS='2', OMP_WAIT_POLICY='passive')
+        assert done[0] == 0, done
+    whole, again = (read_params(str(tmp_path / name / 'last.params')) for name in ('run', 'split'))
+    assert all((whole[name] == again[name]).all() for name in whole)
+    assert 'OMP_NUM_THREADS=2' in (tmp_path / 'split.log').read_text()
 
 
 @pytest.mark.parametrize('flags', [['--mode', 'imperative'], ['--mixup', '--label-smoothing', '--num-epochs', '1'],
