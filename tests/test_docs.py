@@ -72,6 +72,15 @@ def test_the_tools_are_listed_and_nothing_is_begun():
     assert all(len(line.split()) > 3 for line in listed.stdout.splitlines())
 
 
+def test_the_first_python_of_the_readme_finds_a_coat(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code = re.findall(r'```python\n(.*?)```', read('README.md'), re.S)[0]
+    names = {}
+    exec(code, names)
+    (name, probability), *_ = names['classifier'].top_k(['docs/coat.png'], k=3)[0]
+    assert name == 'coat' and probability == pytest.approx(0.97, abs=0.006)
+
+
 def test_the_unit_that_the_page_shows_is_one():
     import mxnet as mx
     from mxnet.gluon import nn

@@ -179,7 +179,8 @@ def test_a_run_of_two_threads_resumes_bit_for_bit_too(cifar_flags, tmp_path):
     flags = [*cifar_flags, '--lr-mode', 'step', '--log-interval', '0']
     for name, epochs in (('run', '2'), ('split', '1'), ('split', '2')):
         places = ['--save-dir', str(tmp_path / name), '--logging-file', str(tmp_path / f'{name}.log')]
-        done = run('train_cifar.py', *flags, *places, '--num-epochs', epochs, '--resume', OMP_NUM_THREADS='2', OMP_WAIT_POLICY='passive')
+        done = run('train_cifar.py', *flags, *places, '--num-epochs', epochs, '--resume', OMP_NUM_THREADS='2',
+                   OMP_WAIT_POLICY='passive')
         assert done[0] == 0, done
     whole, again = (read_params(str(tmp_path / name / 'last.params')) for name in ('run', 'split'))
     assert all((whole[name] == again[name]).all() for name in whole)
