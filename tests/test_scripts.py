@@ -418,6 +418,7 @@ def test_nothing_is_written_over(cifar_flags, tmp_path, capsys, monkeypatch):
     for more in ([], ['--resume']):
         sentence = refusal(train_cifar.main, elsewhere + more, capsys, monkeypatch)
         assert 'run.log exists and is not of a run in' in sentence
+        assert not (tmp_path / 'other').exists()
     at = cifar_flags.index('--save-dir')  # without a folder: that of another seed is another one
     unnamed = cifar_flags[:at] + cifar_flags[at + 2:] + ['--resume', '--seed', '3']
     monkeypatch.chdir(tmp_path)

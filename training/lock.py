@@ -5,6 +5,8 @@ import logging
 import os
 from contextlib import contextmanager
 
+from runtime import UserError
+
 LOG = logging.getLogger(__name__)
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
@@ -14,15 +16,22 @@ def locked(folder):
     """Hold <folder>/lock, making the folder; the system lets go of it when the process ends, however it ends.
 
     Raises OSError if another process holds it, or if there is a file in its place. Where the file system knows no locks
-    there is a warning only.
+    there is a warning only. A folder that was made here goes again if a run is refused before it has saved anything.
     """
+    was_there = os.path.isdir(folder)
     try:
         os.makedirs(folder, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise NotADirectoryError('%s is no folder: choose another --save-dir' % folder) from None
     with open(os.path.join(folder, 'lock'), 'a') as file:
         lock(file, folder, '--save-dir')
-        yield
+        try:
+            yield
+        except UserError:
+            if not was_there and os.listdir(folder) == ['lock']:
+                os.remove(file.name)
+                os.rmdir(folder)
+            raise
 
 
 def lock(file, name, flag):
