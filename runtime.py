@@ -62,7 +62,8 @@ def printable(text):
 def sentence_of(error):
     """What an error says, for a user."""
     is_of_file = isinstance(error, OSError) and error.filename and error.strerror
-    return printable(f'{error.filename}: {error.strerror}' if is_of_file else str(error))
+    text = f'{error.filename}: {error.strerror}' if is_of_file else str(error)
+    return '\n'.join(map(printable, text.split('\n')))  # what another program has said may have lines
 
 
 def changes(before, now):

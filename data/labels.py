@@ -63,9 +63,8 @@ def labelled(source, class_names=(), classes=None):
         class_names = synsets()
     if not class_names or not source.class_names:
         if getattr(source, 'counts_classes', False) and len(source.class_names) < (classes or 0):
-            raise UserError('%s has %d classes, and the network %d outputs of which no names are known: describe its '
-                            'weights (python -m tools.describe), or name the folders by ImageNet\'s synsets'
-                            % (source.path, len(source.class_names), classes))
+            raise UserError('%s has %d classes, and the network %d outputs, whose names are not known: make a folder '
+                            'for each, or a RecordIO file' % (source.path, len(source.class_names), classes))
         return source
     known = synsets() if are_synsets and tuple(class_names) == imagenet_names() else class_names
     labels = labels_by_name(source.class_names, known, source.path)

@@ -91,12 +91,12 @@ def whole_records(stem):
     return keys, (position, idx_size, 9 * len(keys))
 
 
-def write_whole(path, text):
+def write_whole(path, lines):
     """Write a text file that gets its name when all of it is on the disk; nothing is left of it where that fails."""
     new = path + '.new'
     try:
         with disk_errors_of(path), open(new, 'w') as file:
-            file.write(text)
+            file.writelines(lines)
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, path)
@@ -112,8 +112,10 @@ def disk_errors_of(path):
     try:
         yield
     except OSError as error:
-        reason = error.strerror
-        raise OSError('cannot write %s (%s): the same command continues once it can' % (path, reason)) from error
+        if error.filename not in (None, path, path + '.new'):  # of a file that is read
+            raise
+        raise OSError('cannot write %s (%s): give the same command again when it can be'
+                      % (path, error.strerror or error)) from error
 
 
 @contextmanager

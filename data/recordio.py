@@ -82,8 +82,8 @@ class RecordFile:
     def _bytes(self, row, length):
         """The first bytes of a record, with its header."""
         if length > RECORD_BYTES:
-            raise UserError('record %d of %s would have %d MB: %s lacks the records after it'
-                            % (row, self.path, length >> 20, self.idx))
+            raise UserError('record %d of %s has %d MB, and at most %d are read: or %s lacks the records after it'
+                            % (row, self.path, length >> 20, RECORD_BYTES >> 20, self.idx))
         try:
             content = os.pread(self.file.fileno(), length, int(self.starts[row]))
         except OSError as error:

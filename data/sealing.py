@@ -20,12 +20,15 @@ def seal(records):
         for row in range(len(records)):
             records.read(row)
         return len(records)
-    sums = []
+    write_whole(path, checksums_of(records))
+    return len(records)
+
+
+def checksums_of(records):
+    """The lines of a .crc32, each after its record has been read."""
     for row in range(len(records)):
         records.read(row)
-        sums.append(checksum(records.content(row)) + '\n')
-    write_whole(path, ''.join(sums))
-    return len(records)
+        yield checksum(records.content(row)) + '\n'
 
 
 def make_index(rec):
@@ -37,7 +40,7 @@ def make_index(rec):
     starts, ids = records_in(rec)
     keys = ids if len(set(ids)) == len(ids) and max(ids) < 1 << 63 else range(len(ids))
     path = stem_of(rec) + '.idx'
-    write_whole(path, ''.join('%d\t%d\n' % entry for entry in zip(keys, starts)))
+    write_whole(path, ('%d\t%d\n' % entry for entry in zip(keys, starts)))
     return path
 
 

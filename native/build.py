@@ -1,7 +1,7 @@
 """Compile the operator and have it checked: python -m native.build (which `make setup` calls).
 
-Nothing happens where that is done already for this source, MXNet, compiler and processor. Prints one sentence; that
-there can be no operator here is no error.
+Nothing happens where a library has passed its check already, for these sources, MXNet, compiler and processor. Prints
+one sentence; that there can be no operator here is no error.
 """
 import json
 import os
@@ -74,7 +74,7 @@ def main():
     path, why_not = library.place()
     try:
         compiled_by = compiler()
-        if path and compiled_by and not library.is_checked(path, compiled_by):
+        if path and compiled_by and (library.fault_of(path) or library.record_of(path)['compiler'] != compiled_by):
             build(path, compiled_by)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         why_not = 'it cannot be compiled: %s' % error

@@ -62,13 +62,6 @@ def record_of(path):
     return record if isinstance(record, dict) and {'library', 'compiler', 'processor', 'passed'} <= set(record) else {}
 
 
-def is_checked(path, compiled_by):
-    """Whether a library of this compiler has passed or failed its check here."""
-    record = record_of(path)
-    return os.path.isfile(path) and bool(record) and (record['library'], record['compiler'], record['processor']) == (
-        sha256(path), compiled_by, processor())
-
-
 def fault_of(path):
     """Why a library may not be loaded, or ''."""
     record = record_of(path)

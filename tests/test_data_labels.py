@@ -106,7 +106,7 @@ def test_where_names_are_not_known_labels_stay(tmp_path):
     source = ImageFolder(str(tmp_path), False)
     assert labelled(source) is source and labelled(source, (), 10) is source and source.absent == ()
     os.rename(tmp_path / 'val' / 'bus', tmp_path / 'bus')  # then apple, cat, ... would be 0, 1, ...
-    with pytest.raises(UserError, match='has 9 classes, and the network 10 outputs of which no names are known'):
+    with pytest.raises(UserError, match='has 9 classes, and the network 10 outputs, whose names are not known'):
         scored(tmp_path, ())
     records = RecordFile(write_records(tmp_path / 'x.rec', [(1, encoded(photo())), (0, encoded(photo()))]))
     assert labelled(records, TEN) is records

@@ -210,7 +210,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(archives, made, t
         message = refused(capsys, monkeypatch, *flags(archives, tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert message.endswith('%s (File too large): the same command continues once it can' % name)
+    assert message.endswith('%s (File too large): give the same command again when it can be' % name)
     assert max(map(len, contents(tmp_path).values()), default=0) == (room if name.endswith('.rec') else 0)
     prepare.main(flags(archives, tmp_path))
     assert contents(tmp_path) == contents(made)

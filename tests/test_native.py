@@ -448,19 +448,21 @@ def test_without_a_compiler_nothing_is_built_and_what_is_built_serves(apart, mon
     assert 'not compiled' in build.main() and not os.path.exists(path)
 
 
-def test_what_has_passed_or_failed_its_check_is_not_built_again(apart, monkeypatch):
+def test_what_has_passed_its_check_is_not_built_again(apart, monkeypatch):
     path, record = apart
     calls = []
     monkeypatch.setattr(build, 'compiler', lambda: record['compiler'])
     monkeypatch.setattr(build, 'build', lambda *arguments: calls.append(arguments))
-    for changes, again in (({}, 0), ({'passed': 0, 'failure': 'one case'}, 0), ({'compiler': 'g++ 1'}, 1),
-                           ({'processor': ['another']}, 2), ({'library': '0' * 64}, 3)):
+    for changes, again in (({}, 0), ({'compiler': 'g++ 1'}, 1), ({'processor': ['another']}, 2),
+                           ({'library': '0' * 64}, 3), ({'passed': 0, 'failure': 'it had not ended'}, 4)):
         with open(path + '.json', 'w') as file:
             json.dump({**record, **changes}, file)
         build.main()
         assert len(calls) == again
-    for source in library.SOURCES:  # with other flags, or another check, it is another library
-        monkeypatch.setattr(library, 'SOURCES', [name for name in library.SOURCES if name != source])
+    sources = library.SOURCES
+    assert [os.path.basename(name) for name in sources] == ['product.cc', 'build.py', 'check.py']
+    for source in sources:  # with other flags, or another check, it is another library
+        monkeypatch.setattr(library, 'SOURCES', [name if name != source else __file__ for name in sources])
         assert library.place()[0] != path
 
 

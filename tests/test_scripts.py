@@ -469,7 +469,8 @@ def test_a_log_that_was_deleted_is_begun_anew_as_often_as_the_run_is_resumed(cif
     ({'options': []}, 'options'), ({'options': {}}, 'options'), ({'weights': None}, 'weights'),
     ({'epoch': 'a'}, 'epoch'), ({'best': 'x', 'within': []}, 'within, best'), ({'last': 5}, 'last'),
     ({'weights': {'class_names': 5}}, 'weights'), ({'within': {}}, 'within'), ({'best': {}, 'last': {}}, 'best, last'),
-    ({'within': {'epoch': 0, 'batches': 'x', 'images': 5}}, 'within'), ({'means': 3}, 'means')])
+    ({'within': {'epoch': 0, 'batches': 'x', 'images': 5}}, 'within'), ({'means': 3}, 'means'),
+    ({'loss_scale': {'value': 'x', 'steps': 1}}, 'loss_scale')])
 def test_a_checkpoint_that_cannot_be_of_a_run_is_one_sentence(facts, names, cifar_flags, tmp_path, capsys, monkeypatch):
     train_cifar.main([*cifar_flags, '--num-epochs', '1', '--lr-mode', 'step'])
     path = tmp_path / 'run' / 'last.json'

@@ -89,7 +89,7 @@ def test_bad_files_are_said(tmp_path):
     for out in ('s', 's.pdf'):
         with pytest.raises(UserError, match='must end in .png or .svg'):
             main(['draw', MEASURED, '--out', str(tmp_path / out)])
-    with pytest.raises(FileExistsError):
+    with pytest.raises(UserError, match='exists: choose another --json'):
         measure.measure(str(other))
 
 
@@ -106,6 +106,10 @@ def test_numbers_that_were_not_measured_are_said(name, content, tmp_path):
 
 
 def test_what_is_measured_is_kept_when_a_later_job_fails(tmp_path, monkeypatch):
+    monkeypatch.setattr(measure, 'seconds_of', lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        measure.measure(str(tmp_path / 'x.json'))
+    assert not os.listdir(tmp_path)  # so that the same command can be given again
     seconds = iter([1.5, 2.5])
     monkeypatch.setattr(measure, 'seconds_of', lambda *_: next(seconds))
     with pytest.raises(StopIteration):

@@ -27,7 +27,7 @@ def locked(folder):
         lock(file, folder, '--save-dir')
         try:
             yield
-        except UserError:
+        except (OSError, UserError):
             if not was_there and os.listdir(folder) == ['lock']:
                 os.remove(file.name)
                 os.rmdir(folder)

@@ -20,7 +20,8 @@ SOUND = {'epoch': lambda epoch: type(epoch) is int,
          'last': lambda last: last is None or is_of_numbers(last, ERRORS),
          'options': lambda options: isinstance(options, dict) and type(options.get('num_epochs')) is int,
          'weights': lambda weights: isinstance(weights, dict) and is_of_texts(weights.get('class_names') or []),
-         'means': lambda means: isinstance(means, dict)}
+         'means': lambda means: isinstance(means, dict),
+         'loss_scale': lambda scale: scale is None or is_of_numbers(scale, ('value', 'steps'))}
 # Options that older ones do not name. Where batches are of another size, an interrupted epoch cannot be continued.
 NOT_NAMED = {'images_per_step', 'teacher_digest'}
 LOG = logging.getLogger(__name__)
@@ -63,8 +64,8 @@ def warn_of_changes(before, now):
 
     before, now: {'commit' and the names of means_of: text, or anything else if it is not known}
     """
-    changed = ['%s was %s and is %s' % (what, printable(before[what]), now[what]) for what in sorted(before)
-               if isinstance(before[what], str) and before[what] and now[what] and before[what] != now[what]]
+    changed = ['%s was %s and is %s' % (what, printable(before[what]), now[what]) for what in sorted(now)
+               if isinstance(before.get(what), str) and before[what] and now[what] and before[what] != now[what]]
     if changed:
         LOG.warning('the run continues with other means (%s): numbers may differ from those of a run without a break',
                     '; '.join(changed))
@@ -88,7 +89,8 @@ def find_checkpoint(run):
         raise UserError('%s holds a checkpoint: continue it by --resume, or choose another --save-dir' % run.save_dir)
     facts, arrays, paths = checkpoint.load(run.save_dir)
     facts.setdefault('weights', {})
-    facts.setdefault('means', {name: facts[name] for name in ('product',) if name in facts})  # as older ones have it
+    facts.setdefault('loss_scale', None)
+    facts.setdefault('means', {name: facts[name] for name in ('product',) if name in facts})  # as in older ones
     wrong = [name for name, is_sound in SOUND.items() if name not in facts or not is_sound(facts[name])]
     if wrong:
         raise UserError('the checkpoint in %s is of no run: its %s cannot be' % (run.save_dir, ', '.join(wrong)))
@@ -100,7 +102,7 @@ def find_checkpoint(run):
     check_log_of_resumed(run, facts['epoch'] + 1, furthest + 1)
     found = {name: facts.get(name) for name in ('epoch', 'within', 'best', 'last', 'loss_scale')}
     # Older checkpoints do not name the product.
-    found['made_by'] = {'commit': facts['weights'].get('commit'), 'product': 'MXNet', **facts.get('means', {})}
+    found['made_by'] = {'commit': facts['weights'].get('commit'), 'product': 'MXNet', **facts['means']}
     return found, arrays
 
 

@@ -39,13 +39,13 @@ def make_split(split, final, args, shuffled):
     if os.path.exists(part + '.json'):
         check_settings(part + '.json', settings)
     else:
-        write_whole(part + '.json', json.dumps(settings, indent=1))
+        write_whole(part + '.json', [json.dumps(settings, indent=1)])
     keys = write_records(split, part, args, shuffled)
     if not keys:
         raise UserError('none of the %d images for %s.rec can be used' % (len(split.images), final))
     counts = np.bincount([split.images[key].label for key in keys], minlength=len(split.class_names)).tolist()
     left_out = [split.images[key].name for key in sorted(set(range(len(split.images))) - set(keys))]
-    write_whole(part + '.json', json.dumps(dict(settings, counts=counts, left_out=left_out), indent=1))
+    write_whole(part + '.json', [json.dumps(dict(settings, counts=counts, left_out=left_out), indent=1)])
     verify(part, args.jobs)
     rename(part, final)
     return report('made and verified', final)

@@ -57,7 +57,7 @@ def read_measured(path):
             return gradient, sums, steps, found['cores']
     except (KeyError, TypeError, ValueError, RecursionError):
         pass
-    raise UserError(f'{path} is not what `python -m tools.scaling measure` writes')
+    raise UserError(f'{path} is not what `python -m tools.scaling measure` writes at its end')
 
 
 def are_positive(*values):

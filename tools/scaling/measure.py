@@ -8,6 +8,7 @@ import sys
 import tempfile
 
 import runtime
+from runtime import UserError
 
 from tools import ROOT
 from tools.scaling.cost import Step, Sum, speed, whole_gradient
@@ -22,27 +23,28 @@ PATIENCE = 300  # seconds that a job may take
 
 
 def measure(path):
-    """Measure, write the file after each job, and return what is written. OSError if it is there."""
+    """Measure, write the file after each job, and return what is written. UserError if it is there."""
+    if os.path.exists(path):
+        raise UserError(f'{path} exists: choose another --json, or remove it')
     sums, steps = [], []
     measured = {'command': 'python -m tools.scaling measure --json ' + path, 'processor': runtime.processor()[0],
                 'cores': runtime.physical_cores(), 'gradient': whole_gradient(), 'sums': sums, 'steps': steps}
-
-    def keep(rows, row):
-        rows.append(row)
-        file.seek(0)
-        json.dump(measured, file, indent=1)
-        file.flush()
-
-    with open(path, 'x') as file:
-        for workers, servers in JOBS:
-            for rate in RATES:
-                keep(sums, Sum(workers, servers, rate, seconds_of('sum', workers, servers, rate)))
-        compute = seconds_of('step', 2, 0, None)
-        for one in sums:
-            if one.workers == 2 and one.rate:
-                seconds = seconds_of('step', one.workers, one.servers, one.rate)
-                keep(steps, Step(one.workers, one.servers, one.rate, seconds, compute, one.seconds))
+    for workers, servers in JOBS:
+        for rate in RATES:
+            sums.append(Sum(workers, servers, rate, seconds_of('sum', workers, servers, rate)))
+            keep(measured, path)
+    compute = seconds_of('step', 2, 0, None)
+    for one in sums:
+        if one.workers == 2 and one.rate:
+            seconds = seconds_of('step', one.workers, one.servers, one.rate)
+            steps.append(Step(one.workers, one.servers, one.rate, seconds, compute, one.seconds))
+            keep(measured, path)
     return measured
+
+
+def keep(measured, path):
+    with open(path, 'w') as file:
+        json.dump(measured, file, indent=1)
 
 
 def seconds_of(what, workers, servers, rate):

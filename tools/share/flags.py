@@ -15,7 +15,7 @@ Scripts: C `train_cifar.py`, I `train_imagenet.py`, E `evaluate.py`; c `tools.cl
 v `tools.visualize`. A flag that needs another one is refused without it. "free" flags may differ when a run is
 resumed; every other flag must be what it was. Flags that describe trained weights (`data`, `network`, `unit`) are
 taken from the description of the weights where it exists, and checked against it; without one E, c, x and v need
-`--model`, and `--dataset` for images that are not ImageNet's. Epochs count from 0.
+`--model` and `--dataset` (an ImageNet network with --use-rec or --data-dir needs no `--dataset`). Epochs count from 0.
 '''
 
 
