@@ -126,4 +126,4 @@ def test_a_name_that_no_terminal_shows_is_escaped(tmp_path, caplog):
     write_folder(tmp_path, 'val', ['a'])
     (tmp_path / 'val' / 'a' / '\x1b[2Jx').write_text('')
     ImageFolder(str(tmp_path), False)
-    assert r"'\x1b[2Jx'" in caplog.text and '\x1b' not in caplog.text
+    assert r'read: \x1b[2Jx' in caplog.text and '\x1b' not in caplog.text

@@ -72,7 +72,7 @@ def main(argv=None):
     done, stopped = sweep.carry_out(points, grid.gpus, paces=[])
     if stopped:
         raise SystemExit(128 + stopped)
-    sweep.leave_if_failed(done)
+    sweep.leave_unless_done(done)
     rows = results.table(points, done.epochs)
     results.show(rows)
     with figures.look():

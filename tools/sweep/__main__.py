@@ -84,6 +84,12 @@ def main(argv=None):
     sweep, stopped = carry_out(points, args.gpus, paces)
     rows = results.table(points, sweep.epochs)
     results.show(rows)
+    leave_unless_done(sweep, stopped)
+    return rows
+
+
+def leave_unless_done(sweep, stopped=None):
+    """SystemExit with the codes above if a run failed, which is named, or the sweep was stopped by a signal."""
     for name, why in sweep.failed.items():
         print(f'failed: {name}, {why}', file=sys.stderr)
     if stopped:
@@ -91,7 +97,6 @@ def main(argv=None):
         raise SystemExit(128 + stopped)
     if sweep.failed:
         raise SystemExit(2 if sweep.mistake else 1)
-    return rows
 
 
 def carry_out(points, gpus, paces):
