@@ -1,4 +1,4 @@
-"""The package `atac` is model/ with runtime.py and training/weights/ inside of it: see pyproject.toml."""
+"""The package `atac` is model/ with runtime.py, disk.py and training/weights/ inside of it: see pyproject.toml."""
 import os
 import shutil
 
@@ -7,14 +7,15 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithRuntime(build_py):
-    """Put what prepares a process for MXNet into the package."""
+    """Put the files of the top level that the package needs into it."""
 
     def run(self):
         if getattr(self, 'editable_mode', False):
             raise SystemExit('atac is put together from several folders: install it without -e')
         shutil.rmtree(os.path.join(self.build_lib, 'atac'), ignore_errors=True)  # of an earlier version
         super().run()
-        shutil.copyfile('runtime.py', os.path.join(self.build_lib, 'atac', 'runtime.py'))
+        for name in ('runtime.py', 'disk.py'):
+            shutil.copyfile(name, os.path.join(self.build_lib, 'atac', name))
 
 
 setup(cmdclass={'build_py': BuildWithRuntime})

@@ -28,8 +28,8 @@ from training.schedule import decay_epochs, learning_rate
 from training.seeds import INITIALISATION, seed_mxnet
 from training.start import freeze, start_from
 from training.weights.arrays import weights_for
+from training.weights.checksums import file_digest
 from training.weights.description import Description, read_description
-from training.weights.disk import file_digest
 from training.weights.network import graph_of, network_from_description
 
 LOG = logging.getLogger(__name__)

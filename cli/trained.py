@@ -27,8 +27,8 @@ from data.labels import readable
 from model import get_model
 from training.scoring import compile_for_scoring
 from training.weights.arrays import load_weights
+from training.weights.checksums import file_digest
 from training.weights.description import description_from_json, description_path, read_description, read_facts
-from training.weights.disk import file_digest
 from training.weights.network import graph_of, network_from_description
 from training.weights.params_file import is_params
 

@@ -1,22 +1,20 @@
 """RecordIO that can be interrupted: records go to STEM.rec, their offsets to STEM.idx, their checksums to STEM.crc32.
 
-    with one_run_in(folder), RecordWriter(os.path.join(folder, 'train')) as writer:
+    with locked(folder, '--out'), RecordWriter(os.path.join(folder, 'train')) as writer:
         writer.write(7, label, jpeg)                    # writer.keys: what an earlier run has written
 
 A run that was killed, or found the disk full, may leave half a record, or after a power failure less than it had
 written. The next RecordWriter continues after the last record whose checksum is right. MXNet's own cannot append.
 """
-import fcntl
 import os
 import re
-import sys
-from contextlib import contextmanager, suppress
 from itertools import takewhile
 
 import numpy as np
 from tqdm import tqdm
 
 from data.recordio import HEADER, LABEL, MAGIC, RECORD_BYTES, checksum
+from disk import disk_errors_of, written
 
 INDEX_LINE = re.compile(rb'(\d{1,12})\t(\d{1,18})\n')
 
@@ -93,49 +91,5 @@ def whole_records(stem):
 
 def write_whole(path, lines):
     """Write a text file that gets its name when all of it is on the disk; nothing is left of it where that fails."""
-    new = path + '.new'
-    try:
-        with disk_errors_of(path), open(new, 'w') as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(new, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.remove(new)
-        raise
-
-
-@contextmanager
-def disk_errors_of(path):
-    """Word the OSError of a disk that is full, or fails."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename not in (None, path, path + '.new'):  # of a file that is read
-            raise
-        raise OSError('cannot write %s (%s): give the same command again when it can be'
-                      % (path, error.strerror or error)) from error
-
-
-@contextmanager
-def one_run_in(folder):
-    """Let one run at a time write into a folder; the system unlocks it when the process ends, however it ends.
-
-    Raises OSError if another run is there. Where the file system knows no locks there is a warning only.
-    """
-    path = os.path.join(folder, 'prepare_imagenet.lock')
-    with open(path, 'a') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if not os.fstat(file.fileno()).st_nlink:  # a run that has just ended removed it
-                raise BlockingIOError
-        except BlockingIOError:
-            raise OSError('another run is writing into %s: wait for it, or choose another --out' % folder) from None
-        except OSError as error:
-            print('%s cannot be locked (%s): start no second run there' % (folder, error.strerror), file=sys.stderr)
-        try:
-            yield
-        finally:
-            with suppress(FileNotFoundError):
-                os.remove(path)
+    with written(path) as (new,), open(new, 'w') as file:
+        file.writelines(lines)

@@ -210,7 +210,7 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(archives, made, t
         message = refused(capsys, monkeypatch, *flags(archives, tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert message.endswith('%s (File too large): give the same command again when it can be' % name)
+    assert message.endswith('%s: File too large; once that is mended the same command continues' % name)
     assert max(map(len, contents(tmp_path).values()), default=0) == (room if name.endswith('.rec') else 0)
     prepare.main(flags(archives, tmp_path))
     assert contents(tmp_path) == contents(made)
@@ -224,7 +224,7 @@ def test_two_runs_do_not_write_the_same_files(archives, made, tmp_path, monkeypa
     def second(*arguments):
         if not calls:
             calls.append(moment)
-            with pytest.raises(OSError, match='another run is writing into %s: wait for it' % out):
+            with pytest.raises(OSError, match='another run is using %s: wait for it, or choose another --out' % out):
                 prepare.main(flags(archives, out))
         return continued(*arguments)
 
@@ -244,7 +244,7 @@ def test_a_tampered_archive_is_refused(archives, tmp_path, capsys, monkeypatch):
     checked[1], checked[checked.index('--out') + 1] = str(tmp_path / 'train.tar'), str(tmp_path / 'other')
     message = refused(capsys, monkeypatch, *checked)
     assert 'train.tar is not the public archive: its SHA-1 is' in message
-    assert os.listdir(str(tmp_path / 'other')) == []
+    assert not (tmp_path / 'other').exists()
 
 
 def test_names_in_archives_never_become_paths_and_links_are_passed_over(archives, made, tmp_path):
@@ -353,7 +353,7 @@ def test_mistakes_in_the_flags(archives, tmp_path, capsys, monkeypatch):
             ([*val, '--val-labels', tmp_path / 'absent.csv', *out], 'No such file or directory')):
         assert message in refused(capsys, monkeypatch, *arguments)
     (tmp_path / 'file').write_bytes(b'')
-    assert 'File exists' in refused(capsys, monkeypatch, *tar, '--out', tmp_path / 'file')
+    assert 'is no folder: choose another --out' in refused(capsys, monkeypatch, *tar, '--out', tmp_path / 'file')
 
 
 def test_it_runs_as_a_module(made, tmp_path, monkeypatch, capsys):

@@ -300,6 +300,6 @@ def test_a_seal_that_the_disk_does_not_take_leaves_nothing(tmp_path, monkeypatch
         raise OSError(errno.ENOSPC, 'No space left on device')
 
     monkeypatch.setattr(os, 'fsync', refuse)
-    with pytest.raises(OSError, match=r'cannot write .*x.crc32 \(No space left on device\): give the same'):
+    with pytest.raises(OSError, match='cannot write .*x.crc32: No space left on device$'):
         write_whole(str(tmp_path / 'x.crc32'), ['half'])
     assert not os.listdir(tmp_path)

@@ -24,8 +24,8 @@ from tools.records import make_small
 from tools.share import check_params, describe, export, half
 from training.logs import read_run
 from training.weights.arrays import save_weights
-from training.weights.description import description_path, description_to_json, read_description
-from training.weights.disk import sealed
+from training.weights.checksums import sealed
+from training.weights.description import description_path, read_description
 from training.weights.network import graph_of
 from training.weights.params_file import read_params
 
@@ -417,7 +417,7 @@ def test_a_full_disk_leaves_neither_weights_nor_description(runs, tmp_path, monk
     def full(path, arrays):
         raise OSError(28, 'No space left on device')
     monkeypatch.setattr('training.weights.arrays.write_params', full)
-    with pytest.raises(OSError, match='cannot save into .*No space left'):
+    with pytest.raises(OSError, match='cannot write .*x.json: No space left'):
         save_weights(str(tmp_path / 'x.params'), {'a': np.ones(1)}, read_description(str(runs / 'relu/last.params')))
     assert os.listdir(tmp_path) == []
 
@@ -437,11 +437,11 @@ def test_weights_are_never_without_their_description(runs, tmp_path, monkeypatch
     def watched(old, new):
         replace(old, new)
         seen.append((os.path.exists(path), os.path.exists(description_path(path))))
-    monkeypatch.setattr('training.weights.arrays.os.replace', watched)
+    monkeypatch.setattr('disk.os.replace', watched)
     save_weights(path, {'a': np.ones(1)}, read_description(str(runs / 'relu/last.params')))
     assert seen == [(False, True), (True, True)]
     with open(description_path(path)) as file:
-        assert json.load(file) == description_to_json(read_description(path))
+        assert json.load(file) == sealed({'weights': read_description(path).content()})
     assert (mx.nd.load(path)['a'].asnumpy() == 1).all()
 
 

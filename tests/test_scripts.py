@@ -28,7 +28,7 @@ from training import checkpoint
 from training.distributed import ALONE
 from training.logs import read_run
 from training.loss import Objective
-from training.weights.disk import sealed
+from training.weights.checksums import sealed
 from training.weights.params_file import read_params
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -20,8 +20,8 @@ from tests.test_scripts import refusal
 from tools import ROOT
 from tools.share import export, onnx_file
 from tools.share.onnx_file import runner
+from training.weights.checksums import file_digest
 from training.weights.description import read_description
-from training.weights.disk import file_digest
 
 REASON = 'requirements/export.txt is not installed'
 

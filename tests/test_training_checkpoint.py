@@ -18,7 +18,7 @@ from training import checkpoint
 from training.learner import make_trainer
 from training.loop import restore_plain_layouts
 from training.weights import arrays as weights
-from training.weights.disk import sealed
+from training.weights.checksums import sealed
 from training.weights.params_file import read_params, write_params
 
 

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 import train_cifar
+from disk import lock
 from tests.test_scripts import refusal
-from training.lock import lock
 
 event_pb2 = pytest.importorskip('tensorboardX').proto.event_pb2
 

@@ -6,13 +6,14 @@ drawn at the size they are printed in, with letters of 8 pt.
 """
 import os
 import textwrap
-from contextlib import suppress
 
 from runtime import UserError
 
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
+
+from disk import written
 
 COLUMN = 3.4  # inches, the width of one column
 PAGE = 7.0    # and of two
@@ -89,10 +90,5 @@ def save(figure, path):
     os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
     ending = os.path.splitext(path)[1]
     metadata = {'Creator': MARK, 'Date': None} if ending == '.svg' else {'Software': MARK}
-    try:
-        figure.savefig(path + '.new', format=ending[1:], metadata=metadata)
-        os.replace(path + '.new', path)
-    except OSError as error:
-        with suppress(OSError):
-            os.remove(path + '.new')
-        raise OSError(error.errno, error.strerror, path) from error
+    with written(path) as (new,):
+        figure.savefig(new, format=ending[1:], metadata=metadata)

@@ -19,9 +19,10 @@ from runtime import UserError, listed
 
 import mxnet as mx
 
+from disk import written
 from training.weights.arrays import finite, network_arrays, save_weights
+from training.weights.checksums import file_digest, sealed, write_sealed
 from training.weights.description import description_path
-from training.weights.disk import file_digest, flush_folder, saving_into, sealed, write_json
 from training.weights.params_file import read_params, write_params
 
 LOG = logging.getLogger(__name__)
@@ -85,17 +86,13 @@ def save(folder, net, trainer, facts, description=None):
     refuses.
     """
     arrays = {'params': finite(network_arrays(net)), 'states': finite(trainer_arrays(trainer, net))}
-    paths = {extension: os.path.join(folder, 'last.' + extension) for extension in ARRAYS + ('json',)}
-    with saving_into(folder, [path + '.new' for path in paths.values()]):
-        files = {kind: write_params(paths[kind] + '.new', arrays[kind]) for kind in ARRAYS}
+    with written(*(os.path.join(folder, 'last.' + extension) for extension in (*ARRAYS, 'json'))) as (*new, json_new):
+        files = {kind: write_params(path, arrays[kind]) for kind, path in zip(ARRAYS, new)}
         if description:  # within an epoch, its errors are not known
             numbers = None if facts['within'] else facts['last']
             facts = dict(facts, weights=description.of(files['params']['sha256'], numbers).content())
-        write_json(paths['json'] + '.new', sealed({'format': FORMAT, 'arrays': files, **facts}))
+        write_sealed(json_new, {'format': FORMAT, 'arrays': files, **facts})
         _keep_previous(folder)
-        for path in paths.values():
-            os.replace(path + '.new', path)
-        flush_folder(folder)
 
 
 def save_best(folder, title, numbers, net, description=None):
@@ -113,13 +110,12 @@ def remove_older_bests(folder, title, best):
 
     All stay if this one is gone: an earlier best, of a run that continues from `previous.*`.
     """
-    with saving_into(folder):
-        found = bests(folder, title)
-        for name in found if best in found else ():
-            if name != best:
-                os.remove(os.path.join(folder, name))
-                with suppress(FileNotFoundError):
-                    os.remove(description_path(os.path.join(folder, name)))
+    found = bests(folder, title)
+    for name in found if best in found else ():
+        if name != best:
+            os.remove(os.path.join(folder, name))
+            with suppress(FileNotFoundError):
+                os.remove(description_path(os.path.join(folder, name)))
 
 
 def bests(folder, title):

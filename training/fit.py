@@ -12,9 +12,9 @@ from runtime import UserError, sentence_of
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from disk import locked
 from native.compiled import describe_product
 from training import checkpoint
-from training.lock import locked
 from training.loop import evaluate, restore_plain_layouts, train_epoch
 from training.resume import Rules, restore
 from training.runlog import RunLog, Silence
@@ -45,7 +45,7 @@ def fit(run, learner, train, validation, net_facts=''):
     for source in (train, validation):
         source.divide(workers.rank, workers.size)
     with ExitStack() as stack, watching() as watch:
-        workers.share(partial(stack.enter_context, locked(run.save_dir)))
+        workers.share(partial(stack.enter_context, locked(run.save_dir, '--save-dir')))
         facts = restore(run, learner)
         log = open_log(run, facts, train, workers)
         saver = Saver(run, log, learner, watch, facts)

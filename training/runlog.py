@@ -18,7 +18,7 @@ from runtime import UserError
 import mxnet as mx
 import numpy as np
 
-from training.lock import lock
+from disk import lock, written
 from training.logs import TIME_STAMP, numbers_path
 
 EPOCH_LINE = re.compile(r'\[?Epoch[ \[](\d+)\](?: Batch \[(\d+)\])?')
@@ -184,11 +184,8 @@ def _keep(path, wanted):
         return
     with open(path, errors='surrogateescape') as file:
         lines = [line for line in file if line.endswith('\n') and wanted(line)]
-    with open(path + '.new', 'w', errors='surrogateescape') as file:
+    with written(path) as (new,), open(new, 'w', errors='surrogateescape') as file:
         file.writelines(lines)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(path + '.new', path)
 
 
 def _place_of_line(line):

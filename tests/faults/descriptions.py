@@ -5,8 +5,8 @@ import shutil
 
 import evaluate
 from tests.faults.harm import REFUSALS, content_of, cut, flip, write
+from training.weights.checksums import sealed
 from training.weights.description import description_path, read_description
-from training.weights.disk import sealed
 
 DAMAGED = 200  # tries of either kind
 # Fields of a description that is sealed as it should be.

@@ -13,8 +13,8 @@ from cli.command import Parser
 from cli.exits import attempt, run_script
 from training.checkpoint import DAMAGE, checkpoint_files, exists, place_of
 from training.weights.arrays import read_verified
+from training.weights.checksums import file_digest
 from training.weights.description import read_description, read_facts
-from training.weights.disk import file_digest
 
 
 def show(path):

@@ -23,12 +23,12 @@ import os
 import sys
 
 import runtime  # noqa: F401  (before mxnet)
-from runtime import UserError, listed
+from runtime import UserError, listed, sentence_of
 
 from cli.command import Parser
 from cli.exits import run_script
 from cli.kinds import at_least
-from data.record_writer import one_run_in
+from disk import locked
 from tools.records import ilsvrc
 from tools.records.facts import report, settings_in
 from tools.records.one_split import ENDINGS, LONGEST_SIDE, make_split, verify
@@ -78,13 +78,16 @@ def main(argv=None):
 
 def make_all(args):
     """What main returns. One run at a time does this in a folder."""
-    os.makedirs(args.out, exist_ok=True)
-    with one_run_in(args.out):
+    with locked(args.out, '--out'):
         names = [name for name in SPLITS if args.folder or getattr(args, name + '_tar')]
         check_nothing_foreign(args.out, names)
         splits = folder_splits(args) if args.folder else archive_splits(args)
         check_same_classes(args.out, {name: splits[name].class_names for name in names})
-        return {name: make_split(splits[name], os.path.join(args.out, name), args, name == 'train') for name in names}
+        try:
+            return {name: make_split(splits[name], os.path.join(args.out, name), args, name == 'train')
+                    for name in names}
+        except OSError as error:
+            raise OSError(f'{sentence_of(error)}; once that is mended the same command continues') from error
 
 
 def verify_all(out, jobs):

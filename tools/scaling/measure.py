@@ -10,6 +10,7 @@ import tempfile
 import runtime
 from runtime import UserError
 
+from disk import written
 from tools import ROOT
 from tools.scaling.cost import Step, Sum, speed, whole_gradient
 from tools.scaling.hosts import hosts, reached_by_ssh
@@ -43,7 +44,7 @@ def measure(path):
 
 
 def keep(measured, path):
-    with open(path, 'w') as file:
+    with written(path) as (new,), open(new, 'w') as file:
         json.dump(measured, file, indent=1)
 
 

@@ -16,10 +16,11 @@ from cli.build import build_network, describe
 from cli.command import Parser
 from cli.exits import run_script
 from cli.trained import class_names_of
+from disk import written
 from training.logs import TIME_STAMP, read_run
 from training.weights.arrays import load_weights
-from training.weights.description import description_path, description_to_json, read_description
-from training.weights.disk import file_digest, saving_into, write_json
+from training.weights.checksums import file_digest, write_sealed
+from training.weights.description import description_path, read_description
 
 COMMAND = 'Command: '
 
@@ -60,9 +61,8 @@ def main(argv=None):
         raise UserError(f'{args.log} is damaged: its options make no network') from error
     load_weights(net, args.params)
     found = found.of(file_digest(args.params), record.epochs[epoch])
-    with saving_into(os.path.dirname(path) or '.', [path + '.new']):
-        write_json(path + '.new', description_to_json(found))
-        os.replace(path + '.new', path)
+    with written(path) as (new,):
+        write_sealed(new, {'weights': found.content()})
     print('written:', path)
     return found
 

@@ -36,7 +36,7 @@ from tools.share.agreement import check_agreement, differences, logits_of
 from tools.share.onnx_file import packages, runner, write_onnx
 from training.scoring import check_scoring_memory, compile_for_scoring, part_convolutions
 from training.weights.arrays import load_weights
-from training.weights.disk import file_digest
+from training.weights.checksums import file_digest
 from training.weights.params_file import write_params
 
 CHECKED = 8                     # images of either kind

@@ -23,6 +23,7 @@ from cli.command import Parser
 from cli.exits import run_script
 from data import SMALL_DATASETS
 from data.cifar import LABEL_SETS
+from disk import written
 from model import ACTIVATIONS
 from tools import figures
 from tools.sweep.comparison import reference_line
@@ -168,7 +169,8 @@ def main(argv=None):
             figures.save(figure, found.out + ending)
     write_csv(found.out + '.csv', rows)
     table = markdown(rows, args.command, found.title, args.reference, args.score)
-    with open(found.out + '.md', 'w', errors='surrogateescape') as file:  # for paths in the command that are no UTF-8
+    # Paths in the command may be no UTF-8.
+    with written(found.out + '.md') as (new,), open(new, 'w', errors='surrogateescape') as file:
         file.write(table)
     print(f'{table}\nwritten: {", ".join(found.out + ending for ending in BEGINS)}')
     return rows

@@ -2,6 +2,7 @@
 import csv
 import shlex
 
+from disk import written
 from tools.sweep.comparison import compared
 
 FIELDS = ('group', 'blocks', 'depth', 'trainable_parameters', 'epochs', 'n', 'mean', 'std', 'difference', 'pairs',
@@ -53,7 +54,7 @@ def row_of(group, found):
 
 
 def write_csv(path, rows):
-    with open(path, 'w', newline='', errors='surrogateescape') as file:
+    with written(path) as (new,), open(new, 'w', newline='', errors='surrogateescape') as file:
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(FIELDS)
         writer.writerows(map(csv_cell, row.values()) for row in rows)

@@ -5,9 +5,9 @@ from contextlib import suppress
 import mxnet as mx
 import numpy as np
 
-from .description import description_path, description_to_json
-from .disk import file_digest, flush_folder, saving_into, write_json
-from .ground import UserError, listed
+from .checksums import file_digest, write_sealed
+from .description import description_path
+from .ground import UserError, listed, written
 from .params_file import read_params, write_params
 from .schemes import with_our_names
 
@@ -97,13 +97,9 @@ def save_weights(path, arrays, description=None, numbers=None):
     description: a Description, which is said to be of this file and, if they are given, of these numbers of an epoch.
     Raises OSError if the disk refuses.
     """
-    folder = os.path.dirname(path) or '.'
-    beside = description_path(path)
-    with saving_into(folder, [path + '.new', beside + '.new']):
-        saved = write_params(path + '.new', arrays)
-        if description:  # first, so that the weights are never without it
-            write_json(beside + '.new', description_to_json(description.of(saved['sha256'], numbers)))
-            os.replace(beside + '.new', beside)
-        os.replace(path + '.new', path)
-        flush_folder(folder)
+    beside = [description_path(path)] if description else []  # first, so that the weights are never without it
+    with written(*beside, path) as (*of_description, new):
+        saved = write_params(new, arrays)
+        for name in of_description:
+            write_sealed(name, {'weights': description.of(saved['sha256'], numbers).content()})
     return saved

@@ -11,7 +11,7 @@ import logging
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .disk import file_digest, sealed
+from .checksums import file_digest, sealed
 from .ground import UserError
 
 LOG = logging.getLogger(__name__)
@@ -59,11 +59,6 @@ class Description(NamedTuple):
 def description_path(params):
     """Where the description of a .params file is."""
     return os.path.splitext(params)[0] + '.json'
-
-
-def description_to_json(description):
-    """The content of a JSON that holds nothing else."""
-    return sealed({'weights': description.content()})
 
 
 def read_description(params, digest=None):

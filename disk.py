@@ -1,0 +1,93 @@
+"""Files that are whole or not there, and what one process at a time may use.
+
+    with written('net.json', 'net.params') as (json, params):
+        ...                               # what is written to these two gets the names once all of it is on the disk
+"""
+import errno
+import fcntl
+import logging
+import os
+from contextlib import contextmanager, suppress
+
+LOG = logging.getLogger(__name__)
+UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+
+
+@contextmanager
+def written(*paths):
+    """Where to write what shall be at these paths of one folder: beside them, from where it is renamed in this order.
+
+    Nothing is left of it if anything fails. Raises OSError, which names the first path, if the disk refuses.
+    """
+    unfinished = [path + '.new' for path in paths]
+    try:
+        with disk_errors_of(*paths, *unfinished):
+            yield unfinished
+            for new in unfinished:
+                flush(new)
+            for new, path in zip(unfinished, paths):
+                os.replace(new, path)
+            flush(os.path.dirname(paths[0]) or '.')  # or a power failure undoes the renames
+    except BaseException:
+        for new in unfinished:
+            with suppress(OSError):
+                os.remove(new)
+        raise
+
+
+@contextmanager
+def disk_errors_of(path, *others):
+    """Word the OSError of a disk that is full, or fails; one that names another file than these stays as it is."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename not in (None, path, *others):
+            raise
+        raise OSError('cannot write %s: %s' % (path, error.strerror or error)) from error
+
+
+def flush(path):
+    """Let the system put a file, or the names in a folder, on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def locked(folder, flag):
+    """Hold <folder>/lock, making the folder; the system lets go of it when the process ends, however it ends.
+
+    Raises OSError, which names the flag, if another process holds it, or if a file is in the folder's place. Where the
+    file system knows no locks there is a warning only. Afterwards the lock is removed, and a folder that was made here
+    in which nothing was saved.
+    """
+    was_there = os.path.isdir(folder)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(f'{folder} is no folder: choose another {flag}') from None
+    with open(os.path.join(folder, 'lock'), 'a') as file:
+        lock(file, folder, flag)
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.remove(file.name)
+                if not was_there:
+                    os.rmdir(folder)  # unless there is something in it
+
+
+def lock(file, name, flag):
+    """Lock an open file until it is closed. OSError that names the flag if another process has it locked."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if not os.fstat(file.fileno()).st_nlink:  # a process that has just ended removed it
+            raise BlockingIOError
+    except BlockingIOError:
+        raise OSError(f'another run is using {name}: wait for it, or choose another {flag}') from None
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            raise
+        LOG.warning('%s cannot be locked (%s): start no second run there', name, error.strerror)
