@@ -74,15 +74,16 @@ class SpaATAC(Gated):
 class SeqATAC(Gated):
     """Sequential ATAC: channel mixing, then a depthwise neighbourhood, then channel mixing make the gate.
 
-        X' = X * sigmoid(BN(W2 relu(BN(D relu(BN(W1 X))))))       W1, W2: C -> C, no biases; D: depthwise 3x3 with bias
+        X' = X * sigmoid(BN(W2 relu(BN(D relu(BN(W1 X))))))     W1, W2: C -> C, no biases; D: depthwise k x k with bias
 
-    Parameters: 2C^2 + 16C trainable (for k = 3). In, out: (N, C, H, W).
+    Parameters: 2C^2 + (k^2 + 7)C trainable, 2C^2 + 16C for k = 3. In, out: (N, C, H, W).
 
     Our reading; never released. It rests on the authors' call sites, which pass no reduction, and on their sister cell
     SeqDyReF, which has this order of layers. Pointwise convolutions have no bias, as in ChaATAC; the depthwise one has,
     as in xUnit.
 
-    channels: C. kernel_size, dilation: of D. use_relu: both inner ReLUs. norm_layer, norm_kwargs: as in ChaATAC.
+    channels: C. kernel_size: k, odd. dilation: of D. use_relu: both inner ReLUs. norm_layer, norm_kwargs: as in
+    ChaATAC. Raises UserError for an even kernel or one below 1, or a dilation below 1.
     """
 
     def __init__(self, channels, kernel_size=3, dilation=1, use_relu=True, norm_layer=nn.BatchNorm, norm_kwargs=None,
@@ -118,8 +119,7 @@ class MSSeqATAC(Gated):
     narrows to C/2 first, which we leave out.
 
     channels: C. kernel_size: k, odd. dilation: d. use_relu: both inner ReLUs. norm_layer, norm_kwargs: as in
-    ChaATAC. Raises UserError for an even kernel or one below 1, or a dilation
-    below 1.
+    ChaATAC. Raises UserError for an even kernel or one below 1, or a dilation below 1.
     """
 
     def __init__(self, channels, kernel_size=3, dilation=1, use_relu=True, norm_layer=nn.BatchNorm, norm_kwargs=None,

@@ -6,11 +6,13 @@ A block is x + conv(act(BN(conv(act(BN(x)))))), with a 1x1 convolution of the ra
 channels changes. Source: He et al., "Identity mappings in deep residual networks", 2016, as the authors of ATAC lay
 it out (paper, section IV; their first BatchNorm has neither scale nor shift).
 """
+import numpy as np
 from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from .gate import LocalGatherExcite
 from .ground import UserError
+from .layers import check_classes
 from .units import act_factory, stage_plan
 
 STEM_CHANNELS = 16
@@ -43,20 +45,20 @@ class PreActivationBlock(HybridBlock):
 
 
 class DataNorm(nn.BatchNorm):
-    """BatchNorm without scale and shift of the data themselves, and a weight that hangs on it.
+    """BatchNorm without scale and shift of the data themselves.
 
     On a CPU MXNet updates running statistics only in the backward pass. A BatchNorm without parameters that is fed by
-    data is no part of that pass, and would keep mean 0 and variance 1 for ever. Adding two zeros makes it one: the
-    first lets its gamma (which counts as 1 without scale) depend on the weight, the second lets the loss depend on it.
+    data is no part of that pass, and would keep mean 0 and variance 1 for ever. A zero makes it one: by it gamma (which
+    counts as 1 without scale) depends on the weight of the convolution that follows.
     """
 
     def __init__(self, **kwargs):
         super().__init__(scale=False, center=False, **kwargs)
 
     def hybrid_forward(self, F, x, weight, gamma, beta, running_mean, running_var):
-        gamma = F.broadcast_add(gamma, F.cast(0 * F.sum(weight), 'float32'))  # gamma stays so in a float16 network
-        x = F.BatchNorm(x, gamma, beta, running_mean, running_var, name='fwd', **self._kwargs)
-        return F.BlockGrad(x), F.broadcast_add(weight, 0 * F.slice(x, begin=(0, 0, 0, 0), end=(1, 1, 1, 1)))
+        zero = F.cast(0 * F.sum(weight), np.dtype(self.gamma.dtype).name)  # float32 in a float16 network
+        gamma = F.broadcast_add(gamma, zero)
+        return F.BatchNorm(x, gamma, beta, running_mean, running_var, name='fwd', **self._kwargs)
 
 
 class Stem(HybridBlock):
@@ -70,7 +72,7 @@ class Stem(HybridBlock):
             self.weight = self.params.get('weight', shape=(channels, 3, 3, 3))
 
     def hybrid_forward(self, F, x, weight):
-        return F.Convolution(*self.bn(x, weight), **self._convolution)
+        return F.Convolution(self.bn(x, weight), weight, **self._convolution)
 
 
 class CifarResNet(HybridBlock):
@@ -78,6 +80,7 @@ class CifarResNet(HybridBlock):
 
     blocks: per stage, at least 1. acts: four factories act(channels) -> HybridBlock, for the three stages and for the
     activation after them. gate: a factory gate(channels) of what rescales every residual branch, or None.
+    Raises UserError for blocks out of range, and for classes below 1.
     """
 
     def __init__(self, blocks, acts, classes, gate=None, **kwargs):
@@ -86,6 +89,7 @@ class CifarResNet(HybridBlock):
             raise UserError('blocks=%s must be at least 1' % (blocks,))
         if blocks > MOST_BLOCKS:
             raise UserError('blocks=%s must be at most %d' % (blocks, MOST_BLOCKS))
+        check_classes(classes)
         with self.name_scope():
             self.features = nn.HybridSequential()
             self.features.add(Stem(STEM_CHANNELS))
@@ -112,11 +116,17 @@ def cifar_resnet(blocks=3, act_type='ChaATAC', act_layers=4, act_order='bac', re
     act_type: a name of ACTIVATIONS. act_layers: how many of the four positions (three stages and the last activation)
     get it, from the back (act_order 'bac') or from the front ('pre'); the others get replace_act.
     r, use_relu, use_global, kernel_size, dilation: of the unit (model.activation). gate: of CifarResNet.
+    Raises UserError for a name that is not there and for a number out of range.
     """
     unit_options = dict(r=r, use_relu=use_relu, use_global=use_global, kernel_size=kernel_size, dilation=dilation)
     acts = stage_plan(act_factory(act_type, **unit_options), act_factory(replace_act, **unit_options), act_layers,
                       act_order)
     return CifarResNet(blocks, acts, classes, gate)
+
+
+def se_cifar_resnet(**options):
+    """SENet of the paper's second CIFAR figure: a squeeze-and-excitation gate before every ReLU, in our reading."""
+    return cifar_resnet(act_type='SE-ReLU', **options)
 
 
 def ge_cifar_resnet(act_type='relu', **options):

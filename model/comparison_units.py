@@ -221,6 +221,7 @@ class xUnit(Gated):
     exp(-d^2) as the gate).
 
     channels: C. kernel_size: k, odd. dilation: of D. norm_layer, norm_kwargs: as in ChaATAC.
+    Raises UserError for an even kernel or one below 1, or a dilation below 1.
     """
 
     def __init__(self, channels, kernel_size=3, dilation=1, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):

@@ -49,7 +49,7 @@ def layers(net, input_shape):
     shapes = dict(zip(internals.list_outputs(), internals.infer_shape(data=input_shape)[1]))
     nodes = json.loads(symbol.tojson())['nodes']
     found = []
-    counted = {'data'}
+    holders = {nodes[index]['name']: node['name'] for node in nodes for index, *_ in node['inputs']}  # the last reader
     for node in nodes:
         if node['op'] == 'null':
             continue
@@ -57,8 +57,7 @@ def layers(net, input_shape):
         input_shapes = [_output_shape(shapes, parent) for parent in inputs]
         output = _output_shape(shapes, node)
         own = sum(prod(shape) for parent, shape in zip(inputs, input_shapes)
-                  if parent['op'] == 'null' and parent['name'] not in counted)
-        counted.update(parent['name'] for parent in inputs)
+                  if parent['op'] == 'null' and parent['name'] != 'data' and holders[parent['name']] == node['name'])
         macs = MACS[node['op']](input_shapes, output) if node['op'] in MACS else 0
         is_global = node['op'] == 'mean' or node.get('attrs', {}).get('global_pool') == 'True'
         pooled = prod(input_shapes[0]) if is_global else 0

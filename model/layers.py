@@ -12,11 +12,17 @@ def check_arrays():
         raise UserError('these units and networks take arrays of mx.nd, not of mx.np: call mx.npx.reset_np() first')
 
 
+def check_classes(classes):
+    """UserError unless there is one."""
+    if classes < 1:
+        raise UserError('classes=%s must be at least 1' % (classes,))
+
+
 class Gated(HybridBlock):
     """A block that multiplies its input by a gate, which it makes from it: X' = X * g(X), X and X': (N, C, H, W).
 
-    Units whose gates are always whole maps write x * g(x) themselves: MXNet has another operator for it, which in
-    float32 is the same bit for bit, but not in bfloat16.
+    Units whose gates are always whole maps write x * g(x) themselves. MXNet has another operator for it, with the same
+    numbers bit for bit, which its mixed precision leaves in bfloat16 where it casts this one to float32.
     """
 
     @property
@@ -39,10 +45,10 @@ class GlobalMean(HybridBlock):
 
 
 def reduced(channels, r):
-    """Channels inside a bottleneck, C/r; UserError if r is below 1 or does not divide C."""
-    if r < 1 or channels % r:
+    """Channels inside a bottleneck, C/r; UserError unless r is a whole number of at least 1 that divides C."""
+    if r < 1 or r != int(r) or channels % r:
         raise UserError('r=%s must be at least 1 and divide the %d channels of the unit' % (r, channels))
-    return channels // r
+    return int(channels // r)
 
 
 def pointwise(in_channels, channels, use_bias=False, **names):

@@ -17,7 +17,7 @@ from .layers import pointwise
 # A loop over the 49 offsets takes 1220 MB and 7.4 s, one with the operator Correlation for q . k 820 MB and 6.8 s.
 BLOCK = 4
 # Logit of a key outside of the neighbourhood. Two of them add up, and must stay finite in float16.
-OUTSIDE = -1e4
+OUTSIDE = -3e4
 
 
 def relative_positions(channels, heads, k):
@@ -87,7 +87,8 @@ class LocalAttention(HybridBlock):
         r_(j - i) = concat(row_(y_j - y_i), column_(x_j - x_i))                half a head each, learned, N(0, 1)
 
     No scale, no biases; beyond the border k and v are 0. A stride s is an s x s average pooling after the attention.
-    Parameters: 3C^2 + kC. In: (N, C, H, W), out: (N, C, H/s, W/s), any H and W.
+    Parameters: 3C^2 + kC. In: (N, C, H, W), out: (N, C, H/s, W/s), rounded up, H and W of at least s.
+    Logits must differ by less than 3e4, which is that of a pixel outside of N(i).
     Paper: P. Ramachandran, N. Parmar, A. Vaswani, I. Bello, A. Levskaya, J. Shlens, "Stand-alone self-attention in
     vision models", NeurIPS 2019.
 

@@ -2,7 +2,7 @@
 from collections import namedtuple
 from functools import partial
 
-from .cifar_resnet import cifar_resnet, ge_cifar_resnet
+from .cifar_resnet import cifar_resnet, ge_cifar_resnet, se_cifar_resnet
 from .ground import UserError
 from .layers import check_arrays
 from .resnet_v1b import DEPTHS, aa_resnet, fa_resnet, ge_theta_plus_resnet, resnet_v1b, se_resnet
@@ -34,7 +34,7 @@ def _plain(make, **options):
 # Those of the CIFAR host, of any depth, are the three networks of the paper's second CIFAR figure.
 MODELS = {
     'cifar_resnet': Network(cifar_resnet, CIFAR, 'ChaATAC'),
-    'se_cifar_resnet': Network(partial(cifar_resnet, act_type='SE-ReLU'), CIFAR, 'SE-ReLU', unit_is_fixed=True),
+    'se_cifar_resnet': Network(se_cifar_resnet, CIFAR, 'SE-ReLU', unit_is_fixed=True),
     'ge_cifar_resnet': Network(ge_cifar_resnet, CIFAR, 'relu'),
 }
 for _depth, _layers in DEPTHS.items():

@@ -21,6 +21,7 @@ from mxnet.gluon.block import HybridBlock
 from .attention import AugmentedConv
 from .gate import GatherExcite, SqueezeExcitation
 from .ground import UserError
+from .layers import check_classes
 from .local_attention import AttentionStem, LocalAttention
 from .units import act_factory, stage_plan
 
@@ -99,6 +100,7 @@ class ResNetV1b(HybridBlock):
     dilated: stages 3 and 4 keep stride 8 and dilate instead. deep_stem: three 3x3 convolutions for the 7x7, of
     stem_width channels. avg_down: the shortcut averages, then projects. final_drop: dropout before the classifier.
     norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
+    Raises UserError for layers, classes or final_drop out of range, and for two stems.
     """
 
     def __init__(self, layers, acts, classes=1000, spatials=(conv3x3,) * 4, gates=(None,) * 4, stem=None,
@@ -107,6 +109,7 @@ class ResNetV1b(HybridBlock):
         super().__init__(**kwargs)
         if len(layers) != 4 or min(layers) < 1:
             raise UserError('layers=%s must be four numbers of at least 1' % (list(layers),))
+        check_classes(classes)
         if not 0 <= final_drop < 1:
             raise UserError('final_drop=%s must be in [0, 1)' % (final_drop,))
         if stem and deep_stem:
@@ -187,6 +190,7 @@ def resnet_v1b(layers=DEPTHS[50], act_type='ChaATAC', act_layers=2, act_order='b
 
     layers: blocks per stage. r, use_relu, use_global, kernel_size, dilation: of the unit (model.activation).
     norm_layer, norm_kwargs: of the host and of its units alike. host_options: those of ResNetV1b.
+    Raises UserError for a name that is not there and for a number out of range.
     """
     unit_options = dict(r=r, use_relu=use_relu, use_global=use_global, kernel_size=kernel_size, dilation=dilation,
                         norm_layer=norm_layer, norm_kwargs=norm_kwargs)
@@ -224,7 +228,8 @@ def aa_resnet(layers, **options):
 def fa_resnet(layers, **options):
     """FA-ResNet: local attention for every 3x3 convolution and for the stem (Ramachandran et al., NeurIPS 2019).
 
-    options: of ResNetV1b. UserError for an input_size whose maps cannot be halved in every stage.
+    options: of ResNetV1b. Images have at least 17 pixels a side, so that maps can be halved in every stage; UserError
+    for a smaller input_size.
     """
     if options.get('input_size', 224) < 17:
         raise UserError('input_size=%s must be at least 17 for this network' % (options['input_size'],))

@@ -26,9 +26,12 @@ def with_dots(symbol, shapes):
 
 
 def gated():
-    """A map (N, C, H, W) and its gate (N, C, 1, 1) -> their product, by our operator: the gate is spread first."""
+    """A map (N, C, H, W) and its gate (N, C, 1, 1) -> their product, by our operator: the gate is spread first.
+
+    A gate of another size, which the graph may meet later, fails in dot: with a 1 for the -1 MXNet would not see it.
+    """
     x, gate = mx.sym.var('0'), mx.sym.var('1')
-    graph = mx.sym.broadcast_mul(x, mx.sym.dot(gate.reshape((0, 0, 1)), ones(x)))
+    graph = mx.sym.broadcast_mul(x, mx.sym.dot(gate.reshape((0, 0, -1)), ones(x)))
     return with_operators(graph, {len(nodes_of(graph)) - 1: OPERATOR})
 
 

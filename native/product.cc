@@ -4,7 +4,8 @@
 //
 // Where both factors are float32 and of one shape they are multiplied element by element in the blocked layout in which
 // the convolutions left them. Everything else is handed to broadcast_mul and its gradient, which this operator is in all
-// other respects: the same shapes and types, the same gradient node, the same numbers, bit for bit.
+// other respects: the same shapes and types, the same gradient node, the same numbers, bit for bit. Only products of
+// bfloat16, which broadcast_mul truncates, are rounded to the nearest.
 //
 // The wheel was compiled by GCC 4.8, whose std::function passes arguments by value otherwise than that of today, and
 // whose unordered_map has another size. So the maps of attributes are written by the wheel's own functions, no
@@ -240,4 +241,6 @@ extern "C" __attribute__((visibility("default"))) const char *register_product()
 } catch (const std::exception &error) {
   static const std::string what = error.what();
   return what.c_str();
+} catch (...) {
+  return "something unknown went wrong";
 }

@@ -1,5 +1,6 @@
 """The operator in this process: whether there is one, and graphs with it."""
 import ctypes
+import threading
 from functools import lru_cache
 
 import runtime  # noqa: F401  (before mxnet)
@@ -9,6 +10,7 @@ import mxnet as mx
 from native import library
 from native.graph import nodes_of, with_operators
 
+LOOKING = threading.Lock()  # MXNet takes an operator only once
 OPERATOR, PRODUCTS = '_atac_product', ('broadcast_mul', 'elemwise_mul')
 
 
@@ -22,9 +24,15 @@ def register(path):
         raise OSError(problem.decode(errors='replace').splitlines()[0])
 
 
-@lru_cache(maxsize=None)
 def why_not():
     """'' if this process has the operator, else why it has not. Looks for it at the first call."""
+    with LOOKING:
+        return looked_for()
+
+
+@lru_cache(maxsize=None)
+def looked_for():
+    """What why_not says."""
     path, reason = library.find()
     if path:
         try:

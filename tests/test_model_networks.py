@@ -195,6 +195,33 @@ def test_running_statistics_of_the_data_are_learned():
     np.testing.assert_allclose(norm.running_var.data().asnumpy(), 0.9 + 0.1 * x.asnumpy().var((0, 2, 3)), rtol=1e-2)
 
 
+def test_an_image_has_a_gradient_and_spoils_no_other_of_its_batch():
+    net = get_model('cifar_resnet', blocks=1, act_type='relu')
+    net.initialize(mx.init.MSRAPrelu())
+    net.cast('float64')
+    net.hybridize()
+    x, direction = (mx.nd.random.normal(shape=(4, 3, 16, 16)).astype('float64') for _ in range(2))
+    x.attach_grad()
+    with mx.autograd.record(train_mode=False):
+        out = net(x).sum()
+    out.backward(train_mode=False)
+    change = (net(x + 1e-6 * direction).sum() - net(x - 1e-6 * direction).sum()) / 2e-6
+    np.testing.assert_allclose((x.grad * direction).sum().asscalar(), change.asscalar(), rtol=1e-3)
+    x[0, 0, 0, 0] = np.inf
+    assert np.isfinite(net(x).asnumpy()).all(axis=1).tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize('dtype', ['float16', 'float64'])
+def test_cifar_networks_can_be_cast(dtype):
+    net = get_model('cifar_resnet', blocks=1)
+    net.initialize(mx.init.MSRAPrelu())
+    net.cast(dtype)
+    net.hybridize()
+    assert net(mx.sym.var('data', dtype=dtype)).infer_type()[1][0] == np.dtype(dtype)
+    if dtype == 'float64':  # float16 is for GPUs
+        assert net(mx.nd.ones((2, 3, 16, 16), dtype=dtype)).dtype == np.float64
+
+
 def group_norm(in_channels, **options):
     """A norm_layer that is no BatchNorm; MXNet's GroupNorm finds its channels out by itself."""
     return nn.GroupNorm(num_groups=4, **options)
@@ -232,9 +259,15 @@ def test_bad_options_are_refused():
             ('cifar_resnet', dict(r=3), 'r=3 must .* divide the 16 channels'),
             ('atac_resnet50_v1b', dict(act_layers=5), 'act_layers=5 must be'),
             ('resnet_v1b', dict(layers=(1, 1)), 'must be four numbers'),
+            ('cifar_resnet', dict(r=1.6), 'r=1.6 must .* divide the 16 channels'),
+            ('cifar_resnet', dict(classes=0), 'classes=0 must be at least 1'),
+            ('resnet50_v1b', dict(classes=-1), 'classes=-1 must be at least 1'),
             ('resnet50_v1b', dict(final_drop=1.5), 'final_drop=1.5 must be in')):
         with pytest.raises(UserError, match=message):
             get_model(name, **options)
+    with pytest.raises(TypeError, match='act_type'):
+        get_model('se_cifar_resnet', act_type='relu')
+    get_model('cifar_resnet', r=2.0)
 
 
 def test_a_unit_is_one_block_of_a_users_network():

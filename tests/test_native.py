@@ -17,10 +17,14 @@ from model import ACTIVATIONS, get_model
 from native import build, channels, check, compiled, library, product
 from native.graph import nodes_of
 from tests.cpu import DTYPES, needs_bfloat16
+from training.precision import BFLOAT16
 from training.scoring import compile_for_scoring
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PATIENCE = 120
+# Units whose networks must have the operator; others may.
+WITH_PRODUCT = {'swish', 'xUnit', 'SpaATAC', 'ChaATAC', 'SeqATAC', 'MSSeqATAC', 'SE-activation', 'SE-ReLU',
+                'ChaATAC-linear', 'SeqATAC-linear', 'mish', 'hard_swish', 'ACON-C', 'Meta-ACON', 'DY-ReLU-B'}
 WAYS = [{}, {'static_alloc': True}, {'static_alloc': True, 'static_shape': True}]
 needs_operator = pytest.mark.skipif(bool(product.why_not()), reason=product.why_not())
 
@@ -92,6 +96,16 @@ def test_at_once_it_equals_numpy_in_every_mixture_of_layouts(shape):
             out.backward(head)
             np.testing.assert_array_equal(first.grad.asnumpy(), (head * gate).asnumpy())
             np.testing.assert_array_equal(second.grad.asnumpy(), (head * x).asnumpy())
+
+
+@needs_operator
+def test_products_of_bfloat16_are_rounded_to_the_nearest_where_mxnet_truncates_them():
+    factors = [random(2, 16, 8, 8, seed=seed).astype(BFLOAT16) for seed in (0, 1)]
+    bits = np.multiply(*(factor.astype('float32').asnumpy() for factor in factors)).view('uint32')
+    found = [multiply(*factors), mx.nd.broadcast_mul(*factors)]
+    ours, theirs = (product.astype('float32').asnumpy().view('uint32') >> 16 for product in found)
+    np.testing.assert_array_equal(ours, bits + 0x7fff + (bits >> 16 & 1) >> 16)
+    np.testing.assert_array_equal(theirs, bits >> 16)
 
 
 @needs_operator
@@ -209,12 +223,11 @@ def with_mxnets_product(monkeypatch, *arguments, **options):
 
 
 @needs_operator
-@pytest.mark.parametrize('unit', [name for name in ACTIVATIONS if name not in (
-    'relu', 'prelu', 'elu', 'selu', 'gelu', 'prelu-channel', 'srelu', 'FReLU', 'DY-ReLU-A')])  # they have no product
+@pytest.mark.parametrize('unit', ACTIVATIONS)
 def test_networks_of_every_unit_train_as_with_mxnets_product(monkeypatch, running, unit):
     ways = {'static_alloc': True, 'static_shape': True}
     _, ours = trained(unit, ways, compiled.for_cpu)
-    assert product.OPERATOR in running()
+    assert product.OPERATOR in running() or not unit not in WITH_PRODUCT
     _, theirs = with_mxnets_product(monkeypatch, unit, ways)
     for mine, other in zip(ours, theirs):
         np.testing.assert_array_equal(mine, other)
@@ -279,6 +292,18 @@ def test_dots_compute_what_broadcast_mul_and_mean_do_at_any_size(convolved, firs
 
 
 @needs_operator
+@pytest.mark.parametrize('ways', WAYS)
+@pytest.mark.parametrize('gate', [(2, 16, 3, 3), (2, 16, 8, 8), (2, 16, 1, 4)])
+def test_a_gate_of_another_size_than_at_first_is_an_error(ways, gate):
+    graph = mx.sym.broadcast_mul(mx.sym.var('data'), mx.sym.var('gate'))
+    ours = channels.with_dots(graph, {'data': (2, 16, 8, 8), 'gate': (2, 16, 1, 1)})
+    run = mx.nd.CachedOp(ours, list(ways.items()))
+    run(random(2, 16, 8, 8), random(2, 16, 1, 1)).wait_to_read()
+    with pytest.raises(mx.MXNetError, match='dot shape error'):
+        run(random(2, 16, 8, 8), random(*gate)).wait_to_read()
+
+
+@needs_operator
 def test_mixed_precision_and_a_process_without_the_operator_have_no_dots(monkeypatch):
     x, shapes = mx.sym.var('data'), {'data': (2, 16, 4, 4)}
     graph = mx.sym.broadcast_mul(x, mx.sym.mean(mx.sym.amp_cast(x, dtype='float32'), axis=(2, 3), keepdims=True))
@@ -286,6 +311,14 @@ def test_mixed_precision_and_a_process_without_the_operator_have_no_dots(monkeyp
     monkeypatch.setattr(product, 'why_not', lambda: 'ATAC_NATIVE=0 switches it off')
     graph = mx.sym.mean(x, axis=(2, 3), keepdims=True)
     assert compiled.changed(graph, shapes, True) is graph
+
+
+@needs_operator
+def test_threads_that_look_for_the_operator_at_once_have_it():
+    code = ('import threading; from native import product; found = []\n'
+            'threads = [threading.Thread(target=lambda: found.append(product.why_not())) for _ in range(8)]\n'
+            '[thread.start() for thread in threads]; [thread.join() for thread in threads]; print(found == [""] * 8)')
+    assert python(code) == 'True'
 
 
 @needs_operator

@@ -61,11 +61,16 @@ print('ok')
 
 @pytest.fixture(scope='module')
 def installed(tmp_path_factory):
-    """What `pip install .` puts into site-packages."""
+    """What `pip install` puts into site-packages, of the source distribution."""
     folder = tmp_path_factory.mktemp('site')
-    subprocess.run([sys.executable, '-W', 'ignore', 'setup.py', '-q', 'egg_info', '--egg-base', str(folder),
-                    'build', '--build-base', str(folder)], cwd=ROOT,
-                   check=True, timeout=100, capture_output=True)
+
+    def setup(where, *command):
+        subprocess.run([sys.executable, '-W', 'ignore', 'setup.py', '-q', 'egg_info', '--egg-base', str(folder),
+                        *command], cwd=where, check=True, timeout=100, capture_output=True)
+
+    setup(ROOT, 'sdist', '--dist-dir', str(folder))
+    shutil.unpack_archive(str(folder / f'atac-{runtime.__version__}.tar.gz'), str(folder))
+    setup(str(folder / f'atac-{runtime.__version__}'), 'build', '--build-base', str(folder))
     return str(folder / 'lib')
 
 

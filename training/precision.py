@@ -2,8 +2,8 @@
 
 float32; float16 on GPUs, of which weights, activations and gradients are, with float32 master weights in the optimiser;
 bfloat16 on CPUs with AVX-512, by MXNet's automatic mixed precision: convolutions and dense layers compute in it, ReLU,
-BatchNorm and pooling take what they are given, and products, sigmoids and the loss compute in float32. Weights and
-gradients are float32, so a checkpoint looks like one of float32.
+sigmoid, BatchNorm, pooling and products written x * y take what they are given, and broadcast_mul (ATAC's product) and
+the loss compute in float32. Weights and gradients are float32, so a checkpoint looks like one of float32.
 """
 import logging
 import os
