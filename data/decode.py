@@ -31,6 +31,7 @@ ONE_AT_A_TIME = threading.Lock()
 SEGMENT = struct.Struct('>HHBHH')  # of a JPEG: marker, length, and in the header of a frame bits, height and width
 SCAN = b'\xff\xda'          # the marker of a scan, of which a progressive JPEG has about ten
 MOST_SCANS, MOST_SEGMENTS = 500, 10000
+TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of a TIFF
 TABLES = 0xffc4, 0xffc8, 0xffcc    # markers of no frame among those of frames
 
 warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # from half of the limit on
@@ -49,6 +50,13 @@ def check_aspect(picture, name):
     if max(height, width) > LARGEST_ASPECT * min(height, width):
         raise UserError('%s of %dx%d is too thin a strip: at most 1:%d is taken'
                         % (name, width, height, LARGEST_ASPECT))
+
+
+def _pixels_held(image):
+    """How many are in memory while Pillow decodes an image: a tile of a TIFF is decoded whole, however little of it is
+    in the picture."""
+    tags = getattr(image, 'tag_v2', {})
+    return max(image.width * image.height, int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0)))
 
 
 def _turn_for(pixels):
@@ -87,7 +95,7 @@ def _jpeg(content, name):
 
 def _other(content, name):
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # gluoncv.data sets it, and a cut picture would be half black
-    with _opened(content, name, FORMATS) as image, _turn_for(image.width * image.height):
+    with _opened(content, name, FORMATS) as image, _turn_for(_pixels_held(image)):
         try:
             ImageOps.exif_transpose(image, in_place=True)
             return np.ascontiguousarray(np.asarray(_on_white(image))[..., ::-1])
@@ -99,7 +107,7 @@ def _opened(content, name, formats):
     """The image of Pillow, of which only the header has been read."""
     try:
         image = Image.open(io.BytesIO(content), formats=formats)
-        pixels = image.width * image.height
+        pixels = _pixels_held(image)
     except Image.DecompressionBombError:
         pixels = runtime.LARGEST_PICTURE + 1
     except Exception as error:  # as above

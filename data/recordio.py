@@ -50,7 +50,7 @@ class RecordFile:
             raise UserError('%s lacks the first record of %s' % (self.idx, self.path))
         self.ends = np.append(ordered, size)[np.searchsorted(ordered, self.starts) + 1]
         self.sums = read_seal(self.path, len(self))
-        self.class_names = read_class_names(self.path)
+        self.class_names = read_class_names(self.path, len(self))
         self.label(self.starts.argmax())  # whether the index goes to the end
 
     def __len__(self):
@@ -173,11 +173,16 @@ def read_index(rec, idx, size):
     raise UserError('%s is not an index of lines `key<tab>offset`' % idx)
 
 
-def read_class_names(rec):
+def read_class_names(rec, count):
     """The names of the classes, from the .json that prepare_imagenet writes beside a .rec; () if there is none, or one
-    of others. UserError if it is damaged."""
-    facts = read_facts(stem_of(rec) + '.json')
-    return tuple(facts['class_names']) if facts else ()
+    of others. UserError if it is damaged, or of another number of records than `count`."""
+    path = stem_of(rec) + '.json'
+    facts = read_facts(path)
+    if not facts:
+        return ()
+    if is_list(facts.get('counts'), int) and sum(facts['counts']) != count:
+        raise UserError('%s is of %d records, and %s holds %d' % (path, sum(facts['counts']), rec, count))
+    return tuple(facts['class_names'])
 
 
 def read_facts(path):

@@ -1,6 +1,7 @@
 """What an encoded picture becomes: upright, on white, of bounded size, in every path that reads pictures."""
 import io
 import os
+import struct
 import subprocess
 import sys
 import zlib
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 import data.decode
-from data.decode import FORMATS, JPEG, SCAN, decode, jpeg_pixels
+from data.decode import FORMATS, JPEG, ONE_AT_A_TIME, SCAN, _pixels_held, _turn_for, decode, jpeg_pixels
 from data.folders import ImageFolder
 from data.images import MEAN, STD, ImageBatches, validation_view
 from data.pictures import batch_of, read_picture
@@ -234,6 +235,23 @@ def free_to_use():
     """Bytes of addresses that this process has already."""
     with open('/proc/self/statm') as file:
         return int(file.read().split()[0]) * os.sysconf('SC_PAGE_SIZE')
+
+
+def tiled(side):
+    """A TIFF of one pixel in a tile of side x side, which is not stored."""
+    tags = [(256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (277, 1), (322, side), (323, side), (324, 8), (325, 1)]
+    entries = b''.join(struct.pack('<HHII', tag, 4, 1, value) for tag, value in tags)
+    return b'II*\0' + struct.pack('<IH', 8, len(tags)) + entries + bytes(4)
+
+
+def test_a_tile_counts_with_all_its_pixels():
+    """Pillow decodes it whole, also where the picture is one pixel of it."""
+    with pytest.raises(UserError, match='x.tif has more than the 178 million pixels that are read'):
+        decode(tiled(26000), 'x.tif')
+    with Image.open(io.BytesIO(tiled(5000))) as image:
+        assert image.size == (1, 1) and _turn_for(_pixels_held(image)) is ONE_AT_A_TIME
+    with Image.open(io.BytesIO(encoded(photo(20, 30), 'TIFF'))) as image:
+        assert _pixels_held(image) == 600
 
 
 def test_the_limit_is_that_of_pillow():

@@ -6,7 +6,7 @@ import pytest
 
 from data.augment import generator, jitter, random_resized_box
 from data.folders import ImageFolder
-from data.images import MEAN, STD, ImageBatches, validation_view
+from data.images import MEAN, STD, ImageBatches, training_view, validation_view
 from data.recordio import RecordFile
 from tests.test_data_recordio import write_records
 
@@ -61,6 +61,44 @@ def test_training_epochs_are_a_function_of_seed_and_epoch_for_any_number_of_thre
     assert (rest[0] == first[0][8:]).all()
     assert (whole_epoch(source(), 4)[0] != first[0]).any() and (whole_epoch(source(seed=1), 3)[0] != first[0]).any()
     assert sorted(first[1]) == sorted(RecordFile(rec).label(row) for row in range(21))
+
+
+def test_a_training_view_is_a_random_box_mirrored_half_of_the_time_and_jittered():
+    image = np.random.RandomState(0).randint(0, 256, (60, 50, 3)).astype('uint8')
+    mirrored = 0
+    for seed in range(20):
+        random = generator(seed)
+        top, left, height, width = random_resized_box(60, 50, random)
+        expected = cv2.resize(image[top:top + height, left:left + width], (24, 24))
+        if random.random() < 0.5:
+            mirrored += 1
+            expected = expected[:, ::-1].copy()
+        expected = jitter(expected, random)
+        found = training_view(image, 24, generator(seed)) * STD[:, None, None] + MEAN[:, None, None]
+        np.testing.assert_allclose(found.transpose(1, 2, 0)[..., ::-1], expected, atol=1e-3)
+    assert 5 < mirrored < 15
+
+
+def test_the_ranges_are_those_of_the_authors_recipe():
+    asked = []
+
+    class Asked:
+        permutation = staticmethod(range)
+
+        def uniform(self, *limits):
+            asked.append(limits)
+            return limits[0]
+
+        def normal(self, *scale):
+            asked.append(scale)
+            return np.zeros(3)
+
+        def integers(self, *limits):
+            return limits[0]
+
+    random_resized_box(100, 100, Asked())
+    jitter(np.zeros((2, 2, 3), 'uint8'), Asked())
+    assert asked == [(0.08, 1), pytest.approx(np.log([3 / 4, 4 / 3])), *[(-0.4, 0.4)] * 3, (0, 0.1, 3)]
 
 
 class Draws:

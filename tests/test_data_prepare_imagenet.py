@@ -346,8 +346,10 @@ def test_mistakes_in_the_flags(archives, tmp_path, capsys, monkeypatch):
             ([*tar, '--devkit', archives / 'devkit.tar.gz', *out], '--val-tar goes with --devkit or --val-labels'),
             (['--folder', archives, '--devkit', archives / 'devkit.tar.gz', *out], 'give archives, or --folder'),
             (['--verify-only', '--val-labels', 'x', *out], 'give archives, or --folder'),
-            ([*tar, '--quality', '101', *out], '--quality is at most 100'),
+            ([*tar, '--quality', '101', *out], '101 must be at most 100'),
             ([*tar, '--size', '0', *out], 'must be at least 1'),
+            (['--verify-only', '--size', '99', *out], '--size and --quality are for files that are made'),
+            (['--folder', archives, '--no-checksum', *out], '--no-checksum is for archives'),
             (['--train-tar', tmp_path / 'absent.tar', *out], 'No such file or directory'),
             (['--folder', tmp_path / 'absent', *out], 'there is no folder'),
             ([*val, '--val-labels', tmp_path / 'absent.csv', *out], 'No such file or directory')):
@@ -361,7 +363,7 @@ def test_it_runs_as_a_module(made, tmp_path, monkeypatch, capsys):
         monkeypatch.delitem(sys.modules, 'tools.records.prepare_imagenet', raising=False)
         monkeypatch.setattr(sys, 'argv', ['prepare_imagenet.py', '--out', str(folder), '--verify-only'])
         with pytest.raises(SystemExit) as leaving:
-            runpy.run_module('data.prepare_imagenet', run_name='__main__')
+            runpy.run_module('tools.records.prepare_imagenet', run_name='__main__')
         assert leaving.value.code == code
     assert 'Traceback' not in capsys.readouterr().err
 

@@ -254,6 +254,10 @@ def test_a_sealed_file_tells_a_flipped_bit_and_a_short_index(tmp_path, capsys):
     assert 'train.crc32: 20 records, all as they were sealed' in capsys.readouterr().out
     with pytest.raises(UserError, match='train.rec exists: choose another folder'):
         make_small.write(str(tmp_path), size=40, train=20, val=7, folders=False)
+    (tmp_path / 'other').mkdir()
+    (tmp_path / 'other' / 'val.json').write_text('{}')
+    with pytest.raises(UserError, match='val.json exists: choose another folder'):
+        make_small.write(str(tmp_path / 'other'))
     index = tmp_path / 'train.idx'
     index.write_text(''.join(index.read_text().splitlines(True)[:-1]))
     with pytest.raises(SystemExit) as leaving:
@@ -272,7 +276,11 @@ def test_the_names_of_the_classes_come_from_the_json_of_prepare_imagenet(unseale
                         ('{"images": [], "annotations": []}', ())):  # of others
         with open(rec[:-4] + '.json', 'w') as file:
             file.write(text)
-        assert read_class_names(rec) == RecordFile(rec).class_names == names
+        assert read_class_names(rec, 21) == RecordFile(rec).class_names == names
+    with open(rec[:-4] + '.json', 'w') as file:
+        file.write('{"made_by": "%s", "class_names": ["cat", "dog"], "counts": [11, 11]}' % MADE_BY)
+    with pytest.raises(UserError, match='unsealed.json is of 22 records, and .*unsealed.rec holds 21'):
+        RecordFile(rec)
     for text in ('', '{', '{"made_by": "%s", "class_na', '{"made_by": "%s"}', '["%s"]',
                  '{"%s": 1, "class_names": ["a", "a"]}',
                  '{"%s": 1, "class_names": [["a"]]}', '{"%s": 1, "class_names": 7}', '{"%s": 1, "class_names": []}',

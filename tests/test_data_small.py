@@ -11,6 +11,8 @@ import pytest
 from data import DATASETS, fashion_mnist, load_dataset
 from data.augment import crop_and_flip, generator, normalise, pad
 from data.batches import ArrayBatches
+from data.opencv import Missing
+from tools.records import make_mini
 from tools.records.make_mini import write_idx
 
 
@@ -66,6 +68,21 @@ def test_other_content_under_fashion_mnists_names_is_said(tmp_path, monkeypatch,
     monkeypatch.setattr(fashion_mnist, 'DIGITS', tuple(sums.values()))
     fashion_mnist.load(True, str(tmp_path))
     assert 'train-images-idx3-ubyte.gz is of MNIST, whose classes are digits: its MD5 is' in caplog.messages[-2]
+
+
+def test_the_part_in_the_repository_is_the_first_images_of_each_class(tmp_path, monkeypatch):
+    write_fashion(tmp_path / 'all')
+    monkeypatch.setattr(make_mini, 'PER_CLASS', {'train': 2, 't10k': 1})
+    make_mini.write(str(tmp_path / 'all'), str(tmp_path / 'mini'))
+    for train, count in (True, 20), (False, 10):
+        whole, part = (fashion_mnist.load_mini(train, str(tmp_path / name)) for name in ('all', 'mini'))
+        np.testing.assert_array_equal(part.pixels, whole.pixels[:count])
+        np.testing.assert_array_equal(part.labels, whole.labels[:count])
+
+
+def test_without_opencv_an_error_comes_with_the_first_use():
+    with pytest.raises(OSError, match=r'opencv cannot be loaded \(no libGL\): install libgl1'):
+        Missing(ImportError('no libGL')).imdecode  # noqa: B018
 
 
 def test_with_a_data_dir_nothing_is_downloaded(tmp_path, monkeypatch):

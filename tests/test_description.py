@@ -471,3 +471,20 @@ def test_a_file_that_errs_otherwise_than_described_is_named(tmp_path, monkeypatc
         check_params.main([path])
     assert check_params.main([path, '--tolerance', '5'])[0]['measured (%)'] == pytest.approx(7.12, abs=0.1)
     assert 'there is no absent.params' in refusal(check_params.main, ['absent.params'], capsys, monkeypatch)
+    assert 'nan must be at least 0' in refusal(check_params.main, [path, '--tolerance', 'nan'], capsys, monkeypatch)
+
+
+def test_a_file_whose_data_cannot_be_had_is_named_and_not_passed_in_silence(tmp_path, monkeypatch, capsys):
+    def unreachable(*_):
+        raise OSError('cannot be downloaded')
+
+    monkeypatch.setattr('data.cifar.read_split', lambda *_: None)
+    monkeypatch.setattr('data.cifar.fetch', unreachable)
+    path = os.path.join(ROOT, 'params', 'cifar10-relu-b1-20epochs.params')
+    assert 'none of the files is scored' in refusal(check_params.main, [path], capsys, monkeypatch)
+    other = str(tmp_path / 'x.params')
+    known = os.path.join(ROOT, 'params', 'fashion-mnist-relu-b1.params')
+    save_weights(other, read_params(known), read_description(known)._replace(dataset='fashion-mnist-mini'))
+    first, second = check_params.main([path, other, '--tolerance', '5'])
+    assert first['measured (%)'] is None and second['measured (%)']
+    assert f'{path} is not scored: cannot be downloaded' in capsys.readouterr().err

@@ -4,6 +4,7 @@ import os
 from runtime import UserError
 
 import matplotlib.text
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
@@ -19,6 +20,42 @@ def panels_of(folder, *flags):
     found = plot_sweep.compare(args)
     figure = plot_sweep.draw(found.lines, found.references, args, found.title)
     return {axes.get_title(): {line.get_label(): list(line.get_xdata()) for line in axes.lines} for axes in figure.axes}
+
+
+def figure_of(folder, *flags):
+    args = plot_sweep.parse_args([str(folder), *flags])
+    found = plot_sweep.compare(args)
+    return plot_sweep.draw(found.lines, found.references, args, found.title)
+
+
+def test_lines_go_through_the_means_with_bars_of_one_standard_deviation(tmp_path):
+    for blocks, errors in (('1', [0.1, 0.2, 0.12]), ('2', [0.1])):
+        write_sweep(tmp_path, {'relu': errors}, '--blocks', blocks)
+    parameters, depth = figure_of(tmp_path).axes
+    for axes, places in ((parameters, [1.004, 2.004]), (depth, [0, 1])):
+        line, = [line for line in axes.lines if line.get_label() == 'relu']
+        np.testing.assert_allclose(line.get_xdata(), places)
+        np.testing.assert_allclose(line.get_ydata(), [86, 90])
+        bar, = [bars.get_segments()[0] for bars in axes.collections]
+        np.testing.assert_allclose(bar[:, 1], 86 + np.std([80, 88, 90], ddof=1) * np.array([-1, 1]))
+        seeds, = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]
+        np.testing.assert_allclose(seeds, [90, 80, 88])
+        hollow, = [line for line in axes.lines if line.get_markerfacecolor() == 'white']
+        np.testing.assert_allclose(hollow.get_ydata(), 90)
+    assert [label.get_text() for label in depth.get_xticklabels()] == ['8', '14']
+    assert depth.get_ylabel() == 'test accuracy, last epoch (%)'
+    assert figure_of(tmp_path, '--score', 'best').axes[0].get_ylabel() == 'test accuracy, best epoch (%)'
+    text = ' '.join(words.get_text() for words in figure_of(tmp_path).legends[-1].findobj(matplotlib.text.Text))
+    assert 'of 1 to 3 seeds' in text and 'hollow: one seed' in text
+
+
+def test_a_level_is_the_mean_of_what_is_compared_with(tmp_path):
+    write_sweep(tmp_path, {'relu': [0.1, 0.2]})
+    for r in '2', '4':
+        write_sweep(tmp_path, {'ChaATAC': [0.1, 0.15]}, '--r', r)
+    axes, = figure_of(tmp_path, '--x', 'r').axes
+    level, = [line for line in axes.lines if line.get_label().startswith('relu')]
+    np.testing.assert_allclose(level.get_ydata(), [85, 85])
 
 
 def test_runs_of_the_published_length_share_the_panel_of_the_paper(tmp_path, monkeypatch):

@@ -104,17 +104,24 @@ def test_flags_that_need_the_data_set_of_the_grid_are_taken(stand_in):
     assert point.options['label_set'] == 'fine'
 
 
-@pytest.mark.parametrize('data, blocks, options', [
-    ('cifar100', '1', '--act-type relu swish ChaATAC'), ('cifar10', '1', '--act-type relu swish ChaATAC'),
-    ('cifar100', '1', '')])
-def test_the_sweeps_of_docs_results_find_the_logs_of_this_repository(data, blocks, options, monkeypatch):
+def commands_of(page, begin):
+    """The commands in the code of a document that begin so, as lists of words."""
+    with open(os.path.join(ROOT, page)) as file:
+        code = re.findall(r'^```\n(.*?)^```', file.read(), flags=re.S | re.M)
+    lines = ''.join(code).replace('\\\n', ' ').splitlines()
+    return [line.split()[len(begin.split()):] for line in lines if line.startswith(begin)]
+
+
+def test_the_sweeps_of_docs_results_find_the_logs_of_this_repository(monkeypatch):
     monkeypatch.chdir(ROOT)
-    model = '' if options else '--model se '
-    points = sweep.main(f'--dataset {data} {options} --blocks {blocks} --seeds 0 1 2 --dry-run --logs-dir '
-                        f'logs/{data}-short --params-dir none -- {model}--batch-size 128 --wd 0.0001 --lr 0.2 '
-                        '--lr-decay 0.1 --useReLU --r 2 -j 1 --log-interval 0 --num-epochs 20 --lr-decay-epoch 15,17'
-                        .split())
-    assert len(points) in (3, 9) and {plan.state_of(point) for point in points} == {'done'}
+    found = commands_of('docs/results.md', 'python -m tools.sweep')
+    for command in found:
+        split = command.index('--')
+        points = sweep.main([*command[:split], '--dry-run', '--params-dir', 'none', *command[split:]])
+        assert {plan.state_of(point) for point in points} == {'done'}
+    folders = {command[command.index('--logs-dir') + 1] for command in found}
+    assert folders == {command[0] for command in commands_of('docs/results.md', 'python -m tools.plot_sweep')}
+    assert folders == {'logs/cifar100', 'logs/cifar100-short', 'logs/cifar10-short'}
 
 
 def test_a_sweep_of_fashion_mnist_finds_the_logs_of_this_repository(monkeypatch):

@@ -7,6 +7,7 @@ import cv2
 import mxnet as mx
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from mxnet.gluon import nn
 
 from data.fashion_mnist import load_mini
@@ -226,6 +227,20 @@ def test_gates_without_positions_and_with_few_channels_are_drawn(tmp_path):
     path = str(tmp_path / 'page.png')
     draw_page(path, 'title', np.zeros((5, 4, 3)), findings, list(findings.gates), ['one'])
     assert page_size(path)[0] > 600
+
+
+def test_maps_show_the_gates_and_grad_cam(monkeypatch, tmp_path):
+    random, drawn = np.random.RandomState(0), []
+    gate, cam = random.rand(4, 3, 3), random.rand(2, 2)
+    monkeypatch.setattr('tools.figures.save', lambda figure, _: drawn.append(figure))
+    findings = Findings(np.array([0.25, 0.75]), 1, 0, cam, {'features.1.0.act2': gate})
+    draw_page(str(tmp_path / 'page.png'), 'title', np.zeros((6, 6, 3)), findings, list(findings.gates), ['one', 'two'])
+    layers = {axes.get_title().split(',')[0]: axes.images[-1].get_array() for axes in drawn[0].findobj(Axes)
+              if axes.images}
+    np.testing.assert_allclose(layers['Grad-CAM: one'], cam / cam.max())
+    np.testing.assert_allclose(layers['mean'], gate.mean(0))
+    for channel in range(4):
+        np.testing.assert_allclose(layers[f'channel {channel}'], gate[channel])
 
 
 @pytest.mark.parametrize('extra,words', [

@@ -78,8 +78,9 @@ def read_run(path):
             named = _options_in(line)
             found = PARAMETERS.match(line[TIME_STAMP:])
             starts += [named] if named else []
-            commits += COMMIT.findall(line[TIME_STAMP:])
             counts = [int(count) for count in found.groups()] if found else counts
+            commit = COMMIT.match(line[TIME_STAMP:])
+            commits += [commit[1]] if commit else []
     options = starts[-1] if starts else {}
     are_numbers = all(type(start.get('num_epochs')) is int for start in starts)
     if not options or not are_numbers or options['num_epochs'] < 1 or not counts:

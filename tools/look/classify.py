@@ -9,6 +9,7 @@ import sys
 from functools import partial
 
 import runtime  # noqa: F401  (before mxnet)
+from runtime import printable
 
 import inference
 from cli import parsing, trained
@@ -32,7 +33,7 @@ def classify(classifier, top, image):
 
 def show(entry):
     """Print what is on a picture."""
-    print(entry['image'])
+    print(printable(entry['image']))
     for guess in entry['top']:
         print(f'  {100 * guess["probability"]:6.2f} %  {guess["class"]}')
 

@@ -14,7 +14,7 @@ import sys
 from collections import namedtuple
 from functools import partial
 
-from runtime import UserError
+from runtime import UserError, printable
 
 import numpy as np
 
@@ -96,13 +96,8 @@ def title_of(picture, findings, names):
     name = os.path.basename(picture.name)
     name = name if len(name) <= LONGEST_TITLE else '...' + name[3 - LONGEST_TITLE:]
     likeliest, probability = findings.predicted, findings.probabilities[findings.predicted]
-    title = f'{in_utf8(name)}: {class_name(likeliest, names)} ({100 * probability:.1f} %)'
+    title = f'{printable(name)}: {class_name(likeliest, names)} ({100 * probability:.1f} %)'
     return title if picture.label is None else f'{title}, labelled {class_name(picture.label, names)}'
-
-
-def in_utf8(name):
-    """A file name with what is not UTF-8 replaced."""
-    return os.fsencode(name).decode(errors='replace')
 
 
 def main(argv=None):
@@ -123,7 +118,7 @@ def main(argv=None):
         findings = examine(net, picture.data, args.target_class)
         title = title_of(picture, findings, args.class_names)
         draw_page(path, title, shown(picture.data[None], args.dataset)[0], findings, layers, args.class_names)
-        print(f'{title} -> {in_utf8(path)}', flush=True)
+        print(f'{title} -> {printable(path)}', flush=True)
         pages.append(dict(page=path, predicted=findings.predicted, target=findings.target, label=picture.label,
                           probability=float(findings.probabilities[findings.predicted]), layers=layers))
     if not all_read:

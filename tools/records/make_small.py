@@ -31,7 +31,7 @@ def write(folder, size=64, train=640, val=160, folders=True):
     if os.path.exists(folder) and not os.path.isdir(folder):
         raise UserError(f'{folder} is no folder')
     for name in IMAGES:
-        for path in (os.path.join(folder, name + end) for end in ('.rec', '.idx', '.crc32', '')):
+        for path in (os.path.join(folder, name + end) for end in ('.rec', '.idx', '.crc32', '.json', '')):
             if os.path.exists(path):
                 raise UserError(f'{path} exists: choose another folder')
     for split, count in (('train', train), ('val', val)):

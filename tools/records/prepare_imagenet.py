@@ -52,7 +52,7 @@ def parse_args(argv=None):
     parser.add_argument('-j', '--jobs', type=at_least(1), default=runtime.physical_cores(), help='threads')
     parser.add_argument('--size', type=at_least(1, most=LONGEST_SIDE), default=480,
                         help='of the shorter side in pixels')
-    parser.add_argument('--quality', type=at_least(1), default=95, help='of the JPEGs, at most 100')
+    parser.add_argument('--quality', type=at_least(1, most=100), default=95, help='of the JPEGs, at most 100')
     parser.add_argument('--verify-only', action='store_true', help='read and decode what is in --out')
     args = parser.parse_args(argv)
     archives = args.train_tar or args.val_tar or args.devkit or args.val_labels and not args.folder
@@ -61,8 +61,10 @@ def parse_args(argv=None):
     labels = bool(args.devkit) + bool(args.val_labels)
     if labels > 1 or not args.folder and bool(args.val_tar) != bool(labels):
         parser.error('--val-tar goes with --devkit or --val-labels')
-    if args.quality > 100:
-        parser.error('--quality is at most 100')
+    if args.no_checksum and not archives:
+        parser.error('--no-checksum is for archives')
+    if args.verify_only and (args.size, args.quality) != (parser.get_default('size'), parser.get_default('quality')):
+        parser.error('--size and --quality are for files that are made: --verify-only reads them')
     return args
 
 

@@ -1,20 +1,23 @@
-"""python -m tools.check_params [FILE ...]: score weights where their data is there, beside what is said of them.
+"""python -m tools.check_params [FILE ...]: score weights, beside what is said of them.
 
 Without a file: those in params/. The table has the top-1 error that the description of the weights has, and the one
-measured now. `mini` is that on fashion-mnist-mini, which is in this repository. Exit code 1 if an error differs by more
-than --tolerance points.
+measured now. `mini` is that on fashion-mnist-mini, which is in this repository. A data set that is not there is
+fetched, as by evaluate.py; without it the files of that set are named and not scored. Exit code 1 if an error differs
+by more than --tolerance points, 2 if no file could be scored.
 """
 import glob
 import os
 import sys
 
-from runtime import UserError
+from runtime import UserError, printable, sentence_of
 
 import evaluate
 from cli.command import Parser
 from cli.exits import run_script
+from cli.kinds import at_least
 from model import network
 from tools import ROOT
+from tools.markdown import markdown_table
 from training.weights.description import read_description
 
 HEAD = ('file', 'network', 'unit', 'blocks', 'epoch', 'described (%)', 'measured (%)', 'mini (%)')
@@ -22,10 +25,11 @@ MINI = {'fashion-mnist': 'fashion-mnist-mini'}  # data set -> the part of it tha
 
 
 def error_of(path, *flags):
-    """Top-1 error in percent, or None where the data is not there."""
+    """Top-1 error in percent, or None, after saying why, where the data cannot be had."""
     try:
         return evaluate.score(evaluate.parse_args(['--params', path, *flags]))['top1_error']
-    except OSError:
+    except OSError as error:
+        print(f'{printable(path)} is not scored: {sentence_of(error)}', file=sys.stderr)
         return None
 
 
@@ -46,22 +50,23 @@ def row(path):
 
 
 def markdown(rows):
-    lines = [HEAD, ['---'] * len(HEAD)]
-    lines += [['-' if value is None else f'{value:.2f}' if isinstance(value, float) else str(value)
-               for value in row.values()] for row in rows]
-    return '\n'.join('| %s |' % ' | '.join(cells) for cells in lines)
+    return markdown_table(HEAD, [['-' if value is None else f'{value:.2f}' if isinstance(value, float) else str(value)
+                                  for value in row.values()] for row in rows])
 
 
 def main(argv=None):
     """Print the table; returns its rows."""
     parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument('files', nargs='*', metavar='FILE', help='.params files (default: those in params/)')
-    parser.add_argument('--tolerance', type=float, default=0.1, help='in points, for weights in float16 (default: 0.1)')
+    parser.add_argument('--tolerance', type=at_least(0, float), default=0.1,
+                        help='in points, for weights in float16 (default: 0.1)')
     args = parser.parse_args(argv)
     rows = [row(path) for path in args.files or sorted(glob.glob(os.path.join(ROOT, 'params', '*.params')))]
     print(markdown(rows))
     differing = [row['file'] for row in rows if None not in (row['described (%)'], row['measured (%)'])
                  and abs(row['described (%)'] - row['measured (%)']) > args.tolerance]
+    if all(row[measured] is None for row in rows for measured in HEAD[-2:]):
+        raise OSError('none of the files is scored')
     if differing:
         raise FloatingPointError('other errors than described: ' + ', '.join(differing))
     return rows

@@ -15,6 +15,7 @@ from cli.exits import run_script
 from cli.kinds import at_least
 from model import ACTIVATIONS, MODELS, get_model, network
 from model.complexity import layers, parameters, summary
+from tools.markdown import markdown_table
 from tools.share.published import PUBLISHED
 
 
@@ -62,7 +63,7 @@ def cells(fact):
 def table(rows, markdown=False):
     """The rows below HEADER, in columns or as Markdown."""
     if markdown:
-        return '\n'.join('| %s |' % ' | '.join(row) for row in [HEADER, ['---'] * len(HEADER), *rows])
+        return markdown_table(HEADER, rows)
     widths = [max(len(row[column]) for row in [HEADER, *rows]) for column in range(len(HEADER))]
     return '\n'.join('  '.join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip()
                      for row in [HEADER, *rows])
@@ -73,7 +74,7 @@ def main(argv=None):
     parser = Parser(description='Parameters and multiply-adds of the networks and units.')
     parser.add_argument('--model', help='one network, layer by layer')
     parser.add_argument('--input-size', type=at_least(1), help='side of the image (default: 224, CIFAR 32)')
-    parser.add_argument('--batch', type=at_least(1), default=1, help='images')
+    parser.add_argument('--batch', type=at_least(1, most=1024), default=1, help='images')
     parser.add_argument('--json', action='store_true', help='a list of objects')
     parser.add_argument('--markdown', action='store_true', help='the table as Markdown')
     args = parser.parse_args(argv)

@@ -3,6 +3,7 @@ import csv
 import shlex
 
 from disk import written
+from tools.markdown import markdown_table
 from tools.sweep.comparison import compared
 
 FIELDS = ('group', 'blocks', 'depth', 'trainable_parameters', 'epochs', 'n', 'mean', 'std', 'difference', 'pairs',
@@ -72,9 +73,8 @@ def markdown(rows, command, title, reference, score):
     same = {'epochs'} if len({row['epochs'] for row in rows}) == 1 else set()
     columns = [name for name in COLUMNS if name not in same and any(name in row for row in cells)]
     head = [name.format(reference=reference) for name in columns]
-    body = [[row.get(name, '-').replace('|', '\\|') for name in columns] for row in cells]
-    table = [f'| {" | ".join(line)} |' for line in [head, ['---'] * len(head), *body]]
-    return '\n'.join([f'{MARKDOWN_BEGINS} {shlex.join(command)} -->', '', f'**{title}**', '', *table, '',
+    table = markdown_table(head, [[row.get(name, '-') for name in columns] for row in cells])
+    return '\n'.join([f'{MARKDOWN_BEGINS} {shlex.join(command)} -->', '', f'**{title}**', '', table, '',
                       *notes(rows, reference, score), ''])
 
 
