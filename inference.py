@@ -17,7 +17,7 @@ import numpy as np
 
 from cli import build, trained
 from data.pictures import batch_of, class_name
-from training.scoring import compile_for_scoring
+from training.scoring import check_scoring_memory, compile_for_scoring
 from training.weights.arrays import load_weights
 
 BATCH = 16           # pictures at once
@@ -54,13 +54,18 @@ class Classifier:
         self.crop_ratio = crop_ratio
 
     def probabilities(self, pictures):
-        """(N, classes) float32 of N paths or arrays; what they may be, and what is raised: data.pictures.batch_of."""
+        """(N, classes) float32 of N paths or arrays; what they may be, and what is raised: data.pictures.batch_of.
+
+        Raises FloatingPointError too, if the network answers with numbers that are not finite, and UserError where its
+        images are so large that a batch does not fit into the memory.
+        """
         if isinstance(pictures, (str, os.PathLike)):
             raise UserError('%s is one picture where a list of them is wanted' % pictures)
         if isinstance(pictures, np.ndarray) and (pictures.ndim < 3 or pictures.ndim == 3 and pictures.shape[2] == 3):
             raise UserError('the array %s is one picture where a list of them is wanted' % (pictures.shape,))
         if not len(pictures):
             raise UserError('there is no picture')
+        check_scoring_memory(self.net, (min(BATCH, len(pictures)), 3, self.size, self.size))
         batches = (np.concatenate([batch_of([picture], self.dataset, self.size, self.crop_ratio)
                                    for picture in pictures[start:start + BATCH]])  # one large photo at a time
                    for start in range(0, len(pictures), BATCH))

@@ -1,4 +1,5 @@
 """How a script leaves: a mistake of the user is one sentence and exit code 2, a defect of ours a traceback."""
+import os
 import re
 import sys
 
@@ -21,6 +22,7 @@ def run_script(main):
     mend_streams()
     try:
         main()
+        sys.stdout.flush()  # a full disk may refuse
     except KeyboardInterrupt:
         sys.exit(130)
     except FloatingPointError as error:
@@ -34,8 +36,12 @@ def run_script(main):
 
 
 def leave(code, error):
-    """Complain and exit."""
+    """Complain and exit. What a full disk has not taken is dropped, or Python would try again and leave with 120."""
     complain(error)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 
 

@@ -125,7 +125,7 @@ FLAGS = [
          option='act_type', **_UNIT),
     Flag('--useReLU', 'unit', _CIFAR_NET, 'the ReLU inside ' + units_with('use_relu'), option='use_relu', **_ON_OFF),
     Flag('--r', 'unit', _EVERY, 'reduction, C channels become C/r, inside ' + units_with('r'), option='r',
-         type=at_least(1), default=2),
+         type=at_least(1, most=4096), default=2),
     Flag('--act-layers', 'unit', _EVERY, 'how many of four positions get the unit: the stages, of a CIFAR net three '
          'and its last activation; the others get relu. Of an ImageNet network 2, if it is not given',
          option='act_layers', type=int, choices=range(5), default={CIFAR: 4}),
@@ -136,9 +136,9 @@ FLAGS = [
     Flag('--use-global', 'unit', _EVERY, 'global instead of local context inside ' + units_with('use_global'),
          option='use_global', **_ON_OFF),
     Flag('--skernel', 'unit', _EVERY, 'kernel size of ' + units_with('kernel_size'), option='kernel_size',
-         type=at_least(1), default=3),
+         type=at_least(1, most=4096), default=3),
     Flag('--act-dilation', 'unit', _EVERY, 'dilation of ' + units_with('dilation'), option='dilation',
-         type=at_least(1), default=1),
+         type=at_least(1, most=4096), default=1),
 
     Flag('--num-epochs', 'schedule', TRAIN, 'number of epochs', free=True, type=at_least(1),
          default={CIFAR: 400, IMAGENET: 160}),
@@ -156,7 +156,7 @@ FLAGS = [
     Flag('--warmup-lr', 'schedule', TRAIN, 'learning rate at its start', needs='warmup_epochs',
          type=at_least(0, float), default=0.0),
     Flag('--momentum', 'schedule', TRAIN, 'Nesterov momentum', type=between(0, 0.9999), default=0.9),
-    Flag('--wd', 'schedule', TRAIN, 'weight decay', type=at_least(0, float), default=0.0001),
+    Flag('--wd', 'schedule', TRAIN, 'weight decay', type=at_least(0, float, 1e30), default=0.0001),
     Flag('--no-wd', 'schedule', TRAIN, 'no weight decay on gamma, beta and bias', **_ON_OFF),
 
     Flag('--label-smoothing', 'objective', TRAIN, 'smooth the labels by 0.1', **_ON_OFF),

@@ -25,10 +25,10 @@ def between(low, high):
 
 
 def positive(text):
-    """A finite number above 0."""
+    """A number above 0 that float32 can hold."""
     value = float(text)
-    if not 0 < value < float('inf'):
-        raise argparse.ArgumentTypeError(f'{text} must be positive')
+    if not 1e-30 <= value <= 1e30:
+        raise argparse.ArgumentTypeError(f'{text} must be positive, from 1e-30 to 1e30')
     return value
 
 

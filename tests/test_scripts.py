@@ -28,6 +28,7 @@ from training import checkpoint
 from training.distributed import ALONE
 from training.logs import read_run
 from training.loss import Objective
+from training.resume import ERRORS
 from training.weights.checksums import sealed
 from training.weights.params_file import read_params
 
@@ -470,6 +471,11 @@ def test_a_log_that_was_deleted_is_begun_anew_as_often_as_the_run_is_resumed(cif
     ({'epoch': 'a'}, 'epoch'), ({'best': 'x', 'within': []}, 'within, best'), ({'last': 5}, 'last'),
     ({'weights': {'class_names': 5}}, 'weights'), ({'within': {}}, 'within'), ({'best': {}, 'last': {}}, 'best, last'),
     ({'within': {'epoch': 0, 'batches': 'x', 'images': 5}}, 'within'), ({'means': 3}, 'means'),
+    ({'within': {'epoch': 1, 'batches': 1.0, 'images': 5}}, 'within'),
+    ({'within': {'epoch': 1, 'batches': 1, 'images': 0}}, 'within'),
+    ({'within': {'epoch': 55, 'batches': 1, 'images': 5}}, 'within'),
+    ({'best': {**dict.fromkeys(ERRORS, 0.5), 'file': '../x'}}, 'best'),
+    ({'best': {**dict.fromkeys(ERRORS, 0.5), 'file': 'a\x1b'}}, 'best'),
     ({'loss_scale': {'value': 'x', 'steps': 1}}, 'loss_scale')])
 def test_a_checkpoint_that_cannot_be_of_a_run_is_one_sentence(facts, names, cifar_flags, tmp_path, capsys, monkeypatch):
     train_cifar.main([*cifar_flags, '--num-epochs', '1', '--lr-mode', 'step'])
@@ -477,6 +483,23 @@ def test_a_checkpoint_that_cannot_be_of_a_run_is_one_sentence(facts, names, cifa
     path.write_text(json.dumps(sealed({**json.loads(path.read_text()), **facts})))
     sentence = refusal(train_cifar.main, [*cifar_flags, '--resume'], capsys, monkeypatch)
     assert f'is of no run: its {names} cannot be' in sentence
+
+
+def test_a_run_of_one_epoch_that_was_killed_before_its_checkpoint_is_resumed(cifar_flags, tmp_path, monkeypatch,
+                                                                            capsys):
+    flags = [*cifar_flags, '--num-epochs', '1', '--lr-mode', 'step']
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr('training.checkpoint.save', killed)
+        train_cifar.main(flags)
+    assert len((tmp_path / 'run.jsonl').read_text().splitlines()) == 1
+    train_cifar.main([*flags, '--resume'])
+    shutil.rmtree(tmp_path / 'run')
+    assert 'there is no checkpoint to continue from' in refusal(train_cifar.main, [*flags, '--resume'], capsys,
+                                                                monkeypatch)
 
 
 def test_a_copied_run_does_not_cut_the_log_of_the_first_one(cifar_flags, tmp_path, capsys, monkeypatch):

@@ -61,15 +61,8 @@ def test_a_tool_ends_as_it_would(words):
 
 
 def test_a_file_never_gets_the_number_of_a_stream(tmp_path):
-    program = ('import os\nfrom cli.streams import mend_streams\nmend_streams()\n'
-               f'file = open({str(tmp_path / "file")!r}, "w")\nos.write(2, b"from C++")\nprint("ours", file=file)\n'
-               'raise SystemExit(file.fileno() < 3 or os.get_inheritable(2) is False)')
-    for ending in ('2>&-', '<&- >&- 2>&-'):
-        assert shell(['-c', program], ending)[0] == 0
-        assert (tmp_path / 'file').read_text() == 'ours\n'
-
-
-def test_a_full_disk_is_not_a_reader_that_left():
-    """What a file does not take is an error."""
-    code, _, error = shell(['-m', 'tools.flags'], '> /dev/full')
-    assert code and 'No space left' in error
+    program = ('import resource, signal\nfrom cli.exits import run_script\n'
+               'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
+               'resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))\nrun_script(lambda: print("x" * 99))')
+    code, _, error = shell(['-c', program], f'> {tmp_path / "out"}')
+    assert code == 2 and error.strip().endswith('File too large') and error.count('\n') == 1

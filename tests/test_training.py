@@ -59,10 +59,21 @@ def test_schedules_have_their_closed_forms():
     assert learning_rate('cosine', 1.0, 4, 100, 10)(3, 9) == 0
     few = learning_rate('cosine', 1.0, 100, 3900, 2048)  # 1.9 batches an epoch, not 1
     assert few(50, 0) == pytest.approx(0.5, abs=0.03) and few(98, 0) > 0 and few(99, 1) == 0
+    for mode, images, batch_size, epochs in (('cosine', 100, 32, 5), ('poly', 128, 100, 2), ('cosine', 100, 128, 2)):
+        lr_at = learning_rate(mode, 1.0, epochs, images, batch_size)
+        rates = [lr_at(epoch, batch) for epoch in range(epochs) for batch in range(-(-images // batch_size))]
+        assert rates[0] == 1 and rates == sorted(rates, reverse=True) and rates.count(0) == 1 and not rates[-1]
     assert decay_epochs([5], 3, 10) == [3, 6, 9] and decay_epochs([5], 0, 10) == [5]
     for bad in (dict(mode='linear'), dict(mode='step', warmup_epochs=10)):
         with pytest.raises(UserError, match='unknown learning rate mode|warm-up epochs must be fewer'):
             learning_rate(lr=1.0, num_epochs=10, images=100, batch_size=10, **bad)
+
+
+def test_rates_that_float32_cannot_hold_are_0_or_refused():
+    lr_at = learning_rate('step', 0.2, 400, 100, 10, decay_epochs=decay_epochs([], 10, 400))
+    assert lr_at(370, 0) == pytest.approx(2e-38) and lr_at(380, 0) == lr_at(399, 9) == 0
+    with pytest.raises(UserError, match='that grows by 1e.20 is no longer a number'):
+        learning_rate('step', 0.2, 400, 100, 10, decay_epochs=[1, 2], decay=1e20)
 
 
 def softmax(x):

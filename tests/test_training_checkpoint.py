@@ -4,6 +4,7 @@ import json
 import os
 import re
 import struct
+from contextlib import nullcontext
 
 from runtime import UserError
 
@@ -126,6 +127,39 @@ def test_a_crash_between_any_two_renames_leaves_a_whole_checkpoint(saved, monkey
     monkeypatch.undo()
     checkpoint.save(folder, net, trainer, {'epoch': 2})
     assert checkpoint.load(folder)[0]['epoch'] == 2
+
+
+@pytest.mark.parametrize('renamed', [0, 1, 2, 3])
+def test_the_first_checkpoint_is_there_once_it_is_whole(saved, tmp_path, monkeypatch, renamed):
+    """Killed, so that nothing is cleaned up, after some of its three renames."""
+    _, _, net, trainer = saved
+    folder = str(tmp_path / 'new')
+    os.mkdir(folder)
+    replace, done = os.replace, []
+
+    def killed(source, target):
+        if len(done) == renamed:
+            raise KeyboardInterrupt
+        done.append(target)
+        replace(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'replace', killed)
+        patch.setattr('disk.os.remove', lambda _: None)
+        with pytest.raises(KeyboardInterrupt) if renamed < 3 else nullcontext():
+            checkpoint.save(folder, net, trainer, {'epoch': 0, 'within': None, 'last': None})
+    assert checkpoint.exists(folder) == (renamed == 3)
+    checkpoint.save(folder, net, trainer, {'epoch': 1, 'within': None, 'last': None})
+    assert checkpoint.load(folder)[0]['epoch'] == 1
+
+
+def test_half_a_keeping_of_the_previous_checkpoint_leaves_nothing(saved):
+    folder, _, net, trainer = saved
+    for kind in 'params', 'states', 'json':
+        os.replace(os.path.join(folder, 'last.' + kind), os.path.join(folder, 'previous.' + kind))
+        os.link(os.path.join(folder, 'previous.' + kind), os.path.join(folder, 'last.' + kind))
+    checkpoint.save(folder, net, trainer, {'epoch': 2})
+    assert not [name for name in os.listdir(folder) if name.endswith('.new')]
 
 
 def test_weights_that_are_not_finite_are_not_saved(saved):

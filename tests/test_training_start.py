@@ -20,7 +20,7 @@ from training.loop import Progress, train_epoch
 from training.loss import Objective
 from training.start import freeze, idle_statistics, start_from
 from training.weights.arrays import network_arrays, save_weights
-from training.weights.description import read_description
+from training.weights.description import description_path, read_description
 from training.weights.params_file import read_params
 
 CPU = [mx.cpu()]
@@ -230,9 +230,13 @@ def test_a_teacher_stays_and_knows_the_classes_of_the_images(cifar_flags, tmp_pa
     train_cifar.main([*cifar_flags, '--num-epochs', '1', '--teacher-params', mine])
     assert 'teacher_params was %s and is None' % mine in \
         refusal(train_cifar.main, [*cifar_flags, '--resume'], capsys, monkeypatch)
-    arrays = read_params(mine)
+    moved = str(tmp_path / 'moved.params')
+    os.rename(mine, moved)
+    os.rename(description_path(mine), description_path(moved))
+    train_cifar.main([*cifar_flags, '--num-epochs', '2', '--teacher-params', moved, '--resume'])
+    arrays = read_params(moved)
     arrays['output.bias'] = arrays['output.bias'] + 1
-    save_weights(mine, arrays, read_description(mine))
+    save_weights(mine, arrays, read_description(moved))
     assert 'had other options: teacher_digest was ' in \
         refusal(train_cifar.main, [*cifar_flags, '--teacher-params', mine, '--resume'], capsys, monkeypatch)
 

@@ -127,7 +127,10 @@ def bests(folder, title):
 
 def exists(folder):
     """Whether there is something of a checkpoint in a folder."""
-    return any(os.path.exists(os.path.join(folder, name)) for name in ('last.json', 'previous.json', 'last.params'))
+    there = {name for name in ('last.json', 'previous.json', 'last.params', 'last.json.new')
+             if os.path.exists(os.path.join(folder, name))}
+    # Beside a last.json.new, arrays alone are of a first checkpoint that was killed between its renames.
+    return there not in (set(), {'last.json.new'}, {'last.json.new', 'last.params'})
 
 
 def load(folder):
@@ -206,6 +209,8 @@ def _keep_previous(folder):
         except OSError:  # a file system without hard links
             shutil.copyfile(last, previous + '.new')
         os.replace(previous + '.new', previous)
+        with suppress(FileNotFoundError):  # two links to one file are not renamed
+            os.remove(previous + '.new')
 
 
 def place_of(facts):

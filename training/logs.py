@@ -48,6 +48,12 @@ def holds_no_epoch(path):
         return not any(line[TIME_STAMP:].startswith('[Epoch ') for line in file)
 
 
+def is_summarised(path):
+    """Whether a log ends as that of a run which was whole, and had saved its last checkpoint."""
+    with open(path, errors='surrogateescape') as file:
+        return any(line[TIME_STAMP:].startswith('Last epoch: ') for line in file)
+
+
 def logged_epochs(path):
     """How many epochs a run has come to by the .jsonl of its log, 0 without one. Its first ones may be gone with a log
     that was deleted. UserError if the others are not in order."""

@@ -8,15 +8,16 @@ from runtime import UserError, changes, printable
 
 from native.compiled import product_of
 from training import checkpoint
-from training.logs import holds_no_epoch, is_blank, logged_epochs, logged_options, numbers_path
+from training.logs import holds_no_epoch, is_blank, is_summarised, logged_epochs, logged_options, numbers_path
 from training.weights.arrays import set_weights
 
 # What a checkpoint says of a run, and what that can be.
 ERRORS = ('epoch', 'val_top1_error', 'val_top5_error', 'train_error', 'train_loss')  # of an epoch, in a summary
+WITHIN = {'epoch': 0, 'batches': 1, 'images': 1}  # and the least of each
 SOUND = {'epoch': lambda epoch: type(epoch) is int,
-         'within': lambda within: within is None or is_of_numbers(within, within) and
-         is_of_numbers(within, ('epoch', 'batches', 'images')),
-         'best': lambda best: best is None or is_of_numbers(best, ERRORS) and type(best.get('file')) is str,
+         'within': lambda within: within is None or is_of_numbers(within, within) and all(
+             type(within.get(name)) is int and within[name] >= least for name, least in WITHIN.items()),
+         'best': lambda best: best is None or is_of_numbers(best, ERRORS) and is_file_name(best.get('file')),
          'last': lambda last: last is None or is_of_numbers(last, ERRORS),
          'options': lambda options: isinstance(options, dict) and type(options.get('num_epochs')) is int,
          'weights': lambda weights: isinstance(weights, dict) and is_of_texts(weights.get('class_names') or []),
@@ -92,6 +93,8 @@ def find_checkpoint(run):
     facts.setdefault('loss_scale', None)
     facts.setdefault('means', {name: facts[name] for name in ('product',) if name in facts})  # as in older ones
     wrong = [name for name, is_sound in SOUND.items() if name not in facts or not is_sound(facts[name])]
+    if not wrong and facts['within'] and facts['within']['epoch'] != facts['epoch'] + 1:
+        wrong = ['within']
     if wrong:
         raise UserError('the checkpoint in %s is of no run: its %s cannot be' % (run.save_dir, ', '.join(wrong)))
     check_options(facts['options'], run.options, run.save_dir, run.rules)
@@ -108,6 +111,10 @@ def find_checkpoint(run):
 
 def is_of_numbers(facts, names):
     return isinstance(facts, dict) and all(type(facts.get(name)) in (int, float) for name in names)
+
+
+def is_file_name(name):
+    return type(name) is str and name.isprintable() and name == os.path.basename(name)
 
 
 def is_of_texts(names):
@@ -156,7 +163,7 @@ def check_log_of_new(run):
         raise UserError('%s exists and is not of a run in %s: choose another --logging-file, or remove it'
                         % (there[0], run.save_dir))
     epochs = logged_epochs(run.logging_file)
-    one_unsaved = run.resume and epochs < 2 and epochs != logged.get('num_epochs')  # where a run was killed
+    one_unsaved = run.resume and epochs < 2 and not (epochs and is_summarised(run.logging_file))  # the run was killed
     if there and not one_unsaved:
         raise UserError('%s holds epochs, but there is no checkpoint to continue from in %s: put it back, choose '
                         'another --logging-file, or remove the log' % (run.logging_file, run.save_dir))
@@ -199,11 +206,13 @@ def check_options(before, now, where, rules):
 
     before, now: options by name. where: the file or folder that names the former.
     """
+    same_teacher = before.get('teacher_digest') and before['teacher_digest'] == now.get('teacher_digest')
+    free = rules.free | ({'teacher_params'} if same_teacher else set())  # its file may have moved
     before = {**{name: now[name] for name in NOT_NAMED & now.keys()}, **rules.before, **before}
     now = {**rules.before, **now}
     differing = ['%s was %s and is %s' % (printable(name), printable(str(before.get(name))), now.get(name))
                  for name in sorted(before.keys() | now.keys())
-                 if name not in rules.free and before.get(name) != now.get(name)]
+                 if name not in free and before.get(name) != now.get(name)]
     if now['num_epochs'] < before['num_epochs']:
         differing.append('num_epochs was %d and is %d' % (before['num_epochs'], now['num_epochs']))
     if differing:

@@ -63,6 +63,7 @@ class RunLog:
             _keep(self.numbers_path, lambda line: json.loads(line)['epoch'] < first_epoch)
             with self.numbers:  # until the file that has taken its place is locked
                 self.numbers = self.locked_numbers(path)
+        logging.raiseExceptions = False  # no tracebacks for lines that the terminal does not take; LogFile raises
         self.handlers = [LogFile(path, mode), logging.StreamHandler(sys.stdout)]
         self.handlers[0].setFormatter(logging.Formatter('%(asctime)s %(message)s'))
         self.logger = logging.getLogger()

@@ -2,8 +2,10 @@
 
 The authors' log is reproduced in every printed line. For this the length of the schedule is n = images // batch steps
 an epoch, and the position counts what has really been read: ceil(epoch * images / batch) + batch number + 1. With few
-large batches, rounding n down would leave more than 1 % of the run at a rate of 0: there it is not rounded.
+large batches, rounding n down would leave more than 1 % of the run at a rate of 0: there n is rounded up, and the
+position is epoch * n + batch number, so that only the last step has this rate.
 """
+from functools import partial
 from math import ceil
 
 from runtime import UserError
@@ -11,6 +13,7 @@ from runtime import UserError
 from gluoncv.utils import LRScheduler, LRSequential
 
 MODES = ('step', 'poly', 'cosine')
+SMALLEST, LARGEST = 1.2e-38, 1e30  # MXNet refuses rates that float32 cannot hold; smaller ones are 0
 
 
 def learning_rate(mode, lr, num_epochs, images, batch_size, warmup_epochs=0, warmup_lr=0.0, decay_epochs=(), decay=0.1):
@@ -23,9 +26,13 @@ def learning_rate(mode, lr, num_epochs, images, batch_size, warmup_epochs=0, war
         raise UserError('unknown learning rate mode %r; there are %s' % (mode, ', '.join(MODES)))
     if not 0 <= warmup_epochs < num_epochs:
         raise UserError('%d warm-up epochs must be fewer than the %d epochs of the run' % (warmup_epochs, num_epochs))
+    if lr * max(1, decay) ** (len(decay_epochs) if mode == 'step' else 0) > LARGEST:
+        raise UserError('a learning rate of %g that grows by %g is no longer a number' % (lr, decay))
     steps = images // batch_size
+    position = partial(_position, images, batch_size)
     if images > 1.01 * steps * batch_size:
-        steps = images / batch_size
+        steps = ceil(images / batch_size)
+        position = partial(_position_of_few, steps)
     if mode != 'step' and (num_epochs - warmup_epochs) * steps < 2 or warmup_epochs and warmup_epochs * steps < 2:
         raise UserError('%s, or a warm-up, over a single step is no schedule: use more epochs, smaller batches or '
                         '--lr-mode step' % mode)
@@ -33,23 +40,28 @@ def learning_rate(mode, lr, num_epochs, images, batch_size, warmup_epochs=0, war
         if warmup_epochs else []
     if mode == 'step':
         warmup = warmup_epochs * steps
-        boundaries = [_position(epoch, 0, images, batch_size) - warmup for epoch in decay_epochs]
-        parts.append(LRScheduler('step', base_lr=lr, niters=_position(num_epochs, 1, images, batch_size) - warmup,
-                                 step_iter=boundaries, step_factor=decay))
+        boundaries = [position(epoch, 0) - warmup for epoch in decay_epochs]
+        parts.append(LRScheduler('step', base_lr=lr, niters=position(num_epochs, 1) - warmup, step_iter=boundaries,
+                                 step_factor=decay))
     else:
         parts.append(LRScheduler(mode, base_lr=lr, target_lr=0, nepochs=num_epochs - warmup_epochs,
                                  iters_per_epoch=steps))
     schedule = LRSequential(parts)
 
     def lr_at(epoch, batch):
-        # A small last batch may be one more step than the position has room for before the next epoch begins.
-        return schedule(min(_position(epoch, batch, images, batch_size), ceil((epoch + 1) * images / batch_size)))
+        rate = schedule(position(epoch, batch))
+        return rate if rate >= SMALLEST else 0.0
 
     return lr_at
 
 
-def _position(epoch, batch, images, batch_size):
-    return ceil(epoch * images / batch_size) + batch + 1
+def _position(images, batch_size, epoch, batch):
+    # A small last batch may be one more step than there is room for before the next epoch begins.
+    return min(ceil(epoch * images / batch_size) + batch + 1, ceil((epoch + 1) * images / batch_size))
+
+
+def _position_of_few(steps, epoch, batch):
+    return epoch * steps + batch
 
 
 def decay_epochs(listed, period, num_epochs):

@@ -31,6 +31,7 @@ FEWEST_TO_CALIBRATE = 16
 # operator in MXNet 1.9.1 fails on factors that are never negative.
 FLOAT32 = ('BatchNorm', '_sg_mkldnn_fully_connected', 'elemwise_mul')
 SAMPLE = 16          # images on which the memory that one takes is measured
+LARGE = 512          # pixels a side, more than which SAMPLE images may not fit
 INPUTS_HELD = 6      # copies of a batch that reading ahead and scoring hold
 
 
@@ -112,14 +113,15 @@ def _quantised(block, graph, calibration, mode):
 def check_scoring_memory(net, shape):
     """UserError if a batch (N, 3, H, W) does not fit into the memory of this machine; it says which would.
 
-    net: as `compile_for_scoring` makes it. What an image takes is measured on SAMPLE images, and the batches read ahead
-    are added.
+    net: as `compile_for_scoring` makes it. What an image takes is measured on SAMPLE images, on one if they are LARGE,
+    and the batches read ahead are added.
     """
-    if shape[0] <= SAMPLE:
+    sample = 1 if shape[2] > LARGE else SAMPLE
+    if shape[0] <= sample:
         return
     net(mx.nd.zeros((1, *shape[1:]))).wait_to_read()  # what is made once and stays
-    grown = _growth(net, mx.nd.zeros((SAMPLE, *shape[1:])))
-    per_image = grown / SAMPLE + 4 * INPUTS_HELD * int(np.prod(shape[1:]))
+    grown = _growth(net, mx.nd.zeros((sample, *shape[1:])))
+    per_image = grown / sample + 4 * INPUTS_HELD * int(np.prod(shape[1:]))
     free = runtime.free_memory()
     if shape[0] * per_image > free:
         raise UserError('a batch of %d images needs about %.1f GB of memory and %.1f GB are free: %d would fit'
