@@ -18,6 +18,7 @@ from tests.trial_table import print_trials
 
 FAULTS = [
     ('kill -9 at a random moment', processes.kill_at_random_moments),
+    ('kill -9 before each operation on files', processes.kill_before_each_operation_on_files),
     ('SIGTERM or Ctrl-C, once or twice', processes.stop_by_signals),
     ('disk full while saving', processes.disk_full_while_saving),
     ('save folder removed or read-only', processes.folder_removed_or_read_only),

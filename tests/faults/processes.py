@@ -79,6 +79,17 @@ def kill_at_random_moments(bench, tries=30, most=5):
     return killed, survived
 
 
+def kill_before_each_operation_on_files(bench, most=60):
+    """Before each fsync, link, removal and renaming of a run, up to the first checkpoints that replace others."""
+    survived = 0
+    for number in range(1, most + 1):
+        folder = bench.place('operation-%d' % number)
+        script = ('-m', 'tests.faults.killed', str(number))
+        killed = runs.finish(runs.start(bench.flags(folder), script=script))[0] == -signal.SIGKILL
+        survived += killed and bench.resumes(folder)
+    return most, survived
+
+
 def stop_by_signals(bench, tries=6):
     """SIGTERM and Ctrl-C in turn; every third time a second one follows while the run is still saving."""
     survived = 0

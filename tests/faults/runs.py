@@ -19,6 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 LIMIT = 120  # seconds that a process may take
 FLAGS = ('--blocks 1 --act-type ChaATAC --r 4 --num-epochs 3 --lr 0.05 --lr-mode cosine --batch-size 32 -j 1 --mixup '
          '--log-interval 1').split()
+SCRIPT = (os.path.join(ROOT, 'train_cifar.py'),)
 TIMES = ('seconds', 'images_per_second')
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE = 24, 1
 
@@ -40,9 +41,9 @@ def flags_of(data, folder, *more):
             os.path.join(folder, 'run.log'), *map(str, more)]
 
 
-def start(flags, prepare=None):
-    """A run as a process; prepare() is called in it first."""
-    return subprocess.Popen([sys.executable, '-W', 'ignore', os.path.join(ROOT, 'train_cifar.py'), *flags], cwd=ROOT,
+def start(flags, prepare=None, script=SCRIPT):
+    """A run as a process; prepare() is called in it first. script: what Python runs."""
+    return subprocess.Popen([sys.executable, '-W', 'ignore', *script, *flags], cwd=ROOT,
                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                             preexec_fn=partial(_prepare, prepare))
 
