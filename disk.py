@@ -46,6 +46,11 @@ def disk_errors_of(path, *others):
         raise OSError('cannot write %s: %s' % (path, error.strerror or error)) from error
 
 
+def is_one_of(path, others):
+    """Whether a path leads to one of these files, whatever they are called."""
+    return os.path.exists(path) and any(os.path.exists(other) and os.path.samefile(path, other) for other in others)
+
+
 def flush(path):
     """Let the system put a file, or the names in a folder, on the disk."""
     handle = os.open(path, os.O_RDONLY)

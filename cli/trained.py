@@ -27,8 +27,8 @@ from data.labels import readable
 from model import get_model
 from training.scoring import compile_for_scoring
 from training.weights.arrays import load_weights
-from training.weights.checksums import file_digest
-from training.weights.description import description_from_json, description_path, read_description, read_facts
+from training.weights.checksums import file_digest, read_sealed
+from training.weights.description import description_from_json, description_path, read_description
 from training.weights.network import graph_of, network_from_description
 from training.weights.params_file import is_params
 
@@ -93,7 +93,7 @@ def description_of_run(params, digest):
     """What the last.json of an earlier version, beside a .params file, says of it; None if it is of other weights."""
     path = os.path.join(os.path.dirname(params), 'last.json')
     try:
-        facts = read_facts(path) or {}
+        facts = read_sealed(path) or {}
         best = facts['best'] or {}
         options = dict(facts['options'])
         saved = facts['arrays']['params']['sha256']

@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from disk import locked, written
+from disk import is_one_of, locked, written
 
 FULL = OSError(errno.ENOSPC, 'No space left on device')
 
@@ -58,6 +58,16 @@ def test_a_name_without_a_folder_is_of_this_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(['a'], 'x')
     assert contents(tmp_path) == {'a': 'x'}
+
+
+def test_a_file_is_known_by_any_name(tmp_path):
+    (tmp_path / 'a').write_text('x')
+    os.link(tmp_path / 'a', tmp_path / 'b')
+    (tmp_path / 'c').symlink_to(tmp_path / 'a')
+    (tmp_path / 'other').write_text('x')
+    names = {name: str(tmp_path / name) for name in ('a', 'b', 'c', 'other', 'absent')}
+    found = {name: is_one_of(path, [names['absent'], names['a']]) for name, path in names.items()}
+    assert found == {'a': True, 'b': True, 'c': True, 'other': False, 'absent': False}
 
 
 def test_a_folder_is_locked_by_one_at_a_time(tmp_path):

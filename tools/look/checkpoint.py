@@ -13,8 +13,8 @@ from cli.command import Parser
 from cli.exits import attempt, run_script
 from training.checkpoint import DAMAGE, checkpoint_files, exists, place_of
 from training.weights.arrays import read_verified
-from training.weights.checksums import file_digest
-from training.weights.description import read_description, read_facts
+from training.weights.checksums import file_digest, read_sealed
+from training.weights.description import read_description
 
 
 def show(path):
@@ -41,7 +41,7 @@ def describe(path):
 
 def _is_of_weights_only(path):
     """Whether a JSON is the description of a .params file and nothing else."""
-    facts = read_facts(path)
+    facts = read_sealed(path)
     return facts is not None and 'weights' in facts and 'arrays' not in facts
 
 

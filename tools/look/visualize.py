@@ -22,6 +22,7 @@ from cli import build, parsing, trained
 from cli.exits import attempt, run_script
 from cli.kinds import at_least
 from data.pictures import batch_of, class_name, shown
+from disk import is_one_of
 from tools import figures
 from tools.look.gates import choose_layers, examine, gated_units
 from tools.look.page import draw_page
@@ -83,8 +84,7 @@ def page_paths(found, out, inputs):
         if path in paths:
             raise UserError(f'the pages of {paths[path]} and {picture.name} would both be {path}: draw them into '
                             'different folders (--out)')
-        if any(os.path.exists(new) and os.path.exists(source) and os.path.samefile(new, source)
-               for new in (path, path + '.new') for source in inputs):
+        if any(is_one_of(new, inputs) for new in (path, path + '.new')):
             raise UserError(f'the page of {picture.name} would overwrite {path}: choose another folder with --out')
         figures.check_replaceable(path)
         paths[path] = picture.name

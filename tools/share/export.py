@@ -32,6 +32,7 @@ from cli.exits import run_script
 from cli.kinds import at_least
 from data.fashion_mnist import load_mini
 from data.pictures import batch_of
+from disk import is_one_of
 from tools.share.agreement import check_agreement, differences, logits_of
 from tools.share.onnx_file import packages, runner, write_onnx
 from training.scoring import check_scoring_memory, compile_for_scoring, part_convolutions
@@ -71,8 +72,7 @@ def check_places(args):
             raise UserError(f'{path} cannot be written: there is no folder {folder}')
         if os.path.exists(path) and not os.path.isfile(path):
             raise UserError(f'{path} cannot be written: it is no ordinary file')
-        if any(os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source)
-               for source in [args.params, *args.images]):
+        if is_one_of(path, [args.params, *args.images]):
             raise UserError(f'{path} is what is read: it would be overwritten')
         if os.path.exists(path) and not args.overwrite:
             raise UserError(f'{path} is there already: --overwrite replaces it')

@@ -6,17 +6,15 @@
 `last.json`, the JSON of a checkpoint, has the key "weights" too. A description holds the SHA-256 of the file that it
 describes, so it is never believed of another one, and one of itself, so a damaged one is noticed.
 """
-import json
 import logging
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .checksums import file_digest, sealed
+from .checksums import file_digest, read_sealed
 from .ground import UserError
 
 LOG = logging.getLogger(__name__)
 FORMAT = 1
-LARGEST = 1 << 24  # bytes of a JSON, which may be that of a checkpoint
 OPTION_TYPES = (bool, int, str, type(None))
 
 
@@ -68,7 +66,7 @@ def read_description(params, digest=None):
     Raises UserError if it is damaged or of a later format.
     """
     path = description_path(params)
-    facts = read_facts(path)
+    facts = read_sealed(path)
     if facts is None or 'weights' not in facts:
         return None
     found = description_from_json(facts['weights'], path)
@@ -76,25 +74,6 @@ def read_description(params, digest=None):
         LOG.warning('%s describes another file than %s, so it is not believed', path, params)
         return None
     return found
-
-
-def read_facts(path):
-    """What a sealed JSON says, or None if there is no such file. UserError if it is damaged."""
-    try:
-        with open(path, 'rb') as file:
-            text = file.read(LARGEST + 1)
-    except FileNotFoundError:
-        return None
-    try:
-        facts = json.loads(text) if len(text) <= LARGEST else None
-        expected = sealed(facts)['sha256'] if isinstance(facts, dict) else None
-    except (ValueError, RecursionError):
-        facts = None
-    if isinstance(facts, dict) and 'sha256' not in facts:
-        raise UserError(f'{path} is damaged, or not the JSON of weights: it has no checksum')
-    if not isinstance(facts, dict) or facts['sha256'] != expected:
-        raise UserError(f'{path} is damaged: its checksum is another, or it is no JSON')
-    return facts
 
 
 def description_from_json(content, path):
