@@ -16,6 +16,7 @@ import itertools
 import os
 import re
 import runpy
+import signal
 import sys
 import warnings
 
@@ -63,6 +64,8 @@ def sentence_of(error):
     """What an error says, for a user."""
     is_of_file = isinstance(error, OSError) and error.filename and error.strerror
     text = f'{error.filename}: {error.strerror}' if is_of_file else str(error)
+    if is_of_file and isinstance(error, FileExistsError):  # only where a folder is to be made
+        text = f'{error.filename} is no folder'
     return '\n'.join(map(printable, text.split('\n')))  # what another program has said may have lines
 
 
@@ -191,12 +194,24 @@ def blocking_role(environ):
 def check_role():
     """Leave with exit code 2 and one sentence where a role that was left in the environment would hang our script."""
     role = blocking_role(os.environ)
-    script = os.path.abspath(getattr(sys.modules['__main__'], '__file__', None) or '')
-    if role and SCRIPTS.fullmatch(os.path.relpath(script, os.path.dirname(os.path.abspath(__file__)))):
+    if role and our_script():
         print('%s: error: DMLC_ROLE=%s is set, with which `import mxnet` serves other processes and never returns: '
-              'unset DMLC_ROLE (python -m tools.launch starts servers)' % (os.path.basename(script), role),
+              'unset DMLC_ROLE (python -m tools.launch starts servers)' % (os.path.basename(our_script()), role),
               file=sys.stderr)
         sys.exit(2)
+
+
+def our_script():
+    """The script of this repository that runs, or None."""
+    script = os.path.abspath(getattr(sys.modules['__main__'], '__file__', None) or '')
+    ours = SCRIPTS.fullmatch(os.path.relpath(script, os.path.dirname(os.path.abspath(__file__))))
+    return script if ours else None
+
+
+def let_go():
+    """Let Ctrl-C end a script of ours without a traceback while it imports; cli.exits then gives Python its own way."""
+    if our_script() and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def prepare():
@@ -214,6 +229,7 @@ def prepare():
 
 
 check_role()
+let_go()
 prepare()
 
 if __name__ == '__main__':

@@ -14,6 +14,16 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, prog=None, **keywords):
         super().__init__(prog or program(), **keywords)
 
+    def parse_known_args(self, args=None, namespace=None):
+        """As usual; an empty text is refused, but where it is the default."""
+        found, rest = super().parse_known_args(args, namespace)
+        for action in self._actions:
+            value = getattr(found, action.dest, None)
+            if self.get_default(action.dest) != '' and '' in (value if isinstance(value, list) else [value]):
+                name = action.option_strings[-1] if action.option_strings else action.metavar or action.dest
+                self.error(f'{name} is empty: is it from a variable that is not set?')
+        return found, rest
+
     def error(self, message):
         self.exit(2, f'{self.prog}: error: {message}\n')
 

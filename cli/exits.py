@@ -1,6 +1,7 @@
 """How a script leaves: a mistake of the user is one sentence and exit code 2, a defect of ours a traceback."""
 import os
 import re
+import signal
 import sys
 
 from runtime import UserError, sentence_of
@@ -20,6 +21,8 @@ def run_script(main):
     that has diverged leaves with 1. Everything else is a defect of ours and keeps its traceback.
     """
     mend_streams()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as runtime leaves it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         main()
         sys.stdout.flush()  # a full disk may refuse

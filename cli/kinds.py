@@ -1,5 +1,6 @@
 """Kinds of values of flags: argparse types that say in one sentence what is wrong."""
 import argparse
+import os
 
 
 def at_least(bound, kind=int, most=float('inf')):
@@ -35,6 +36,13 @@ def positive(text):
 def loss_scale(text):
     """A positive number, or 'dynamic'."""
     return text if text == 'dynamic' else positive(text)
+
+
+def folder(text):
+    """The path of a folder, which may not be there yet."""
+    if os.path.exists(text) and not os.path.isdir(text):
+        raise argparse.ArgumentTypeError(f'{text} is no folder')
+    return text
 
 
 def epoch_list(text):

@@ -39,8 +39,6 @@ def read(parser, argv):
     for name in names:
         if name not in given:
             setattr(args, name, parser.get_default(name))
-        elif getattr(args, name) == '' and parser.get_default(name) != '':
-            parser.error('--%s is empty: is it from a variable that is not set?' % name.replace('_', '-'))
     args.given = given
     args.command = ('python ' * parser.prog.endswith('.py')) + shlex.join([*parser.prog.split(), *argv])
     return args

@@ -40,6 +40,9 @@ if 'wait' in order:
 print('\\n'.join('line %d' % number for number in range(9)), file=sys.stderr)
 if order.get('code', 0) < 0:
     os.kill(os.getpid(), -order['code'])
+if not order.get('code'):  # its last checkpoint is there
+    with open(log, 'a') as file:
+        file.write('2026-11-22 20:47:50,123 Last epoch: 0\\n')
 sys.exit(order.get('code', 0))
 '''
 

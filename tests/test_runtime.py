@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import venv
@@ -13,6 +14,7 @@ import pytest
 import evaluate
 import train_cifar
 import train_imagenet
+from cli.exits import run_script
 from tools.machine import doctor, gpu_check, gpus, packages, self_test
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -169,6 +171,24 @@ def test_a_role_that_would_hang_a_script_of_ours_is_refused(role, script, leaves
     assert code == (2 if leaves else None)
     sentence = '%s: error: DMLC_ROLE=%s is set' % (os.path.basename(script), role)
     assert (sentence in capsys.readouterr().err) == leaves
+
+
+def test_ctrl_c_ends_a_script_of_ours_without_a_traceback_while_it_imports(monkeypatch):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        for script, handler in (('.venv/bin/pytest', signal.default_int_handler), ('train_cifar.py', signal.SIG_DFL)):
+            monkeypatch.setattr(sys.modules['__main__'], '__file__', os.path.join(ROOT, script), raising=False)
+            runtime.let_go()
+            assert signal.getsignal(signal.SIGINT) == handler
+        seen = []
+        run_script(lambda: seen.append(signal.getsignal(signal.SIGINT)))
+        assert seen == [signal.default_int_handler]
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup starts it
+        runtime.let_go()
+        run_script(lambda: seen.append(signal.getsignal(signal.SIGINT)))
+        assert seen[1] == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize('script', [['train_cifar.py'], ['-m', 'tools.demo']])

@@ -1,6 +1,7 @@
 """The plan of a sweep: what it takes from logs that are there, and what it refuses before anything starts."""
 import os
 import re
+from contextlib import suppress
 
 import pytest
 
@@ -97,6 +98,24 @@ def test_the_log_of_another_network_is_not_that_of_an_ablation(stand_in, capsys,
     sweep.main(grid(units=(unit,), small=[*SMALL, *flags]))
     said = refusal(grid(units=(unit,), small=[*SMALL, *others]), capsys, monkeypatch)
     assert 'had other options: ' in said and len(stand_in.calls()) == 1
+
+
+def test_a_run_whose_last_checkpoint_was_refused_is_not_done(stand_in):
+    """All of its epochs are in its log, and none of its weights on the disk."""
+    name = NAME % ('relu', 1, 0)
+    for code, state in ((2, 'new'), (0, 'done')):
+        stand_in({name: {'code': code}})
+        with suppress(SystemExit):
+            sweep.main(grid())
+        point, = sweep.main(grid('--dry-run'))
+        assert len(point.epochs) == (not code) and plan.state_of(point) == state
+
+
+def test_a_file_is_no_folder_for_a_sweep(tmp_path, capsys, monkeypatch):
+    (tmp_path / 'file').write_text('')
+    for flag in '--params-dir', '--logs-dir':
+        assert f'{tmp_path / "file"} is no folder' in refusal([flag, str(tmp_path / 'file')], capsys, monkeypatch)
+        assert f'{flag} is empty: is it from a variable' in refusal([flag, ''], capsys, monkeypatch)
 
 
 def test_flags_that_need_the_data_set_of_the_grid_are_taken(stand_in):

@@ -180,7 +180,7 @@ class BadPicture(ArrayBatches):
 
 
 def test_a_picture_that_cannot_be_scored_costs_no_epoch(tmp_path):
-    run = small_run(str(tmp_path / 'hindered'), log_interval=0, save_every_steps=2)
+    run = small_run(str(tmp_path / 'hindered'), log_interval=0)
     with pytest.raises(UserError, match='bad.jpg is not an image; the last good checkpoint is .* of epoch 0, batch 0'):
         small_fit(run, few_images(4, True), few_images(4, False, BadPicture), lambda *_: 0.01, smallest_network)
     trained = []

@@ -16,7 +16,7 @@ import train_cifar
 from cli.command import Parser
 from cli.exits import run_script
 from cli.flags import RULES
-from cli.kinds import at_least
+from cli.kinds import at_least, folder
 from tools import figures
 from tools.sweep import __main__ as sweep
 from tools.sweep import results
@@ -39,8 +39,8 @@ error curves: {figure}'''
 def parse_args(argv=None):
     parser = Parser(description='Train ReLU and ChaATAC on a small data set, as a check.')
     parser.add_argument('--num-epochs', type=at_least(1), default=3, help='of each run')
-    parser.add_argument('--out', default='demo', help='folder of logs, weights and figure; what an earlier demo left '
-                                                      'there is replaced')
+    parser.add_argument('--out', type=folder, default='demo',
+                        help='folder of logs, weights and figure; what an earlier demo left there is replaced')
     return parser.parse_args(argv)
 
 

@@ -87,7 +87,8 @@ def find_checkpoint(run):
         check_new(run)
         return {'epoch': -1, 'within': None, 'best': None, 'last': None}, {}
     if not run.resume:
-        raise UserError('%s holds a checkpoint: continue it by --resume, or choose another --save-dir' % run.save_dir)
+        raise UserError('%s holds a checkpoint: continue it by --resume, or choose another --save-dir and '
+                        '--logging-file' % run.save_dir)
     facts, arrays, paths = checkpoint.load(run.save_dir)
     facts.setdefault('weights', {})
     facts.setdefault('loss_scale', None)

@@ -3,7 +3,8 @@ import mxnet as mx
 import numpy as np
 
 TOLERANCE = 1e-4                # of a difference
-NUDGE = 1e-7                    # of the input: what rounding does to it
+NUDGES = (1e-7, 1e-6)           # of the input: what rounding does to it, and to what is computed of it
+DRAWS = 8                       # of each, as not every one meets a weak place of the network
 
 
 def logits_of(net):
@@ -41,15 +42,23 @@ def check_agreement(path, found, net, images):
     wrong = {kind: images[kind] for kind, difference in found.items() if not difference <= TOLERANCE}
     if not wrong:
         return
-    moves = differences(lambda batch: logits_of(net)(nudged(batch)), net, wrong)
+    moves = moves_of(net, wrong)
     if min(moves.values()) > TOLERANCE:
         raise FloatingPointError(
-            f'{path} is not written: the network is at fault, not ONNX Runtime, as a change of {NUDGE:.0e} of its '
-            f'input moves its logits by {max(moves.values()):.0e} of their standard deviation (train it for longer)')
+            f'{path} is not written: the network is at fault, not ONNX Runtime, as a change of at most '
+            f'{max(NUDGES):.0e} of its input moves its logits by {max(moves.values()):.0e} of their standard deviation '
+            '(train it for longer)')
     raise FloatingPointError(f'{path} is not written: ONNX Runtime differs from MXNet by more than {TOLERANCE:.0e}')
 
 
-def nudged(images):
-    """Images whose numbers are each larger or smaller by NUDGE of themselves."""
-    signs = np.random.RandomState(0).choice([-1, 1], images.shape)
-    return (images * (1 + NUDGE * signs)).astype('float32')
+def moves_of(net, images):
+    """{kind of images: the largest difference of the network's logits from those of nudged images}"""
+    draws = [differences(lambda batch, nudge=nudge, seed=seed: logits_of(net)(nudged(batch, nudge, seed)), net, images)
+             for nudge in NUDGES for seed in range(DRAWS)]
+    return {kind: max(draw[kind] for draw in draws) for kind in images}
+
+
+def nudged(images, nudge, seed):
+    """Images whose numbers are each larger or smaller by a part of themselves."""
+    signs = np.random.RandomState(seed).choice([-1, 1], images.shape)
+    return (images * (1 + nudge * signs)).astype('float32')

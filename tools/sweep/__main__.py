@@ -30,7 +30,7 @@ from tqdm import tqdm
 
 from cli.command import Parser
 from cli.exits import run_script
-from cli.kinds import at_least
+from cli.kinds import at_least, folder
 from data import SMALL_DATASETS
 from model import ACTIVATIONS
 from tools.sweep import results
@@ -53,8 +53,8 @@ def parse_args(argv=None):
     parser.add_argument('--seeds', nargs='+', type=at_least(0), default=[0, 1, 2], help='seeds')
     parser.add_argument('--jobs', type=at_least(1), help='runs at a time (default: one, or one for each set of GPUs)')
     parser.add_argument('--gpus', nargs='+', metavar='SET', help='sets of GPUs such as 0,1 2,3 (default: the CPU)')
-    parser.add_argument('--params-dir', default='params', help='where the folders of checkpoints go')
-    parser.add_argument('--logs-dir', default='logs', help='where the logs go')
+    parser.add_argument('--params-dir', type=folder, default='params', help='where the folders of checkpoints go')
+    parser.add_argument('--logs-dir', type=folder, default='logs', help='where the logs go')
     parser.add_argument('--dry-run', action='store_true', help='print the plan and leave; nothing is written')
     args, rest = parser.parse_known_args(argv[:end])
     if rest:

@@ -12,7 +12,7 @@ from tools.sweep.pace import duration, macs_of, seconds_left, seconds_of
 from tools.sweep.settings import DEFAULTS, key_of, not_read, unit_name
 from training import checkpoint
 from training.devices import devices_by_id
-from training.logs import is_blank, numbers_path, read_run
+from training.logs import is_blank, is_summarised, numbers_path, read_run
 from training.resume import check_log_of_new, check_options
 
 HEAD = ('run', 'parameters', 'trainable', 'multiply-adds', 'state', 'time to go')
@@ -93,7 +93,7 @@ def epochs_there(run):
         check_log(record, run)
     if saved:
         return record.epochs[:epochs_saved(run.save_dir)]
-    if len(record.epochs) >= run.num_epochs:
+    if len(record.epochs) >= run.num_epochs and is_summarised(log):  # else its last checkpoint was refused
         return record.epochs
     check_log_of_new(run)
     return []

@@ -66,12 +66,12 @@ def read_description(params, digest=None):
     Raises UserError if it is damaged or of a later format.
     """
     path = description_path(params)
-    facts = read_sealed(path)
+    facts = None if path == params else read_sealed(path)
     if facts is None or 'weights' not in facts:
         return None
     found = description_from_json(facts['weights'], path)
     if found.params_sha256 != (digest or file_digest(params)):
-        LOG.warning('%s describes another file than %s, so it is not believed', path, params)
+        LOG.warning('%s is damaged, or not the file that %s describes, which is not believed', params, path)
         return None
     return found
 
