@@ -10,6 +10,7 @@ image whatever random numbers come next. Here an image's augmentation is a funct
 number of threads, and every image is read once an epoch. The validation arithmetic is the iterator's (a test compares
 the two).
 """
+import logging
 import os
 from functools import partial
 
@@ -25,6 +26,7 @@ from data.labels import check_label
 from data.opencv import cv2
 from data.recordio import RecordFile
 
+LOG = logging.getLogger(__name__)
 # Per channel of RGB in 0..255, as the authors' RecordIO path has them.
 MEAN = np.array([123.68, 116.779, 103.939], dtype='float32')
 STD = np.array([58.393, 57.12, 57.375], dtype='float32')
@@ -46,15 +48,17 @@ class ImageBatches(Batches):
     """Batches of decoded, augmented and normalised images.   source: a RecordFile or an ImageFolder
 
     size: of the square image. crop_ratio: of the validation crop to the shorter side. workers: threads, at most one a
-    processor. Raises UserError if a label is that of no class: of those that have names, where the source knows them;
-    and for training images if these are fewer than the outputs.
+    processor. Raises UserError if a label is that of no class: of those that have names, where the source knows them.
     """
 
     def __init__(self, source, classes, batch_size, train, seed=0, workers=0, size=224, crop_ratio=0.875):
         known = len(source.class_names)
-        if known > classes or train and 0 < known < classes:
+        if known > classes:
             raise UserError(f'{source.path} has {known} classes, and the network {classes} outputs: '
                             f'--num-classes {known}')
+        if train and 0 < known < classes:
+            LOG.warning('%s has %d classes, and the network %d outputs: --num-classes %d', source.path, known, classes,
+                        known)
         super().__init__(len(source), classes, batch_size, train, seed, min(workers, len(os.sched_getaffinity(0))),
                          source.class_names)
         self.source = source

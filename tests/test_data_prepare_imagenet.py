@@ -306,8 +306,8 @@ def test_verification_finds_what_is_wrong(made, tmp_path, capsys, monkeypatch):
         (out / 'val.json').write_text(json.dumps(dict(facts, **changes)))
         return refused(capsys, monkeypatch, '--out', out, '--verify-only')
 
-    assert complaint(counts=[5, 6, 5]).endswith('val.rec holds 5 images of the class n02105855 instead of 6')
-    assert 'has the label 2, and there are 2 classes' in complaint(class_names=SYNSETS[:2], counts=[5, 5])
+    assert complaint(counts=[4, 6, 5]).endswith('val.rec holds 5 images of the class n01440764 instead of 4')
+    assert 'has the label 2, and there are 2 classes' in complaint(class_names=SYNSETS[:2], counts=[5, 10])
     assert 'val.rec is 62x40: its shorter side is not 41' in complaint(size=41)
     assert 'val.json is not there, or not a file of prepare_imagenet' in complaint(made_by='me')
     for counts in ([5], [5, 5, '5']):

@@ -179,7 +179,7 @@ def test_a_description_of_another_file_is_not_believed(runs, tmp_path, caplog, c
     shutil.copy(runs / 'ChaATAC' / 'last.params', path)
     shutil.copy(runs / 'relu' / 'last.json', description_path(path))
     assert read_description(path) is None and 'is damaged, or not the file that' in caplog.text
-    assert 'x.params has no description (x.json is of other weights): say by --model' in refusal(
+    assert 'x.params has no description (x.json is of other weights, or these are damaged): say by --model' in refusal(
         evaluate.main, ['--params', path], capsys, monkeypatch)
 
 
