@@ -32,6 +32,15 @@ from training.weights.params_file import read_params
 PARAMS = sorted(name for name in os.listdir(os.path.join(ROOT, 'params')) if name.endswith('.params'))
 
 
+def kind_of(name):
+    """What the drawing and the export of a network depend on."""
+    found = read_description(os.path.join(ROOT, 'params', name))
+    return found.network, found.options.get('act_type')
+
+
+FIRST_OF_KIND = {kind_of(name): name for name in reversed(PARAMS)}
+
+
 def train(folder, data, *flags):
     """The folder of a run of one epoch."""
     train_cifar.main(['--data-dir', data, '--blocks', '1', '--num-epochs', '1', '--lr', '0.05', '--batch-size', '50',
@@ -104,6 +113,8 @@ def test_every_file_in_params_needs_no_flag(name, tmp_path, capsys):
     top = inference.load(path).top_k([image], 1)[0][0][0]
     said = classify.main([image, '--params', path, '--top', '1'])[0]['top'][0]['class']
     assert top == said and said in found.class_names
+    if name not in FIRST_OF_KIND.values():
+        return
     pages = visualize.main(['--params', path, image, '--out', str(tmp_path / 'pages')])
     assert pages[0]['predicted'] == found.class_names.index(top)
     export.main(['--params', path, '--symbol', str(tmp_path / 'net')])

@@ -4,7 +4,7 @@ import numpy as np
 
 TOLERANCE = 1e-4                # of a difference
 NUDGES = (1e-7, 1e-6)           # of the input: what rounding does to it, and to what is computed of it
-DRAWS = 8                       # of each, as not every one meets a weak place of the network
+DRAWS = 4                       # of each, as not every one meets a weak place of the network
 
 
 def logits_of(net):
