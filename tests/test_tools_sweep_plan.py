@@ -51,6 +51,7 @@ def test_bad_flags_are_refused_before_anything_starts(stand_in, capsys, monkeypa
             ([], ['--save-dir', 'x'], '--save-dir is for'), ([], ['--logging-file', 'x'], '--logging-file is for'),
             ([], ['--resume'], '--resume is for'), ([], ['--summary'], '--summary is for'),
             ([], ['--gpus', '0'], '--gpus is for'), ([], ['--foo'], 'unrecognized arguments: --foo'),
+            ([], ['--dry-run'], '--dry-run: flags of the sweep come before --'),
             ([], ['--lr', '-1'], 'must be positive'), ([], ['--r', '3'], 'divide the 16 channels'),
             ([], ['--dtype', 'float16'], 'float16 needs a GPU'), ([], ['--model', 'se'], '--act-type ChaATAC does not'),
             (['--gpus', 'x'], [], 'not a list of numbers'), (['--jobs', '3', '--gpus', '0', '1'], [], '3 but 2 sets'),

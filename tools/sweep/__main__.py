@@ -30,6 +30,7 @@ from tqdm import tqdm
 
 from cli.command import Parser
 from cli.exits import run_script
+from cli.flags import BY_DEST
 from cli.kinds import at_least, folder
 from data import SMALL_DATASETS
 from model import ACTIVATIONS
@@ -65,6 +66,10 @@ def parse_args(argv=None):
     if args.gpus and args.jobs not in (None, len(args.gpus)):
         parser.error(f'--jobs {args.jobs} but {len(args.gpus)} sets of --gpus: one run at a time on each')
     args.flags = argv[end + 1:]
+    misplaced = [word for word in args.flags if word in parser._option_string_actions and
+                 word.strip('-').replace('-', '_') not in {*BY_DEST, 'h', 'help'}]
+    if misplaced:
+        parser.error(f'{" ".join(misplaced)}: flags of the sweep come before --')
     args.gpus = args.gpus or [''] * (args.jobs or 1)
     args.jobs = len(args.gpus)
     return args
