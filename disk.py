@@ -1,10 +1,11 @@
-"""Files that are whole or not there, and what one process at a time may use.
+"""Files that are whole or not there, known by their content, or used by one process at a time.
 
     with written('net.json', 'net.params') as (json, params):
         ...                               # what is written to these two gets the names once all of it is on the disk
 """
 import errno
 import fcntl
+import hashlib
 import logging
 import os
 from contextlib import contextmanager, suppress
@@ -44,6 +45,15 @@ def disk_errors_of(path, *others):
         if error.filename not in (None, path, *others):
             raise
         raise OSError('cannot write %s: %s' % (path, error.strerror or error)) from error
+
+
+def file_digest(path):
+    """The SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        for block in iter(lambda: file.read(1 << 20), b''):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def is_one_of(path, others):

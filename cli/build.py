@@ -15,6 +15,7 @@ from cli import flags
 from cli.teacher import load_teacher
 from cli.unit_flags import idle
 from data.labels import same_classes
+from disk import file_digest
 from model import ACTIVATIONS, MODELS, complexity, get_model, network
 from training.devices import check_training_memory
 from training.distributed import join
@@ -28,7 +29,6 @@ from training.schedule import decay_epochs, learning_rate
 from training.seeds import INITIALISATION, seed_mxnet
 from training.start import freeze, start_from
 from training.weights.arrays import weights_for
-from training.weights.checksums import file_digest
 from training.weights.description import Description, read_description
 from training.weights.network import graph_of, network_from_description
 

@@ -24,10 +24,11 @@ from cli.build import (
 )
 from data import DATASETS
 from data.labels import readable
+from disk import file_digest
 from model import get_model
 from training.scoring import compile_for_scoring
 from training.weights.arrays import load_weights
-from training.weights.checksums import file_digest, read_sealed
+from training.weights.checksums import read_sealed
 from training.weights.description import description_from_json, description_path, read_description
 from training.weights.network import graph_of, network_from_description
 from training.weights.params_file import is_params

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+from disk import file_digest
 from native import library
 
 COMPILING, CHECKING = 300, 120  # seconds that either may take
@@ -61,7 +62,7 @@ def build(path, compiled_by):
         new = os.path.join(folder, 'product.so')
         compile_library(new)
         passed, failure = checked(new)
-        record = {'library': library.sha256(new), 'compiler': compiled_by, 'processor': library.processor(),
+        record = {'library': file_digest(new), 'compiler': compiled_by, 'processor': library.processor(),
                   'passed': passed, 'failure': failure}
         with open(new + '.json', 'w') as file:
             json.dump(record, file, indent=1)

@@ -11,6 +11,8 @@ import os
 
 import runtime
 
+from disk import file_digest
+
 SWITCH, ONEDNN = 'ATAC_NATIVE', 'MXNET_MKLDNN_ENABLED'
 # SHA-256 of libmxnet.so -> the wheel that it is of.
 WHEELS = {'b4e7f881e385e342fd6b8316b34fde03ccaaf74d649999de2333ee5b4d8f2ba0': 'mxnet 1.9.1 for CPUs'}
@@ -18,14 +20,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 SOURCE, FOLDER = os.path.join(HERE, 'product.cc'), os.path.join(HERE, 'built')
 SOURCES = [SOURCE, *(os.path.join(HERE, name) for name in ('build.py', 'check.py'))]  # how it is compiled, and checked
 INSTRUCTIONS = ('avx2', 'avx512f', 'avx512_bf16')  # by which oneDNN chooses layouts
-
-
-def sha256(path):
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def mxnet_folder():
@@ -39,10 +33,10 @@ def place():
     libmxnet = os.path.join(mxnet_folder() or '', 'libmxnet.so')
     if not os.path.isfile(libmxnet):
         return None, 'there is no libmxnet.so'
-    wheel = sha256(libmxnet)
+    wheel = file_digest(libmxnet)
     if wheel not in WHEELS:
         return None, 'it is made for %s, and this is another MXNet' % ' or '.join(WHEELS.values())
-    all_of_it = hashlib.sha256(''.join([*map(sha256, SOURCES), wheel]).encode()).hexdigest()
+    all_of_it = hashlib.sha256(''.join([*map(file_digest, SOURCES), wheel]).encode()).hexdigest()
     return os.path.join(FOLDER, 'product-%s.so' % all_of_it[:16]), ''
 
 
@@ -67,7 +61,7 @@ def fault_of(path):
     record = record_of(path)
     if not os.path.isfile(path) or not record:
         return 'it is not compiled: make setup, which needs g++'
-    if record['library'] != sha256(path):
+    if record['library'] != file_digest(path):
         return 'it is not the library that was checked: make setup'
     if record['processor'] != processor():
         return 'it was checked on another processor: make setup'

@@ -14,13 +14,13 @@ import pytest
 from cli.exits import run_script
 from cli.flags import CIFAR_MODELS
 from data.fashion_mnist import load_mini
+from disk import file_digest
 from model import get_model
 from tests.random_networks import FLAGS, noise, random_net, write_weights
 from tests.test_scripts import refusal
 from tools import ROOT
 from tools.share import export, onnx_file
 from tools.share.onnx_file import runner
-from training.weights.checksums import file_digest
 from training.weights.description import read_description
 
 REASON = 'requirements/export.txt is not installed'

@@ -19,9 +19,9 @@ from runtime import UserError, listed
 
 import mxnet as mx
 
-from disk import written
+from disk import file_digest, written
 from training.weights.arrays import finite, network_arrays, save_weights
-from training.weights.checksums import file_digest, sealed, write_sealed
+from training.weights.checksums import sealed, write_sealed
 from training.weights.description import description_path
 from training.weights.params_file import read_params, write_params
 

@@ -11,9 +11,10 @@ from runtime import UserError, listed, printable
 
 from cli.command import Parser
 from cli.exits import attempt, run_script
+from disk import file_digest
 from training.checkpoint import DAMAGE, checkpoint_files, exists, place_of
 from training.weights.arrays import read_verified
-from training.weights.checksums import file_digest, read_sealed
+from training.weights.checksums import read_sealed
 from training.weights.description import read_description
 
 

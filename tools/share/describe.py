@@ -16,10 +16,10 @@ from cli.build import build_network, describe
 from cli.command import Parser
 from cli.exits import run_script
 from cli.trained import class_names_of
-from disk import written
+from disk import file_digest, written
 from training.logs import TIME_STAMP, read_run
 from training.weights.arrays import load_weights
-from training.weights.checksums import file_digest, write_sealed
+from training.weights.checksums import write_sealed
 from training.weights.description import description_path, read_description
 
 COMMAND = 'Command: '

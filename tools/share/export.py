@@ -32,12 +32,11 @@ from cli.exits import run_script
 from cli.kinds import at_least
 from data.fashion_mnist import load_mini
 from data.pictures import batch_of
-from disk import is_one_of
+from disk import file_digest, is_one_of
 from tools.share.agreement import check_agreement, differences, logits_of
 from tools.share.onnx_file import packages, runner, write_onnx
 from training.scoring import check_scoring_memory, compile_for_scoring, part_convolutions
 from training.weights.arrays import load_weights
-from training.weights.checksums import file_digest
 from training.weights.params_file import write_params
 
 CHECKED = 8                     # images of either kind

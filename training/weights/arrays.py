@@ -5,9 +5,9 @@ from contextlib import suppress
 import mxnet as mx
 import numpy as np
 
-from .checksums import file_digest, write_sealed
+from .checksums import write_sealed
 from .description import description_path
-from .ground import UserError, listed, written
+from .ground import UserError, file_digest, listed, written
 from .params_file import read_params, write_params
 from .schemes import with_our_names
 

@@ -1,19 +1,10 @@
-"""Checksums of files, and JSON that holds one of itself."""
+"""JSON that holds a checksum of itself."""
 import hashlib
 import json
 
 from .ground import UserError
 
 LARGEST = 1 << 24  # bytes of a JSON, which may be that of a checkpoint
-
-
-def file_digest(path):
-    """The SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        for block in iter(lambda: file.read(1 << 20), b''):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def sealed(facts):

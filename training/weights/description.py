@@ -10,8 +10,8 @@ import logging
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from .checksums import file_digest, read_sealed
-from .ground import UserError
+from .checksums import read_sealed
+from .ground import UserError, file_digest
 
 LOG = logging.getLogger(__name__)
 FORMAT = 1
