@@ -18,6 +18,7 @@ import train_imagenet
 from cli.trained import find_description
 from data import DATASETS
 from model import MODELS, get_model
+from model import network as network_named
 from tests.test_scripts import ROOT, refusal
 from tools.look import checkpoint, classify, visualize
 from tools.records import make_small
@@ -295,6 +296,16 @@ def test_folders_are_scored_by_their_names(own_classes, tmp_path, monkeypatch, c
     assert 'the class wasp of' in sentence and 'is none of the 5 known classes' in sentence
 
 
+def test_weights_of_pictures_are_checked_where_the_user_says_the_pictures_are(own_classes, monkeypatch, capsys):
+    one_block_a_stage(monkeypatch)
+    params = str(own_classes / 'run' / 'last.params')
+    row, = check_params.main([params, '--data-dir', str(own_classes / 'pictures')])
+    assert row['measured (%)'] == pytest.approx(row['described (%)']) and (row['unit'], row['blocks']) == ('relu', None)
+    assert 'none of the files is scored' in refusal(check_params.main, [params], capsys, monkeypatch)
+    sentence = refusal(check_params.main, [params, '--rec-val', str(own_classes / 'absent.rec')], capsys, monkeypatch)
+    assert 'none of the files is scored' in sentence
+
+
 def test_a_class_that_was_renamed_is_noticed_on_resume(own_classes, tmp_path, monkeypatch, capsys):
     one_block_a_stage(monkeypatch)
     for name in ('run', 'pictures'):
@@ -464,8 +475,9 @@ def test_the_table_of_params_is_what_the_files_give(capsys):
     for name, network, unit, blocks, epoch, described, measured, mini in rows:
         path = os.path.join(ROOT, 'params', name)
         known = read_description(path)
-        assert (network, int(blocks), int(epoch)) == (known.network, known.options['blocks'], known.epoch)
-        assert unit == known.options.get('act_type', 'SE-ReLU')
+        assert (network, int(epoch)) == (known.network, known.epoch)
+        assert blocks == str(known.options.get('blocks', '-'))
+        assert unit == (known.options.get('act_type') or network_named(network).unit)
         assert described == f'{100 * known.errors["val_top1_error"]:.2f}'
         assert float(measured) == pytest.approx(float(described), abs=0.05)  # by tools.check_params, of float16
         if mini != '-':

@@ -2,8 +2,9 @@
 
 Without a file: those in params/. The table has the top-1 error that the description of the weights has, and the one
 measured now. `mini` is that on fashion-mnist-mini, which is in this repository. A data set that is not there is
-fetched, as by evaluate.py; without it the files of that set are named and not scored. Exit code 1 if an error differs
-by more than --tolerance points, 2 if no file could be scored.
+fetched, as by evaluate.py; without it the files of that set are named and not scored. --data-dir or --rec-val says
+where the images of weights of train_imagenet.py are. Exit code 1 if an error differs by more than --tolerance points,
+2 if no file could be scored.
 """
 import glob
 import os
@@ -33,8 +34,21 @@ def error_of(path, *flags):
         return None
 
 
-def row(path):
-    """A dict of HEAD for a file of weights. UserError if it has no description."""
+def error_on_own_data(path, found, images):
+    """The same on the data set that the file was trained on, of which found, its description, has the name."""
+    if found.dataset != 'imagenet':
+        return error_of(path)
+    if images:
+        return error_of(path, *images)
+    print(f'{printable(path)} is not scored: --data-dir or --rec-val must say where its images are', file=sys.stderr)
+    return None
+
+
+def row(path, images=()):
+    """A dict of HEAD for a file of weights. UserError if it has no description.
+
+    images: the flags that say where those of ImageNet are.
+    """
     found = read_description(path)
     if not os.path.exists(path):
         raise UserError(f'there is no {path}')
@@ -44,7 +58,7 @@ def row(path):
     mini = MINI.get(found.dataset)
     unit = found.options.get('act_type') or network(found.network).unit
     values = (os.path.basename(path), found.network, unit, found.options.get('blocks'), found.epoch,
-              None if described is None else 100 * described, error_of(path),
+              None if described is None else 100 * described, error_on_own_data(path, found, images),
               error_of(path, '--dataset', mini) if mini else None)
     return dict(zip(HEAD, values))
 
@@ -60,12 +74,18 @@ def main(argv=None):
     parser.add_argument('files', nargs='*', metavar='FILE', help='.params files (default: those in params/)')
     parser.add_argument('--tolerance', type=at_least(0, float), default=0.1,
                         help='in points, for weights in float16 (default: 0.1)')
+    images = parser.add_mutually_exclusive_group()
+    images.add_argument('--data-dir', dest='images', type=lambda path: ['--data-dir', path], metavar='DIR',
+                        help='its val/ has the images of weights of train_imagenet.py')
+    images.add_argument('--rec-val', dest='images', type=lambda path: ['--use-rec', '--rec-val', path], metavar='FILE',
+                        help='a RecordIO file of them')
     args = parser.parse_args(argv)
-    rows = [row(path) for path in args.files or sorted(glob.glob(os.path.join(ROOT, 'params', '*.params')))]
+    files = args.files or sorted(glob.glob(os.path.join(ROOT, 'params', '*.params')))
+    rows = [row(path, args.images) for path in files]
     print(markdown(rows))
     differing = [row['file'] for row in rows if None not in (row['described (%)'], row['measured (%)'])
                  and abs(row['described (%)'] - row['measured (%)']) > args.tolerance]
-    if all(row[measured] is None for row in rows for measured in HEAD[-2:]):
+    if all(row[name] is None for row in rows for name in HEAD[-2:]):
         raise OSError('none of the files is scored')
     if differing:
         raise FloatingPointError('other errors than described: ' + ', '.join(differing))
