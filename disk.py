@@ -36,6 +36,12 @@ def written(*paths):
         raise
 
 
+def write_whole(path, lines):
+    """Write a text file by written(). Names of files in it may be no UTF-8: they are written as they are."""
+    with written(path) as (new,), open(new, 'w', errors='surrogateescape') as file:
+        file.writelines(lines)
+
+
 @contextmanager
 def disk_errors_of(path, *others):
     """Word the OSError of a disk that is full, or fails; one that names another file than these stays as it is."""

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data.recordio import HEADER, LABEL, MAGIC, RECORD_BYTES, checksum
-from disk import disk_errors_of, written
+from disk import disk_errors_of
 
 INDEX_LINE = re.compile(rb'(\d{1,12})\t(\d{1,18})\n')
 
@@ -87,9 +87,3 @@ def whole_records(stem):
             keys.append(key)
             position, idx_size = end, idx_size + length
     return keys, (position, idx_size, 9 * len(keys))
-
-
-def write_whole(path, lines):
-    """Write a text file that gets its name when all of it is on the disk; nothing is left of it where that fails."""
-    with written(path) as (new,), open(new, 'w') as file:
-        file.writelines(lines)

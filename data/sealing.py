@@ -3,8 +3,8 @@ import os
 
 from runtime import UserError
 
-from data.record_writer import write_whole
 from data.recordio import HEADER, LABEL, MAGIC, checksum, seal_path, stem_of
+from disk import write_whole
 
 FEWEST_BYTES = HEADER.size + LABEL.size
 

@@ -11,9 +11,9 @@ import pytest
 
 from cli.exits import run_script
 from data.images import ImageBatches
-from data.record_writer import write_whole
 from data.recordio import LABEL, MADE_BY, RecordFile, read_class_names
 from data.sealing import make_index
+from disk import write_whole
 from tools.records import make_small, seal
 
 

@@ -18,7 +18,7 @@ from runtime import UserError
 import mxnet as mx
 import numpy as np
 
-from disk import lock, written
+from disk import lock, write_whole
 from training.logs import TIME_STAMP, numbers_path
 
 EPOCH_LINE = re.compile(r'\[?Epoch[ \[](\d+)\](?: Batch \[(\d+)\])?')
@@ -185,8 +185,7 @@ def _keep(path, wanted):
         return
     with open(path, errors='surrogateescape') as file:
         lines = [line for line in file if line.endswith('\n') and wanted(line)]
-    with written(path) as (new,), open(new, 'w', errors='surrogateescape') as file:
-        file.writelines(lines)
+    write_whole(path, lines)
 
 
 def _place_of_line(line):

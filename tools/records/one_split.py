@@ -15,8 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from data.decode import decode
-from data.record_writer import RecordWriter, write_whole
+from data.record_writer import RecordWriter
 from data.recordio import MADE_BY, RecordFile
+from disk import write_whole
 from tools.records.facts import check_settings, finished_facts, report
 from tools.records.ilsvrc import read_image
 

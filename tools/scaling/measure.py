@@ -10,7 +10,7 @@ import tempfile
 import runtime
 from runtime import UserError
 
-from disk import written
+from disk import write_whole
 from tools import ROOT
 from tools.scaling.cost import Step, Sum, speed, whole_gradient
 from tools.scaling.hosts import hosts, reached_by_ssh
@@ -44,8 +44,7 @@ def measure(path):
 
 
 def keep(measured, path):
-    with written(path) as (new,), open(new, 'w') as file:
-        json.dump(measured, file, indent=1)
+    write_whole(path, [json.dumps(measured, indent=1)])
 
 
 def seconds_of(what, workers, servers, rate):

@@ -23,7 +23,7 @@ from cli.command import Parser
 from cli.exits import run_script
 from data import SMALL_DATASETS
 from data.cifar import LABEL_SETS
-from disk import written
+from disk import write_whole
 from model import ACTIVATIONS
 from tools import figures
 from tools.sweep.comparison import reference_line
@@ -169,9 +169,7 @@ def main(argv=None):
             figures.save(figure, found.out + ending)
     write_csv(found.out + '.csv', rows)
     table = markdown(rows, args.command, found.title, args.reference, args.score)
-    # Paths in the command may be no UTF-8.
-    with written(found.out + '.md') as (new,), open(new, 'w', errors='surrogateescape') as file:
-        file.write(table)
+    write_whole(found.out + '.md', [table])
     print(f'{table}\nwritten: {", ".join(found.out + ending for ending in BEGINS)}')
     return rows
 
