@@ -54,7 +54,8 @@ def test_a_mistake_still_has_its_exit_code(cifar_flags):
     ['-m', 'tools'], ['-m', 'tools.flags'], ['-m', 'tools.complexity', '--model', 'cifar_resnet'],
     ['-m', 'tools.checkpoint', *[WEIGHTS] * 9], ['evaluate.py', '--help'], ['-m', 'tools.launch', '--help'],
     ['-m', 'tools.launch', '-n', '1', '-s', '0', '--', 'bash', '-c', f'head -c {LARGE} /dev/zero | tr "\\0" "\\n"'],
-    ['-m', 'tools.sweep', '--seeds', '0', '--dry-run'], ['-m', 'tools.check_params', WEIGHTS]])
+    ['-m', 'tools.sweep', '--seeds', '0', '--dry-run'],
+    ['evaluate.py', '--params', WEIGHTS, '--dataset', 'fashion-mnist-mini']])
 def test_a_tool_ends_as_it_would(words):
     for ending in ('2>&1 | true', '<&- >&- 2>&-'):
         assert shell(words, ending) == (0, '', ''), ending
