@@ -8,8 +8,7 @@ operator, none:
 - Our operator computes products of two arrays of one shape (native/product.py).
 - Global pooling reads a plain copy of its input. Of a blocked one oneDNN passes the gradient on in another layout. For
   that it has no fast code, neither in its own backward pass nor in that of the BatchNorm before it.
-- With static shapes, gates of one value a channel and means over all positions are products of matrices, in float32
-  (native/channels.py). Without them, as large images are trained, that would take a tenth more memory.
+- Gates of one value a channel and means over all positions are products of matrices, in float32 (native/channels.py).
 
 MXNet's operator for a BatchNorm with its ReLU, BatchNormWithReLU, is not used, though networks of ReLUs train a
 twentieth faster with it: it computes wrong gradients of bfloat16, and fails in aa_resnet50.
@@ -31,8 +30,7 @@ def for_cpu(net):
         places = {True: [], False: []}  # of the inputs and of the parameters among what the CachedOp takes
         for place, (is_input, _) in enumerate(net._cached_op_args):
             places[is_input].append(place)
-        static = dict(net._flags).get('static_shape', False)
-        net._cached_op = mx.nd.CachedOp(changed(graph, shapes, static), [
+        net._cached_op = mx.nd.CachedOp(changed(graph, shapes), [
             ('data_indices', places[True]), ('param_indices', places[False]), *net._flags])
 
     net._build_cache = build_cache_of_changed_graph
@@ -52,12 +50,11 @@ def is_for_cpu(net):
     return '_build_cache' in vars(net)
 
 
-def changed(graph, shapes, static):
+def changed(graph, shapes):
     """The graph that runs: without our operator, MXNet's own."""
     if product.why_not():
         return graph
-    graph = product.with_product(graph, shapes)
-    return with_plain_pooling(channels.with_dots(graph, shapes) if static else graph)
+    return with_plain_pooling(channels.with_dots(product.with_product(graph, shapes), shapes))
 
 
 def with_plain_pooling(graph):

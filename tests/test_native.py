@@ -253,10 +253,10 @@ def test_compiled_networks_compute_what_they_compute_uncompiled():
 
 @needs_operator
 @pytest.mark.parametrize('ways', WAYS)
-def test_gates_of_channels_and_means_are_dots_where_shapes_are_static(running, ways):
+def test_gates_of_channels_and_means_are_dots(running, ways):
     trained('SE-ReLU', ways, compiled.for_cpu)
     counts = [running().count(name) for name in ('broadcast_mul', 'mean', product.OPERATOR, 'dot')]
-    assert counts == ([0, 0, 7, 14] if 'static_shape' in ways else [7, 7, 0, 0])
+    assert counts == [0, 0, 7, 14]
 
 
 def with_gradients(run, *arrays):
@@ -310,7 +310,7 @@ def test_mixed_precision_and_a_process_without_the_operator_have_no_dots(monkeyp
     assert channels.with_dots(graph, shapes) is graph
     monkeypatch.setattr(product, 'why_not', lambda: 'ATAC_NATIVE=0 switches it off')
     graph = mx.sym.mean(x, axis=(2, 3), keepdims=True)
-    assert compiled.changed(graph, shapes, True) is graph
+    assert compiled.changed(graph, shapes) is graph
 
 
 @needs_operator
