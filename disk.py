@@ -18,7 +18,8 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 def written(*paths):
     """Where to write what shall be at these paths of one folder: beside them, from where it is renamed in this order.
 
-    Nothing is left of it if anything fails. Raises OSError, which names the first path, if the disk refuses.
+    Nothing is left of it if writing fails; if a renaming fails, the files before it are new already. Raises OSError,
+    which names the first path, if the disk refuses.
     """
     unfinished = [path + '.new' for path in paths]
     try:
@@ -68,10 +69,13 @@ def is_one_of(path, others):
 
 
 def flush(path):
-    """Let the system put a file, or the names in a folder, on the disk."""
+    """Let the system put a file, or the names in a folder, on the disk, where the file system can."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some that are shared with a host have no fsync of folders
+            raise
     finally:
         os.close(handle)
 
@@ -95,7 +99,8 @@ def locked(folder, flag):
             yield
         finally:
             with suppress(OSError):
-                os.remove(file.name)
+                if not os.path.getsize(file.name):  # else it is somebody's own
+                    os.remove(file.name)
                 if not was_there:
                     os.rmdir(folder)  # unless there is something in it
 

@@ -39,8 +39,7 @@ def score_on_cpu(args):
     """What training.loop.evaluate returns; of int8 also the errors that the network has in float32."""
     net, ready = trained.load_network(args)
     source = trained.load_validation(args, args.batch_size)
-    data, _ = source.load(source.order(0)[:1], 0, 0, map)
-    check_scoring_memory(ready, (min(args.batch_size, source.images), *data.shape[1:]))
+    check_scoring_memory(ready, (min(args.batch_size, source.images), 3, source.size, source.size))
     scores = evaluate(ready, source, [mx.cpu()])
     if args.dtype == 'int8':
         before = evaluate(compile_for_scoring(net), source, [mx.cpu()])

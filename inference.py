@@ -66,8 +66,7 @@ class Classifier:
         if not len(pictures):
             raise UserError('there is no picture')
         check_scoring_memory(self.net, (min(BATCH, len(pictures)), 3, self.size, self.size))
-        batches = (np.concatenate([batch_of([picture], self.dataset, self.size, self.crop_ratio)
-                                   for picture in pictures[start:start + BATCH]])  # one large photo at a time
+        batches = (batch_of(pictures[start:start + BATCH], self.dataset, self.size, self.crop_ratio)
                    for start in range(0, len(pictures), BATCH))
         probabilities = np.concatenate([
             mx.nd.softmax(self.net(mx.nd.array(batch)).astype('float32')).asnumpy() for batch in batches])

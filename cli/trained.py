@@ -6,7 +6,7 @@ needs the flags of its training. A checkpoint of an earlier version has none: it
 import argparse
 import os
 
-from runtime import UserError, changes, printable
+from runtime import UserError, changes, free_memory, printable
 
 import numpy as np
 
@@ -220,6 +220,10 @@ def load_calibration(args):
     source = dataset.batches(dataset.load(True, **image_places_of(args)), args.calib_images, False, **shape_of(args))
     if args.calib_images > source.images:
         raise UserError('--calib-images %d: the training set has %d images' % (args.calib_images, source.images))
+    needed, free = 2 * 4 * args.calib_images * 3 * source.size ** 2, free_memory()  # MXNet copies them
+    if needed > free:
+        raise UserError('--calib-images %d need %.1f GB of memory and %.1f GB are free: %d would fit'
+                        % (args.calib_images, needed / 1e9, free / 1e9, free * args.calib_images // needed))
     rows = np.linspace(0, source.images - 1, args.calib_images).astype(int)
     return source.load(rows, 0, 0, map)[0]
 

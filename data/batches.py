@@ -1,11 +1,10 @@
 """Batches in a fixed order, prepared ahead of the loop by threads.
 
-Batches have `images`, `classes`, `class_names` (() where they are not known), `absent` (the classes that they have no
-image of), `batch_size` and `len(batches)` (batches an epoch). `batches.epoch(number, start=0)` yields
-(data (n, 3, H, W) float32, labels (n,) int32) NumPy arrays from batch `start` on. Every image comes exactly once an
-epoch; only the last batch may be smaller. What an epoch yields depends on (seed, number) only, not on threads, and not
-on what was read before. Workers that train together yield their own rows of these same batches: as many batches each,
-some of them perhaps without a row.
+Batches have `images`, `classes`, `class_names` (() where they are not known), `batch_size` and `len(batches)` (batches
+an epoch). `batches.epoch(number, start=0)` yields (data (n, 3, H, W) float32, labels (n,) int32) NumPy arrays from
+batch `start` on. Every image comes exactly once an epoch; only the last batch may be smaller. What an epoch yields
+depends on (seed, number) only, not on threads, and not on what was read before. Workers that train together yield their
+own rows of these same batches: as many batches each, some of them perhaps without a row.
 """
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
@@ -53,7 +52,6 @@ class Batches:
         self.seed = seed
         self.workers = workers
         self.class_names = tuple(class_names)
-        self.absent = ()
         self.rank, self.ranks = 0, 1
 
     def __len__(self):

@@ -19,7 +19,6 @@ NO_CLASSES = ('@eaDir', '@Recycle', '#recycle', 'lost+found', '__MACOSX', '$RECY
 
 class ImageFolder:
     """The images of root/train or root/val.   As RecordFile; items: [(path, label)]"""
-    absent = ()
     counts_classes = True  # a label is the place of its class among those that are there
 
     def __init__(self, root, train):

@@ -14,7 +14,7 @@ import logging
 import os
 from functools import partial
 
-from runtime import UserError
+from runtime import LARGEST_PICTURE, UserError
 
 import numpy as np
 
@@ -34,7 +34,7 @@ NORMALISATION = (np.column_stack([np.eye(3)[:, ::-1], -MEAN]) / STD[:, None]).as
 
 CROP_RATIOS = (0.1, 1)  # least and most
 LABELS_CHECKED = 2000  # headers read before training starts, spread over the file
-PARTS = 8              # of a batch for each thread; a task for each image would make a sixth fewer, by Python's lock
+PARTS = 8              # of a batch for each thread; a task for each image would load a sixth fewer a second
 
 
 def load(train, data_dir=None, use_rec=False, rec_train=None, rec_train_idx=None, rec_val=None, rec_val_idx=None):
@@ -63,7 +63,6 @@ class ImageBatches(Batches):
                          source.class_names)
         self.source = source
         self.size = size
-        self.absent = source.absent
         self.shorter_side = shorter_side(size, crop_ratio)
         for row in np.linspace(0, len(source) - 1, min(len(source), LABELS_CHECKED)).astype(int):
             self._check_label(source.label(row), row)
@@ -116,8 +115,13 @@ def shorter_side(size, crop_ratio):
 
 
 def validation_view(image, size, shorter_side):
-    """(3, size, size) float32, normalised, the centre of the image with its shorter side resized."""
+    """(3, size, size) float32, normalised, the centre of the image with its shorter side resized.
+
+    UserError if it becomes too large.
+    """
     height, width = image.shape[:2]
+    if shorter_side ** 2 * max(height, width) > LARGEST_PICTURE * min(height, width):
+        raise UserError('a picture of %dx%d is too large once its shorter side is %d' % (width, height, shorter_side))
     if height > width:
         image = _resized(image, shorter_side, shorter_side * height // width)
     else:

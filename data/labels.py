@@ -27,7 +27,8 @@ class Labelled:
         self.class_names = tuple(class_names)
         self.path = source.path
         self.name = source.name
-        self.absent = tuple(name for label, name in enumerate(class_names) if label not in set(labels))
+        present = set(labels)
+        self.absent = tuple(name for label, name in enumerate(class_names) if label not in present)
 
     def __len__(self):
         return len(self.source)
@@ -54,8 +55,9 @@ def labelled(source, class_names=(), classes=None):
     """A source with the labels of a network, by the names of the classes. UserError for a class that it does not know.
 
     class_names: of the outputs of the network, as its training had them; () if they are not known. Then, and where the
-    source does not know its names, labels stay as they are; but synsets in front of 1000 outputs are ImageNet's, and
-    UserError for fewer class folders than outputs.
+    source does not know its names, labels stay as they are. Two exceptions, where those of the network are not known:
+    folders that are called by ImageNet's synsets get ImageNet's labels if there are 1000 outputs; other class folders
+    must be as many as the outputs, else UserError.
     classes: how many outputs. Which classes are absent is said in a warning.
     """
     are_synsets = bool(source.class_names) and all(map(SYNSET.fullmatch, source.class_names))

@@ -37,10 +37,10 @@ def batch_of(pictures, dataset='imagenet', size=224, crop_ratio=0.875):
     Raises UserError for what is not a picture, and OSError for a file that cannot be read.
     """
     view = dataset_of(dataset).view
-    pictures = [_picture(picture) for picture in pictures]
-    if not pictures:
+    views = [view(*_picture(picture), size, crop_ratio) for picture in pictures]  # one large photo at a time
+    if not views:
         raise UserError('there is no picture')
-    return np.stack([view(picture, name, size, crop_ratio) for picture, name in pictures])
+    return np.stack(views)
 
 
 def shown(batch, dataset='imagenet'):

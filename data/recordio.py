@@ -32,8 +32,6 @@ class RecordFile:
     Raises UserError for files that are damaged or do not belong together, and OSError for missing ones. The index may
     lack no record: every record that is read must end where the next one begins, or with the file.
     """
-    absent = ()
-
     def __init__(self, rec, idx=None):
         self.path = os.path.expanduser(rec)
         self.idx = os.path.expanduser(idx) if idx else stem_of(self.path) + '.idx'

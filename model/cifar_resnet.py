@@ -13,7 +13,7 @@ from mxnet.gluon.block import HybridBlock
 from .gate import LocalGatherExcite
 from .ground import UserError
 from .layers import check_classes
-from .units import act_factory, stage_plan
+from .units import acts_of
 
 STEM_CHANNELS = 16
 STAGE_CHANNELS = (16, 32, 64)
@@ -118,9 +118,8 @@ def cifar_resnet(blocks=3, act_type='ChaATAC', act_layers=4, act_order='bac', re
     r, use_relu, use_global, kernel_size, dilation: of the unit (model.activation). gate: of CifarResNet.
     Raises UserError for a name that is not there and for a number out of range.
     """
-    unit_options = dict(r=r, use_relu=use_relu, use_global=use_global, kernel_size=kernel_size, dilation=dilation)
-    acts = stage_plan(act_factory(act_type, **unit_options), act_factory(replace_act, **unit_options), act_layers,
-                      act_order)
+    acts = acts_of(act_type, replace_act, act_layers, act_order, r=r, use_relu=use_relu, use_global=use_global,
+                   kernel_size=kernel_size, dilation=dilation)
     return CifarResNet(blocks, acts, classes, gate)
 
 

@@ -38,20 +38,20 @@ class SqueezeExcitation(Gated):
 class GatherExcite(Gated):
     """Gather-excite of global extent: one depthwise kernel as large as the map gathers, a bottleneck excites.
 
-        theta-plus  X' = X * sigmoid(W2 relu(W1 relu(BN(D X)) + b1) + b2)       D: depthwise e x e, no padding, no bias
-        theta       X' = X * sigmoid(BN(D X))                                   W1: C -> C/r, W2: C/r -> C
+        X' = X * sigmoid(W2 relu(W1 relu(BN(D X)) + b1) + b2)
+        D: depthwise e x e, no padding, no bias; W1: C -> C/r, W2: C/r -> C
 
-    Parameters: Ce^2 + 2C trainable (theta), and 2C^2/r + C/r + C more (theta-plus). In, out: (N, C, e, e).
+    The theta-plus of its paper. Parameters: Ce^2 + 2C^2/r + C/r + 3C trainable. In, out: (N, C, e, e).
     Paper: J. Hu, L. Shen, S. Albanie, G. Sun, A. Vedaldi, "Gather-excite: Exploiting feature context in convolutional
     neural networks", NeurIPS 2018. The ReLU after the gathering BatchNorm is that of the authors' network definition.
 
-    channels: C. extent: e, the side of the only map that the unit takes. r: reduction. excite: theta-plus, else theta.
-    norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
+    channels: C. extent: e, the side of the only map that the unit takes. r: reduction. norm_layer,
+    norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
     Raises UserError when it is built if r is below 1 or does not divide C, and when it is called with another map. In
     a hybridised network it sees no shapes: there the network calls check_input_size.
     """
 
-    def __init__(self, channels, extent, r=16, excite=True, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
+    def __init__(self, channels, extent, r=16, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
         super().__init__(**kwargs)
         if extent < 1:
             raise UserError('extent=%s must be at least 1' % (extent,))
@@ -59,10 +59,8 @@ class GatherExcite(Gated):
         with self.name_scope():
             self.module = nn.HybridSequential()
             self.module.add(nn.Conv2D(channels, extent, groups=channels, use_bias=False, in_channels=channels),
-                            norm_layer(in_channels=channels, **norm_kwargs or {}))
-            if excite:
-                self.module.add(nn.Activation('relu'), *excitation(channels, r))
-            self.module.add(nn.Activation('sigmoid'))
+                            norm_layer(in_channels=channels, **norm_kwargs or {}), nn.Activation('relu'),
+                            *excitation(channels, r), nn.Activation('sigmoid'))
 
     def forward(self, x, *args):
         if isinstance(x, mx.nd.NDArray) and x.shape[2:] != (self._extent, self._extent):

@@ -23,8 +23,9 @@ from .gate import GatherExcite, SqueezeExcitation
 from .ground import UserError
 from .layers import check_classes
 from .local_attention import AttentionStem, LocalAttention
-from .units import act_factory, stage_plan
+from .units import act_factory, acts_of
 
+STEM_CHANNELS = 64  # of every stem
 STAGE_CHANNELS = (64, 128, 256, 512)
 EXPANSION = 4
 STEM_STRIDE = 4
@@ -97,15 +98,15 @@ class ResNetV1b(HybridBlock):
     starts at gamma 0.
 
     No name and no flag reaches the other options: they are GluonCV's, for networks of other people.
-    dilated: stages 3 and 4 keep stride 8 and dilate instead. deep_stem: three 3x3 convolutions for the 7x7, of
-    stem_width channels. avg_down: the shortcut averages, then projects. final_drop: dropout before the classifier.
+    dilated: stages 3 and 4 keep stride 8 and dilate instead. deep_stem: three 3x3 convolutions for the 7x7.
+    avg_down: the shortcut averages, then projects. final_drop: dropout before the classifier.
     norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
     Raises UserError for layers, classes or final_drop out of range, and for two stems.
     """
 
     def __init__(self, layers, acts, classes=1000, spatials=(conv3x3,) * 4, gates=(None,) * 4, stem=None,
                  input_size=224, fixed_input=False, v1=False, last_gamma=False, dilated=False, deep_stem=False,
-                 stem_width=32, avg_down=False, final_drop=0.0, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
+                 avg_down=False, final_drop=0.0, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
         super().__init__(**kwargs)
         if len(layers) != 4 or min(layers) < 1:
             raise UserError('layers=%s must be four numbers of at least 1' % (list(layers),))
@@ -121,10 +122,10 @@ class ResNetV1b(HybridBlock):
         strides, dilations = ((1, 2, 1, 1), (1, 1, 2, 4)) if dilated else ((1, 2, 2, 2), (1, 1, 1, 1))
         with self.name_scope():
             self.stem = stem and stem()
-            in_channels = 2 * stem_width if deep_stem else 64  # another stem makes 64 as well
+            in_channels = STEM_CHANNELS
             if stem is None:
-                self.conv1 = self._deep_stem(stem_width) if deep_stem else nn.Conv2D(
-                    64, 7, strides=2, padding=3, use_bias=False, in_channels=3)
+                self.conv1 = self._deep_stem(STEM_CHANNELS // 2) if deep_stem else nn.Conv2D(
+                    STEM_CHANNELS, 7, strides=2, padding=3, use_bias=False, in_channels=3)
                 self.bn1 = self._norm(in_channels)
                 self.relu = nn.Activation('relu')
                 self.maxpool = nn.MaxPool2D(3, 2, 1)
@@ -192,10 +193,8 @@ def resnet_v1b(layers=DEPTHS[50], act_type='ChaATAC', act_layers=2, act_order='b
     norm_layer, norm_kwargs: of the host and of its units alike. host_options: those of ResNetV1b.
     Raises UserError for a name that is not there and for a number out of range.
     """
-    unit_options = dict(r=r, use_relu=use_relu, use_global=use_global, kernel_size=kernel_size, dilation=dilation,
-                        norm_layer=norm_layer, norm_kwargs=norm_kwargs)
-    acts = stage_plan(act_factory(act_type, **unit_options), act_factory(replace_act, **unit_options), act_layers,
-                      act_order)
+    acts = acts_of(act_type, replace_act, act_layers, act_order, r=r, use_relu=use_relu, use_global=use_global,
+                   kernel_size=kernel_size, dilation=dilation, norm_layer=norm_layer, norm_kwargs=norm_kwargs)
     return ResNetV1b(layers, acts, norm_layer=norm_layer, norm_kwargs=norm_kwargs, **host_options)
 
 

@@ -94,6 +94,11 @@ def act_factory(name, **options):
     return act
 
 
+def acts_of(act_type, replace_act, act_layers, act_order, **options):
+    """The factories of the four positions of a host, by the names of the units; options: of both units."""
+    return stage_plan(act_factory(act_type, **options), act_factory(replace_act, **options), act_layers, act_order)
+
+
 def stage_plan(act, replace, act_layers, act_order='bac'):
     """Which of four positions get the unit `act`: the last act_layers ('bac') or the first ('pre')."""
     if act_layers not in range(5):

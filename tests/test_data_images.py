@@ -1,4 +1,6 @@
 
+from runtime import UserError
+
 import cv2
 import mxnet as mx
 import numpy as np
@@ -162,6 +164,11 @@ def test_random_boxes_lie_inside_and_keep_area_and_aspect():
         assert 0 <= top <= 50 - height and 0 <= left <= 70 - width
         assert 0.07 * 3500 < height * width <= 3500 and 0.7 < width / height < 1.4
     assert random_resized_box(10, 1000, generator(0)) == (0, 493, 10, 13)
+
+
+def test_a_picture_is_not_enlarged_beyond_all_bounds():
+    with pytest.raises(UserError, match='a picture of 30x3000 is too large once its shorter side is 4096'):
+        validation_view(np.zeros((3000, 30, 3), 'uint8'), 4096, 4096)
 
 
 def test_a_batch_is_rgb():

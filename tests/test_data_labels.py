@@ -36,7 +36,7 @@ def test_classes_that_val_lacks_are_allowed_and_said(tmp_path, caplog):
     write_folder(tmp_path, 'val', TEN[:2] + TEN[3:6] + TEN[7:])
     batches = scored(tmp_path, TEN)
     assert labels_in(batches.source) == {name: {TEN.index(name)} for name in TEN if name not in ('cat', 'goat')}
-    assert batches.class_names == tuple(TEN) and batches.absent == ('cat', 'goat')
+    assert batches.class_names == tuple(TEN) and batches.source.absent == ('cat', 'goat')
     assert caplog.messages == ['%s has 8 of 10 classes; absent are cat, goat' % (tmp_path / 'val')]
     assert {label for _, labels in batches.epoch(0) for label in labels} == set(range(10)) - {2, 6}
 
@@ -46,7 +46,7 @@ def test_hidden_and_empty_folders_move_no_label(tmp_path):
     os.makedirs(str(tmp_path / 'val' / 'apple'))
     batches = scored(tmp_path, TEN)
     assert labels_in(batches.source) == {name: {label} for label, name in enumerate(TEN) if label}
-    assert batches.absent == ('apple',)
+    assert batches.source.absent == ('apple',)
 
 
 def test_a_class_that_the_network_does_not_know_is_refused_by_name(tmp_path):
@@ -75,7 +75,7 @@ def test_synsets_under_1000_outputs_are_imagenets(tmp_path):
     for names in (), imagenet_names(), synsets():
         batches = scored(tmp_path, names, classes=1000)
         assert labels_in(batches.source) == {name: {label} for name, label in subset.items()}
-        assert len(batches.absent) == 995
+        assert len(batches.source.absent) == 995
     assert labels_in(scored(tmp_path, (), classes=5).source) == {name: {row} for row, name in enumerate(subset)}
     # A network that was trained on these folders says so, and has its own order.
     own = scored(tmp_path, [*list(subset)[::-1], 'x'], classes=1000)
@@ -104,7 +104,7 @@ def test_lists_of_names_are_of_the_same_classes():
 def test_where_names_are_not_known_labels_stay(tmp_path):
     write_folder(tmp_path, 'val', TEN)
     source = ImageFolder(str(tmp_path), False)
-    assert labelled(source) is source and labelled(source, (), 10) is source and source.absent == ()
+    assert labelled(source) is source and labelled(source, (), 10) is source
     os.rename(tmp_path / 'val' / 'bus', tmp_path / 'bus')  # then apple, cat, ... would be 0, 1, ...
     with pytest.raises(UserError, match='has 9 classes, and the network 10 outputs, whose names are not known'):
         scored(tmp_path, ())
@@ -117,7 +117,7 @@ def test_records_have_the_names_that_prepare_imagenet_wrote(tmp_path):
     (tmp_path / 'val.json').write_text(json.dumps({'made_by': MADE_BY, 'class_names': ['dog', 'apple', 'jay']}))
     shape = dict(classes=10, size=32, crop_ratio=1)
     _, val = load_dataset('imagenet', 4, training=False, shape=shape, class_names=TEN, use_rec=True, rec_val=rec)
-    assert next(val.epoch(0))[1].tolist() == [3, 0, 9, 0] and len(val.absent) == 7
+    assert next(val.epoch(0))[1].tolist() == [3, 0, 9, 0] and len(val.source.absent) == 7
     with pytest.raises(UserError, match='the class apple of .*val.rec is none of the 2 known classes'):
         load_dataset('imagenet', 4, training=False, shape=shape, class_names=['dog', 'jay'], use_rec=True, rec_val=rec)
 

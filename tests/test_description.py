@@ -424,6 +424,8 @@ def test_a_log_describes_weights_that_have_none(runs, tmp_path, capsys):
     os.remove(description_path(path))
     with pytest.raises(UserError, match='holds the epochs 0 to 0'):
         describe.main([path, log, '--epoch', '1'])
+    with pytest.raises(UserError, match='x.json: its name must end in .params'):
+        describe.main([description_path(path), log])
     with pytest.raises(UserError, match='of another architecture'):
         describe.main([path, str(runs / 'relu') + '.log'])
     with open(log) as file:
@@ -433,6 +435,11 @@ def test_a_log_describes_weights_that_have_none(runs, tmp_path, capsys):
         shutil.copy(str(runs / 'ChaATAC') + '.jsonl', tmp_path / 'harmed.jsonl')
         with pytest.raises(UserError, match='harmed.log is damaged: its options make no network'):
             describe.main([path, str(tmp_path / 'harmed.log')])
+    shutil.copy(log, tmp_path / 'harmed.log')
+    (tmp_path / 'harmed.jsonl').write_text(re.sub(', "val_top5_error": [0-9.]+', '', (
+        runs / 'ChaATAC.jsonl').read_text()))
+    with pytest.raises(UserError, match='harmed.log is damaged: its epoch 0 lacks an error'):
+        describe.main([path, str(tmp_path / 'harmed.log')])
 
 
 def test_a_full_disk_leaves_neither_weights_nor_description(runs, tmp_path, monkeypatch):
@@ -511,3 +518,9 @@ def test_a_file_whose_data_cannot_be_had_is_named_and_not_passed_in_silence(tmp_
     first, second = check_params.main([path, other, '--tolerance', '5'])
     assert first['measured (%)'] is None and second['measured (%)']
     assert f'{path} is not scored: cannot be downloaded' in capsys.readouterr().err
+    undescribed = str(tmp_path / 'y.params')
+    shutil.copy(known, undescribed)
+    with pytest.raises(SystemExit):
+        check_params.main([other, undescribed, '--tolerance', '5'])
+    out, error = capsys.readouterr()
+    assert 'x.params | cifar_resnet | relu' in out and f'{undescribed} has no description' in error

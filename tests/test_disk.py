@@ -2,6 +2,7 @@
 import errno
 import fcntl
 import os
+import stat
 
 import pytest
 
@@ -54,6 +55,19 @@ def test_an_error_of_another_file_and_one_of_the_content_stay_as_they_are(tmp_pa
     assert contents(tmp_path) == {}
 
 
+def test_a_file_system_that_cannot_flush_folders_will_do(tmp_path, monkeypatch):
+    flush = os.fsync
+
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, 'Invalid argument')
+        flush(handle)
+
+    monkeypatch.setattr(os, 'fsync', fsync)
+    write([str(tmp_path / 'a')], 'x')
+    assert contents(tmp_path) == {'a': 'x'}
+
+
 def test_a_name_without_a_folder_is_of_this_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(['a'], 'x')
@@ -90,6 +104,13 @@ def test_a_lock_is_removed_and_a_folder_that_was_made_for_nothing(tmp_path):
     with locked(str(folder), '--out'):
         (folder / 'x').write_text('x')
     assert contents(folder) == {'x': 'x'}
+
+
+def test_somebodys_own_file_called_lock_stays(tmp_path):
+    (tmp_path / 'lock').write_text('mine')
+    with locked(str(tmp_path), '--out'):
+        pass
+    assert contents(tmp_path) == {'lock': 'mine'}
 
 
 def test_a_lock_whose_file_the_last_run_has_just_removed_is_none(tmp_path, monkeypatch):

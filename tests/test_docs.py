@@ -18,6 +18,8 @@ def read(*path):
 
 def test_the_page_of_flags_is_that_of_the_table():
     assert read('docs', 'flags.md') == flags.text(), 'python -m tools.flags > docs/flags.md'
+    with pytest.raises(SystemExit):
+        flags.main(['docs/flags.md'])
 
 
 # Folder -> what its files may import of the others. Nothing imports tests.

@@ -293,7 +293,7 @@ def test_evaluate_scores_every_image_in_every_dtype(trained, capsys):
     assert after.startswith('int8: top-1 error %.3f' % scores['int8']['top1_error'])
 
 
-def test_calibration_images_are_spread_over_the_training_set_without_augmentation(trained, record_folder):
+def test_calibration_images_are_spread_over_the_training_set_without_augmentation(trained, record_folder, monkeypatch):
     args = evaluate.parse_args(evaluation(trained, '--dtype', 'int8', '--calib-images', '5'))
     dataset = DATASETS['fashion-mnist-mini']
     source = dataset.batches(dataset.load(True, trained[1]), 5, train=False)
@@ -305,6 +305,9 @@ def test_calibration_images_are_spread_over_the_training_set_without_augmentatio
         ['--use-rec', '--rec-train', str(record_folder / 'train.rec')], ['--data-dir', str(record_folder)])]
     assert images[0].shape == (7, 3, 32, 32) and len({image.tobytes() for image in images[0]}) == 7
     assert images[0].dtype == images[1].dtype == np.float32
+    monkeypatch.setattr('cli.trained.free_memory', lambda: 1e5)
+    with pytest.raises(UserError, match='--calib-images 5 need 0.0 GB of memory and 0.0 GB are free: 4 would fit'):
+        load_calibration(args)
 
 
 @pytest.mark.parametrize('flags,sentence', [

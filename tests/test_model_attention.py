@@ -36,10 +36,10 @@ def squeeze_excitation(x, p):
     return x * sigmoid(excitation(x.mean((2, 3), keepdims=True), p, 1))
 
 
-def gather_excite(x, p, excite):
+def gather_excite(x, p):
     gathered = np.einsum('nchw,cohw->nc', x, p['module.0.weight'])[:, :, None, None]
     gathered = batch_norm(gathered, **part(p, 'module.1'))
-    return x * sigmoid(excitation(relu(gathered), p, 3) if excite else gathered)
+    return x * sigmoid(excitation(relu(gathered), p, 3))
 
 
 def mean_pool(x, size, stride, padding):
@@ -128,8 +128,7 @@ def stem(x, p, heads, mixtures):
 # name: block, formula, shapes: the usual one and others
 CASES = {
     'SE': (partial(SqueezeExcitation, 8, r=4), squeeze_excitation, [(2, 8, 5, 4), (1, 8, 2, 3)]),
-    'GE-theta-plus': (partial(GatherExcite, 8, 5, r=4), partial(gather_excite, excite=True), [(3, 8, 5, 5)]),
-    'GE-theta': (partial(GatherExcite, 6, 4, excite=False), partial(gather_excite, excite=False), [(3, 6, 4, 4)]),
+    'GE-theta-plus': (partial(GatherExcite, 8, 5, r=4), gather_excite, [(3, 8, 5, 5)]),
     # A table of extent 3: the map fits it, is smaller, is larger.
     'AA': (partial(AugmentedConv, 24, extent=3, heads=2), partial(augmented, heads=2, extent=3),
            [(2, 24, 3, 3), (1, 24, 2, 1), (2, 24, 5, 4)]),
@@ -233,7 +232,6 @@ def test_parameters_of_the_docstrings():
     c = 64
     for block, count in ((SqueezeExcitation(c), 2 * c * c // 16 + c // 16 + c),
                          (GatherExcite(c, 7), 49 * c + 2 * c + 2 * c * c // 16 + c // 16 + c),
-                         (GatherExcite(c, 7, excite=False), 49 * c + 2 * c),
                          (AugmentedConv(128, extent=14), 9 * 128 * 120 + 128 * (2 * 160 + 8) + 64 + 2 * 27 * 20),
                          (LocalAttention(c), 3 * c * c + 7 * c),
                          (AttentionStem(c), 6 * c + 12 * c + 12 * c // 8 + 7 * c + 2 * c)):

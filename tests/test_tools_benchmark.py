@@ -126,7 +126,7 @@ def test_what_cannot_be_measured_is_said(tmp_path, capsys):
 def test_what_was_measured_is_not_written_over(tmp_path):
     path = tmp_path / 'there.json'
     path.write_text('mine')
-    with pytest.raises(FileExistsError):
+    with pytest.raises(UserError, match='there.json exists: choose another --json'):
         benchmark.main(['input', '--json', str(path)])
     assert path.read_text() == 'mine'
 

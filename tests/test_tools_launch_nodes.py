@@ -105,6 +105,8 @@ def test_numbers_that_are_refused(flags, capsys):
 def test_a_mistake_is_one_sentence_and_exit_code_2(launcher):
     process = launcher.start('-n', 1, command=[])
     assert launcher.finish(process) == (2, [], 'launch: error: there is no command: write it after --\n')
+    process = launcher.start('-n', 1, '-H', '/absent', command=['true'])
+    assert launcher.finish(process) == (2, [], 'launch: error: /absent: No such file or directory\n')
 
 
 @pytest.mark.parametrize('text, sentence', [

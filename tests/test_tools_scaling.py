@@ -34,7 +34,7 @@ def test_the_busiest_link_carries_what_is_counted_host_by_host(workers, servers)
 def test_one_host_sums_without_a_link():
     assert cost.busiest_link(100, 1, 1.0) == 0
     found = cost.predict(Fitted(1.0, 1e-9, 0.5), SOME, Cluster(1, 8, 0, 0), Gpu(128, 64))
-    assert found == (8, 0, 2.0, 512.0, 1.0, 'computing')
+    assert found == (8, 512.0, 1.0, 'computing')
 
 
 def test_the_bytes_are_those_of_the_trainable_parameters():
@@ -95,6 +95,7 @@ def test_bad_files_are_said(tmp_path):
 
 @pytest.mark.parametrize('name, content', [
     ('sums', []), ('sums', [[2, 1, None, 1.0]]), ('sums', [[2, 1, None, 'x'], [2, 1, 5e7, 1.0]]), ('steps', []),
+    ('sums', [[1, 1, None, 1.0], [1, 1, 5e7, 1.0]]),
     ('gradient', [0, 0]), ('cores', 0), ('cores', None)])
 def test_numbers_that_were_not_measured_are_said(name, content, tmp_path):
     with open(MEASURED) as file:

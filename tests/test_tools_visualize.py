@@ -64,7 +64,7 @@ def test_gates_inside_a_network_equal_their_formula():
 
 
 def branch_gates():
-    return [SqueezeExcitation(C, r=4), GatherExcite(C, 6, r=4), GatherExcite(C, 6, excite=False), LocalGatherExcite(C)]
+    return [SqueezeExcitation(C, r=4), GatherExcite(C, 6, r=4), LocalGatherExcite(C)]
 
 
 @pytest.mark.parametrize('unit', [ACTIVATIONS[name](C) for name in GATED] + branch_gates())

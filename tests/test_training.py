@@ -74,6 +74,8 @@ def test_rates_that_float32_cannot_hold_are_0_or_refused():
     assert lr_at(370, 0) == pytest.approx(2e-38) and lr_at(380, 0) == lr_at(399, 9) == 0
     with pytest.raises(UserError, match='that grows by 1e.20 is no longer a number'):
         learning_rate('step', 0.2, 400, 100, 10, decay_epochs=[1, 2], decay=1e20)
+    with pytest.raises(UserError, match='that grows by 10 is no longer a number'):
+        learning_rate('step', 0.2, 400, 100, 10, decay_epochs=range(1, 400), decay=10)
 
 
 def softmax(x):

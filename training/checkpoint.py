@@ -19,7 +19,7 @@ from runtime import UserError, listed
 
 import mxnet as mx
 
-from disk import file_digest, written
+from disk import file_digest, flush, written
 from training.weights.arrays import finite, network_arrays, save_weights
 from training.weights.checksums import sealed, write_sealed
 from training.weights.description import description_path
@@ -208,6 +208,7 @@ def _keep_previous(folder):
             os.link(last, previous + '.new')
         except OSError:  # a file system without hard links
             shutil.copyfile(last, previous + '.new')
+            flush(previous + '.new')
         os.replace(previous + '.new', previous)
         with suppress(FileNotFoundError):  # two links to one file are not renamed
             os.remove(previous + '.new')

@@ -35,8 +35,8 @@ def fit(run, learner, train, validation, net_facts=''):
     (data.batches). net_facts: for the log.
     Raises UserError if the files that are there are of another run. Raises FloatingPointError if a loss, a logit or a
     weight is not finite, OSError if a file cannot be written or another run has the folder, and UserError for an image
-    that cannot be read: these name the last good checkpoint. SIGTERM and Ctrl-C end in SystemExit, after the step and a
-    checkpoint.
+    that cannot be read: these name the last good checkpoint. SIGTERM, Ctrl-C and a terminal that
+    closes end in SystemExit, after the step and a checkpoint.
     """
     workers = learner.workers
     # Another data set under the same name shows in its size.

@@ -44,14 +44,17 @@ def holds_no_epoch(path):
     """Whether neither file of a log tells of a whole epoch."""
     if not is_blank(numbers_path(path)):
         return False
-    with open(path, errors='surrogateescape') as file:
-        return not any(line[TIME_STAMP:].startswith('[Epoch ') for line in file)
+    return not _has_line(path, '[Epoch ')
 
 
 def is_summarised(path):
     """Whether a log ends as that of a run which was whole, and had saved its last checkpoint."""
+    return _has_line(path, 'Last epoch: ')
+
+
+def _has_line(path, beginning):
     with open(path, errors='surrogateescape') as file:
-        return any(line[TIME_STAMP:].startswith('Last epoch: ') for line in file)
+        return any(line[TIME_STAMP:].startswith(beginning) for line in file)
 
 
 def logged_epochs(path):

@@ -1,6 +1,6 @@
 """The types of numbers that a training computes in.
 
-float32; float16 on GPUs, of which weights, activations and gradients are, with float32 master weights in the optimiser;
+float32; float16 on GPUs: weights, activations and gradients, while the optimiser keeps float32 master weights;
 bfloat16 on CPUs with AVX-512, by MXNet's automatic mixed precision: convolutions and dense layers compute in it, ReLU,
 sigmoid, BatchNorm, pooling and products written x * y take what they are given, and broadcast_mul (ATAC's product) and
 the loss compute in float32. Weights and gradients are float32, so a checkpoint looks like one of float32.

@@ -26,7 +26,8 @@ class Saver(Hooks):
         self.workers = learner.workers
         blocks = []
         learner.net.apply(blocks.append)
-        self.draws = any(isinstance(block, nn.Dropout) for block in blocks)
+        self.draws = any(  # of networks that are given to fit from Python: those of the scripts have none
+            isinstance(block, nn.Dropout) for block in blocks)
 
     @property
     def asked(self):

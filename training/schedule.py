@@ -6,7 +6,7 @@ large batches, rounding n down would leave more than 1 % of the run at a rate of
 position is epoch * n + batch number, so that only the last step has this rate.
 """
 from functools import partial
-from math import ceil
+from math import ceil, log
 
 from runtime import UserError
 
@@ -26,7 +26,7 @@ def learning_rate(mode, lr, num_epochs, images, batch_size, warmup_epochs=0, war
         raise UserError('unknown learning rate mode %r; there are %s' % (mode, ', '.join(MODES)))
     if not 0 <= warmup_epochs < num_epochs:
         raise UserError('%d warm-up epochs must be fewer than the %d epochs of the run' % (warmup_epochs, num_epochs))
-    if lr * max(1, decay) ** (len(decay_epochs) if mode == 'step' else 0) > LARGEST:
+    if log(lr) + (len(decay_epochs) if mode == 'step' else 0) * log(max(1, decay)) > log(LARGEST):
         raise UserError('a learning rate of %g that grows by %g is no longer a number' % (lr, decay))
     steps = images // batch_size
     position = partial(_position, images, batch_size)

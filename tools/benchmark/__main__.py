@@ -66,6 +66,8 @@ def main(argv=None):
                 if args.kind in (contest.kind, 'all') and args.model in (contest.model, None)]
     if not contests:
         parser.error('there is no contest of %s with --model %s' % (args.kind, args.model))
+    if args.json and os.path.exists(args.json):
+        raise UserError(f'{args.json} exists: choose another --json, or remove it')
     pythons = {'ours': sys.executable, 'authors': sys.executable}
     if os.path.exists(args.peers):
         pythons['peers'] = args.peers

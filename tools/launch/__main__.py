@@ -149,5 +149,7 @@ if __name__ == '__main__':
     try:
         sys.exit(main())
     except (OSError, LaunchError) as error:
+        if isinstance(error, OSError) and error.filename:
+            error = f'{error.filename}: {error.strerror}'
         print(f'launch: error: {error}', file=sys.stderr)
         sys.exit(2)

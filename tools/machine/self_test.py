@@ -15,6 +15,8 @@ from cli.command import Parser
 from model import ACTIVATIONS, get_model
 
 MODULES = ('cv2', 'gluoncv', 'matplotlib', 'pooch', 'tqdm')  # of requirements.txt, beside MXNet and NumPy
+STEPS = 10     # of the training
+CHANNELS = 16  # of the gate
 
 
 def broken_modules():
@@ -28,7 +30,7 @@ def broken_modules():
     return broken
 
 
-def tiny_training(device, dtype, steps=10):
+def tiny_training(device, dtype):
     """The losses of the first and the last step of a small ATAC network on 16 random images."""
     mx.random.seed(0)
     images = mx.nd.random.normal(shape=(16, 3, 16, 16), ctx=device)
@@ -40,7 +42,7 @@ def tiny_training(device, dtype, steps=10):
     options = {'learning_rate': 0.05, 'momentum': 0.9, 'multi_precision': dtype == 'float16'}
     trainer = mx.gluon.Trainer(net.collect_params(), 'nag', options, kvstore=None)
     criterion, losses = mx.gluon.loss.SoftmaxCrossEntropyLoss(), []
-    for _ in range(steps):
+    for _ in range(STEPS):
         with mx.autograd.record():
             loss = criterion(net(images.astype(dtype)).astype('float32'), labels)
         loss.backward()
@@ -49,11 +51,11 @@ def tiny_training(device, dtype, steps=10):
     return losses[0], losses[-1]
 
 
-def gate_error(device, channels=16):
+def gate_error(device):
     """The largest difference of ChaATAC from X * sigmoid(BN(W2 relu(BN(W1 X)))) in NumPy."""
-    unit = ACTIVATIONS['ChaATAC'](channels, r=2)
+    unit = ACTIVATIONS['ChaATAC'](CHANNELS, r=2)
     unit.initialize(mx.init.Normal(0.3), ctx=device)
-    x = mx.nd.random.normal(shape=(2, channels, 5, 5), ctx=device)
+    x = mx.nd.random.normal(shape=(2, CHANNELS, 5, 5), ctx=device)
     out, x = unit(x).asnumpy(), x.asnumpy()
     values = {name: parameter.data(device).asnumpy() for name, parameter in unit._collect_params_with_prefix().items()}
 

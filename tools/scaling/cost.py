@@ -30,8 +30,8 @@ Gradient = namedtuple('Gradient', 'elements bytes')  # of all parameters togethe
 Gpu = namedtuple('Gpu', 'batch images_per_second')
 # Hosts with one worker each. gpus: of a host. rate: bytes/s of each link.
 Cluster = namedtuple('Cluster', 'hosts gpus servers rate')
-# What a job is expected to do. servers: 0 on one host. limit: what a step waits for.
-Prediction = namedtuple('Prediction', 'gpus servers seconds images_per_second efficiency limit')
+# What a job is expected to do. limit: what a step waits for.
+Prediction = namedtuple('Prediction', 'gpus images_per_second efficiency limit')
 
 
 def speed(rate):
@@ -103,11 +103,11 @@ def predict(fitted, gradient, cluster, gpu):
     gpus = cluster.hosts * cluster.gpus
     compute = gpu.batch / gpu.images_per_second
     if cluster.hosts == 1:
-        return Prediction(gpus, 0, compute, gpus * gpu.images_per_second, 1.0, 'computing')
+        return Prediction(gpus, gpus * gpu.images_per_second, 1.0, 'computing')
     part = fullest_server(cluster.servers)
     summing = sum_seconds(fitted, gradient, cluster.hosts, part, cluster.rate)
     seconds = step_seconds(fitted, compute, summing)
     limit = 'computing'
     if seconds > compute:
         limit = 'servers' if summing == sum_seconds(fitted, gradient, cluster.hosts, part) else 'links'
-    return Prediction(gpus, cluster.servers, seconds, gpus * gpu.batch / seconds, compute / seconds, limit)
+    return Prediction(gpus, gpus * gpu.batch / seconds, compute / seconds, limit)

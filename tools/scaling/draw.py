@@ -52,7 +52,8 @@ def read_measured(path):
             found = json.load(file)
         gradient, sums = Gradient(*found['gradient']), [Sum(*row) for row in found['sums']]
         steps = [Step(*row) for row in found['steps']]
-        if {bool(one.rate) for one in sums} == {True, False} and steps and are_positive(
+        is_whole = {bool(one.rate) for one in sums} == {True, False} and min(one.workers for one in sums) > 1 and steps
+        if is_whole and are_positive(
                 *gradient, found['cores'], *(value for row in [*sums, *steps] for value in row if value is not None)):
             return gradient, sums, steps, found['cores']
     except (KeyError, TypeError, ValueError, RecursionError):

@@ -9,12 +9,13 @@ where the images of weights of train_imagenet.py are. Exit code 1 if an error di
 import glob
 import os
 import sys
+from functools import partial
 
 from runtime import UserError, printable, sentence_of
 
 import evaluate
 from cli.command import Parser
-from cli.exits import run_script
+from cli.exits import attempt, run_script
 from cli.kinds import at_least
 from model import network
 from tools import ROOT
@@ -44,10 +45,10 @@ def error_on_own_data(path, found, images):
     return None
 
 
-def row(path, images=()):
+def row(path, images):
     """A dict of HEAD for a file of weights. UserError if it has no description.
 
-    images: the flags that say where those of ImageNet are.
+    images: the flags that say where those of ImageNet are, or None.
     """
     found = read_description(path)
     if not os.path.exists(path):
@@ -81,14 +82,17 @@ def main(argv=None):
                         help='a RecordIO file of them')
     args = parser.parse_args(argv)
     files = args.files or sorted(glob.glob(os.path.join(ROOT, 'params', '*.params')))
-    rows = [row(path, args.images) for path in files]
-    print(markdown(rows))
+    rows, all_read = attempt(partial(row, images=args.images), files)
+    if rows:
+        print(markdown(rows))
     differing = [row['file'] for row in rows if None not in (row['described (%)'], row['measured (%)'])
                  and abs(row['described (%)'] - row['measured (%)']) > args.tolerance]
-    if all(row[name] is None for row in rows for name in HEAD[-2:]):
+    if rows and all(row[name] is None for row in rows for name in HEAD[-2:]):
         raise OSError('none of the files is scored')
     if differing:
         raise FloatingPointError('other errors than described: ' + ', '.join(differing))
+    if not all_read:
+        sys.exit(2)
     return rows
 
 

@@ -40,6 +40,8 @@ def main(argv=None):
     parser.add_argument('log', help='the .log of its run')
     parser.add_argument('--epoch', type=int, help='of these weights (default: the last one)')
     args = parser.parse_args(argv)
+    if not args.params.endswith('.params'):
+        raise UserError(f'{args.params}: its name must end in .params')
     path = description_path(args.params)
     record = read_run(args.log)
     if os.path.exists(os.path.splitext(args.params)[0] + '.states'):
@@ -52,6 +54,8 @@ def main(argv=None):
     epoch = len(record.epochs) - 1 if args.epoch is None else args.epoch
     if not 0 <= epoch < len(record.epochs):
         raise UserError(f'{args.log} holds the epochs 0 to {len(record.epochs) - 1}')
+    if not {'val_top1_error', 'val_top5_error'} <= record.epochs[epoch].keys():
+        raise UserError(f'{args.log} is damaged: its epoch {epoch} lacks an error')
     script = flags.CIFAR if 'dataset' in record.options else flags.IMAGENET
     run = argparse.Namespace(**{**flags.defaults(script), **record.options, 'command': ''})
     try:

@@ -17,9 +17,7 @@ repository; with --dtype int8 as well, for CPUs, calibrated on --calib-images of
 import json
 import os
 import sys
-import tempfile
 import warnings
-from contextlib import contextmanager
 
 import runtime  # noqa: F401  (before mxnet)
 from runtime import UserError
@@ -32,7 +30,7 @@ from cli.exits import run_script
 from cli.kinds import at_least
 from data.fashion_mnist import load_mini
 from data.pictures import batch_of
-from disk import file_digest, is_one_of
+from disk import file_digest, is_one_of, written
 from tools.share.agreement import check_agreement, differences, logits_of
 from tools.share.onnx_file import packages, runner, write_onnx
 from training.scoring import check_scoring_memory, compile_for_scoring, part_convolutions
@@ -105,24 +103,10 @@ def metadata_of(args):
             for key, value in facts.items() if value not in (None, '', {})}
 
 
-@contextmanager
-def written_beside(*paths):
-    """Where to write files that get these names once all is well. What the disk refuses is an OSError that names them.
-    """
-    try:
-        with tempfile.TemporaryDirectory(dir=os.path.dirname(paths[0]) or '.') as folder:
-            unfinished = [os.path.join(folder, os.path.basename(path)) for path in paths]
-            yield unfinished
-            for new, path in zip(unfinished, paths):
-                os.replace(new, path)
-    except OSError as error:
-        raise OSError(f'{" and ".join(paths)} cannot be written: {error.strerror or error}') from error
-
-
 def export_onnx(net, args, images, metadata):
     """Write args.onnx once it has been checked; returns differences(...). FloatingPointError if they are too large."""
     _, onnxruntime = packages()
-    with written_beside(args.onnx) as (path,):
+    with written(args.onnx) as (path,):
         write_onnx(net, images['real'].shape[1:], path, args.batch_size, metadata)
         found = differences(runner(path), net, images, args.batch_size)
         print(f'{args.onnx}: ONNX Runtime {onnxruntime.__version__} differs from MXNet by {found["random"]:.1e} on '
@@ -138,7 +122,7 @@ def export_symbol(net, prefix, images):
     In the symbol no convolution is folded with what follows where that would go wrong (part_convolutions):
     the executors of MXNet other than SymbolBlock (Module, bind, the C API) fold without being asked.
     """
-    with written_beside(*(prefix + ending for ending in SYMBOL_FILES)) as paths:
+    with written(*(prefix + ending for ending in SYMBOL_FILES)) as paths:
         write_symbol(net, *paths)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # that the type of the data is not known yet

@@ -4,6 +4,7 @@ import sys
 import runtime  # noqa: F401  (before mxnet)
 
 from cli import flags
+from cli.command import Parser
 from cli.exits import run_script
 
 SHORT = {'train_cifar': 'C', 'train_imagenet': 'I', 'evaluate': 'E', 'classify': 'c', 'export': 'x', 'visualize': 'v'}
@@ -54,8 +55,9 @@ def text():
     return '\n'.join(lines)
 
 
-def main():
+def main(argv=None):
     """Print the page."""
+    Parser(description=__doc__.splitlines()[0]).parse_args(argv)
     print(text(), end='')
 
 

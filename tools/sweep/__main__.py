@@ -9,8 +9,8 @@ that of the network: `-- --model se` and `-- --model ge` are the other networks 
     ... --act-type ChaATAC ChaATAC-linear SE-activation --blocks 2 -- --useReLU       inner ReLU, local context
     ... --act-type ChaATAC --blocks 2 -- --useReLU --r 4                              reduction
 
-one sweep for each value of a flag after `--`. --act-layers, --act-order and --r are part of a run's name. Sweeps that
-differ in other flags, such as --num-epochs, need a --params-dir and a --logs-dir of their own.
+one sweep for each value of a flag after `--`. --model, --label-set, --act-layers, --act-order and --r are part of a
+run's name. Sweeps that differ in other flags, such as --num-epochs, need a --params-dir and a --logs-dir of their own.
 
 Each run has a log and a folder of weights of its own. Runs whose log is whole are skipped, those that were cut off are
 resumed. Seed by seed, small networks first. --jobs N divides the cores among N runs at a time; --gpus 0,1 2,3 is one

@@ -92,7 +92,7 @@ def finite(arrays):
 
 
 def save_weights(path, arrays, description=None, numbers=None):
-    """Write a .params file, and its description beside it, whole or not at all. Returns {'size', 'sha256'}.
+    """Write a .params file, and its description beside it, each whole or not at all. Returns {'size', 'sha256'}.
 
     description: a Description, which is said to be of this file and, if they are given, of these numbers of an epoch.
     Raises OSError if the disk refuses.

@@ -49,9 +49,10 @@ class _Reader:
 
 def read_params(path):
     """{name: NumPy array} of a .params file. Raises OSError if there is none, UserError if it is not whole."""
+    if not is_params(path):  # before a large file is read into the memory
+        raise UserError('%s is damaged or no .params file: it does not begin as one' % path)
     reader = _Reader(path)
-    magic, reserved, count = reader.numbers('QQQ')
-    reader.expect(magic == LIST_MAGIC and reserved == 0, 'it does not begin as one')
+    _, _, count = reader.numbers('QQQ')
     arrays = []
     for _ in range(count):
         arrays.append(_array(reader))
