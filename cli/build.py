@@ -154,7 +154,7 @@ def learner_of(args, net, hardware, train, run):
     begun_from = init_from(args, net, train.class_names, continued)
     net.cast(hardware.dtype)
     if args.mode == 'hybrid':
-        compile_network(net, hardware.devices, small_images=not registered(args)[1].host.takes_size)
+        compile_network(net, hardware.devices)
     trainer = make_trainer(net, args.momentum, args.wd, args.no_wd, hardware.workers, args.loss_scale)
     return Learner(net, trainer, lr_at, objective, *hardware, args.accumulate, args.clip_grad, begun_from)
 

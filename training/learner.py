@@ -184,13 +184,8 @@ def make_trainer(net, momentum, wd, no_wd=False, workers=ALONE, loss_scale=1.0):
     return trainer
 
 
-def compile_network(net, devices, small_images):
-    """Compile a network for training on images of one size, small ones (32x32) or large (224x224).
-
-    With static shapes ATAC and ReLU on small images train up to 4 % and score 3 % faster, in no more memory. But then
-    what gates of channels (SE, GE) multiply is kept in plain copies too, which take too much memory on large images.
-    """
-    on_gpu = devices[0].device_type == 'gpu'
-    net.hybridize(static_alloc=True, static_shape=small_images or on_gpu)
-    if not on_gpu:
+def compile_network(net, devices):
+    """Compile a network for training on images of one size, with static memory and shapes."""
+    net.hybridize(static_alloc=True, static_shape=True)
+    if devices[0].device_type == 'cpu':
         compiled.for_cpu(net)

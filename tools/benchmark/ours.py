@@ -54,7 +54,7 @@ def host_time(task):
 def learner_of(task):
     """The Learner of a Workload, its network compiled as the training script of its host does it."""
     net = task.network()
-    compile_network(net, CPU, small_images=task.host == 'cifar')
+    compile_network(net, CPU)
     return Learner(net, make_trainer(net, momentum=0.9, wd=1e-4), lambda epoch, batch: LR, Objective(10), CPU)
 
 

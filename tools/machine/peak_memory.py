@@ -51,7 +51,7 @@ def measure(name, unit, authors_way, batch, size):
     if authors_way:
         net.hybridize(static_alloc=not cifar, static_shape=not cifar)
     else:
-        compile_network(net, [mx.cpu()], small_images=cifar)
+        compile_network(net, [mx.cpu()])
     trainer = make_trainer(net, 0.9, 1e-4)
     for _ in range(2):
         step(net, trainer, (batch, 3, size, size))
