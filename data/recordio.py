@@ -111,12 +111,10 @@ class RecordFile:
         """(flag, length, end) of the part of a record whose header is at a position."""
         if position + HEADER.size > len(content):
             self._raise_damaged(row)
-        magic, size = HEADER.unpack_from(content, position)
+        magic, flag, size, whole = part_at(content, position)
         if magic != MAGIC:
             self._raise_damaged(row)
-        flag = size >> 29
-        size = size & (1 << 29) - 1
-        return flag, size, position + HEADER.size + (size + 3) // 4 * 4
+        return flag, size, position + whole
 
     def _check_end(self, row, end):
         """UserError unless a record that is this long ends where the next one begins, or with the file."""
@@ -147,6 +145,13 @@ class RecordFile:
 
     def _raise_damaged(self, row):
         raise UserError('record %d of %s is damaged, or %s does not belong to it' % (row, self.path, self.idx))
+
+
+def part_at(content, position=0):
+    """(magic, flag, length, length with its header and zeros up to a multiple of four) of a part of a record."""
+    magic, size = HEADER.unpack_from(content, position)
+    length = size & (1 << 29) - 1
+    return magic, size >> 29, length, HEADER.size + (length + 3) // 4 * 4
 
 
 def stem_of(rec):

@@ -3,7 +3,7 @@ import os
 
 from runtime import UserError
 
-from data.recordio import HEADER, LABEL, MAGIC, checksum, seal_path, stem_of
+from data.recordio import HEADER, LABEL, MAGIC, checksum, part_at, seal_path, stem_of
 from disk import write_whole
 
 FEWEST_BYTES = HEADER.size + LABEL.size
@@ -54,10 +54,8 @@ def records_in(rec):
         while position < size:
             file.seek(position)
             head = file.read(FEWEST_BYTES)
-            magic, length = HEADER.unpack_from(head.ljust(FEWEST_BYTES))
-            flag = length >> 29
-            length = length & (1 << 29) - 1
-            end = position + HEADER.size + (length + 3) // 4 * 4
+            magic, flag, _, whole = part_at(head.ljust(FEWEST_BYTES))
+            end = position + whole
             if magic != MAGIC or end > size:
                 raise UserError('%s is damaged or no RecordIO file: there is no whole record at byte %d'
                                 % (rec, position))

@@ -286,7 +286,7 @@ def test_a_changed_number_in_the_json_is_noticed(saved, caplog):
         text = file.read()
     with open(path, 'w') as file:
         file.write(text.replace('"epoch": 1', '"epoch": 3'))
-    assert checkpoint.load(saved[0])[0]['epoch'] == 0 and 'last.json: it is damaged' in caplog.text
+    assert checkpoint.load(saved[0])[0]['epoch'] == 0 and 'last.json is damaged: its checksum is another' in caplog.text
 
 
 @pytest.mark.parametrize('best', ['x', [1], {'file': '/dev/zero', 'sha256': ''}, {'file': '../x', 'sha256': ''}])
@@ -382,7 +382,7 @@ def test_damaged_params_files_raise_and_never_more(tmp_path):
     for length in range(len(whole)):
         with open(path, 'wb') as file:
             file.write(whole[:length])
-        with pytest.raises(UserError, match='cut short or damaged'):
+        with pytest.raises(UserError, match='cut short or damaged' if length >= 16 else 'it does not begin as one'):
             read_params(path)
     random, refused = np.random.RandomState(0), 0
     for _ in range(500):

@@ -8,7 +8,7 @@ files are written beside the old ones, flushed to the disk and renamed, the JSON
 
 `python -m tools.checkpoint` says what one holds and verifies it.
 """
-import json
+import errno
 import logging
 import os
 import re
@@ -21,7 +21,7 @@ import mxnet as mx
 
 from disk import file_digest, flush, written
 from training.weights.arrays import finite, network_arrays, save_weights
-from training.weights.checksums import sealed, write_sealed
+from training.weights.checksums import read_sealed, write_sealed
 from training.weights.description import description_path
 from training.weights.params_file import read_params, write_params
 
@@ -170,12 +170,12 @@ def checkpoint_files(folder, stem):
 
 def checkpoint_facts(folder, stem):
     """What a JSON of a checkpoint says. UserError if it is damaged or of something else."""
-    with open(os.path.join(folder, stem + '.json')) as file:
-        facts = json.load(file)
-    if not isinstance(facts, dict) or facts.get('format', FORMAT) != FORMAT:
+    path = os.path.join(folder, stem + '.json')
+    facts = read_sealed(path)
+    if facts is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+    if facts.get('format', FORMAT) != FORMAT:
         raise UserError('it is not of format %d, which this program reads' % FORMAT)
-    if facts != sealed(facts):
-        raise UserError('it is damaged: its checksum is another')
     if 'arrays' not in facts:
         raise UserError('it is the description of weights, and no checkpoint')
     return facts
