@@ -4,7 +4,7 @@ Without a file: those in params/. The table has the top-1 error that the descrip
 measured now. `mini` is that on fashion-mnist-mini, which is in this repository. A data set that is not there is
 fetched, as by evaluate.py; without it the files of that set are named and not scored. --data-dir or --rec-val says
 where the images of weights of train_imagenet.py are. Exit code 1 if an error differs by more than --tolerance points,
-2 if no file could be scored.
+2 if no file could be scored or one could not be read.
 """
 import glob
 import os
