@@ -135,7 +135,7 @@ def undescribed(args, needed):
     if not is_params(args.params):
         return UserError(f'{args.params} is no .params file')
     beside = description_path(args.params)
-    which = 'is of other weights, or these are damaged' if os.path.exists(beside) else 'is not there'
+    which = 'holds none' if os.path.exists(beside) else 'is not there'
     return UserError(f'{args.params} has no description ({os.path.basename(beside)} {which}): say by {needed}')
 
 

@@ -57,7 +57,8 @@ class ImageBatches(Batches):
             raise UserError(f'{source.path} has {known} classes, and the network {classes} outputs: '
                             f'--num-classes {known}')
         if train and 0 < known < classes:
-            LOG.warning('%s has %d classes, and the network %d outputs: --num-classes %d', source.path, known, classes,
+            LOG.warning('%s has %d classes: %d of the %d outputs have none, and are trained all the same '
+                        '(--num-classes %d makes one for each class)', source.path, known, classes - known, classes,
                         known)
         super().__init__(len(source), classes, batch_size, train, seed, min(workers, len(os.sched_getaffinity(0))),
                          source.class_names)

@@ -82,7 +82,7 @@ def test_another_number_of_classes_than_outputs_is_said(tmp_path, caplog):
         ImageBatches(source, 2, 2, train=True)
     assert ImageBatches(source, 3, 2, train=True) and not caplog.text
     ImageBatches(source, 1000, 2, train=True)
-    assert 'train has 3 classes, and the network 1000 outputs: --num-classes 3' in caplog.text
+    assert 'train has 3 classes: 997 of the 1000 outputs have none' in caplog.text
 
 
 def test_numbers_in_the_order_of_text_are_said(tmp_path, caplog):

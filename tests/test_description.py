@@ -187,14 +187,20 @@ def test_weights_in_the_folder_of_another_run_are_not_what_that_run_says(runs, t
     assert find_description(foreign).options['act_type'] == 'ChaATAC'
 
 
-def test_a_description_of_another_file_is_not_believed(runs, tmp_path, caplog, capsys, monkeypatch):
-    """Weights and description swapped."""
+def test_weights_that_are_not_what_is_described_are_refused(runs, tmp_path, capsys, monkeypatch):
+    """Damaged, or swapped: also where flags say all of the network."""
     path = str(tmp_path / 'x.params')
     shutil.copy(runs / 'ChaATAC' / 'last.params', path)
-    shutil.copy(runs / 'relu' / 'last.json', description_path(path))
-    assert read_description(path) is None and 'is damaged, or not the file that' in caplog.text
-    assert 'x.params has no description (x.json is of other weights, or these are damaged): say by --model' in refusal(
-        evaluate.main, ['--params', path], capsys, monkeypatch)
+    network = ['--model', 'atac', '--act-type', 'ChaATAC', '--useReLU', '--r', '4', '--blocks', '1']
+    for description, cure in ((runs / 'relu' / 'last.json', 'copy it again, or continue its run by --resume'),
+                              (description_path(best_of(runs / 'relu')), f'or remove {description_path(path)} if')):
+        shutil.copy(description, description_path(path))
+        for main, flags in ((evaluate.main, ['--params', path, *network, '--dataset', 'fashion-mnist-mini']),
+                            (half.main, [path, str(tmp_path / 'half.params')]), (checkpoint.main, [path]),
+                            (train_cifar.main, [*network, '--init-from', path, '--save-dir', str(tmp_path / 'run')])):
+            sentence = refusal(main, flags, capsys, monkeypatch)
+            assert 'x.params is damaged, or not the file that' in sentence and cure in sentence
+    assert sorted(os.listdir(tmp_path)) == ['x.json', 'x.params']
 
 
 def test_nothing_is_assumed_of_a_file_without_one(runs, tmp_path, capsys, monkeypatch):
@@ -420,7 +426,7 @@ def test_a_log_describes_weights_that_have_none(runs, tmp_path, capsys):
             describe.main(flags)
     shutil.copy(description_path(of_run), description_path(path))
     shutil.copy(runs / 'relu' / 'last.params', path)
-    with pytest.raises(UserError, match='x.json exists, and is not its description: remove it first'):
+    with pytest.raises(UserError, match='not the file that .*x.json describes'):
         describe.main([path, log])
     shutil.copy(of_run, path)
     os.remove(description_path(path))

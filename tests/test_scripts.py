@@ -173,7 +173,9 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(cifar_flags, tmp
         assert {**one, 'seconds': 0, 'images_per_second': 0} == {**other, 'seconds': 0, 'images_per_second': 0}
     # A finished run that is resumed has its two last lines once more, and nothing else.
     assert train_cifar.main(split + ['--resume'])['last']['epoch'] == 1
-    assert (tmp_path / 'split.log').read_text().count('Last epoch: 1') == 1
+    log = (tmp_path / 'split.log').read_text()
+    assert log.count('Last epoch: 1') == log.count('Continues after epoch 1: all 2 epochs are done\n') == 1
+    assert log.count('Continues after epoch 0\n') == 1
 
 
 def test_a_run_of_two_threads_resumes_bit_for_bit_too(cifar_flags, tmp_path):

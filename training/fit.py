@@ -58,6 +58,9 @@ def fit(run, learner, train, validation, net_facts=''):
             log.say('Product of gate and map: %s' % describe_product(learner.net))
             log.say('Batches: %d images a step in all; %s; learning rate %s'
                     % (train.batch_size, workers, run.options.get('lr')))
+            if facts['epoch'] >= 0 or facts['within']:
+                done = f': all {run.num_epochs} epochs are done' if facts['epoch'] + 1 == run.num_epochs else ''
+                log.say('Continues after %s%s' % (checkpoint.place_of(facts), done))
             for epoch in range(facts['epoch'] + 1, run.num_epochs):
                 with logging_redirect_tqdm():
                     numbers = run_epoch(learner, saver, train, validation, epoch)

@@ -47,7 +47,12 @@ def accuracy_of(lines, score):
 
 def name_of(length, lines):
     """The title of the panels of a length."""
-    return f'{length} epochs, published' if all(line.published for line in lines) else f'{length} epochs'
+    return epochs_of(length) + (', published' if all(line.published for line in lines) else '')
+
+
+def epochs_of(length):
+    """The length of runs in words."""
+    return f'{length} epoch{"s" * (length != 1)}'
 
 
 def by_length(lines, option):
@@ -84,8 +89,9 @@ def draw_panel(axes, axis, places, lines, styles):
     at = positions(lines, axis, places)
     for line in lines:
         groups = [line.groups[place] for place in places if place in line.groups]
+        single = not line.published and all(group.std is None for group in groups)  # the legend shows it too
         axes.plot([at[group] for group in groups], [group.mean for group in groups], label=line.label,
-                  **styles[line.label])
+                  **{**styles[line.label], **(HOLLOW if single else {})})
         for group in groups:
             draw_seeds(axes, at[group], group, styles[line.label])
     if axis != 'parameters':

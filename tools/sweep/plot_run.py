@@ -36,7 +36,7 @@ Panel = namedtuple('Panel', 'title drawn begin', defaults=(0,))
 ERRORS = [('train_error', 100, True), ('val_top1_error', 100, False)]
 PANELS = [Panel('training loss', [('train_loss', 1, False)]),
           Panel('top-1 error (%)', ERRORS),
-          Panel('learning rate', [('lr', 1, False)]),
+          Panel('learning rate\nof the last batch', [('lr', 1, False)]),
           Panel('images/s', [('images_per_second', 1, False)])]
 # Of long runs, and of two of them.
 END = Panel('top-1 error (%), last quarter', ERRORS, begin=0.75)
@@ -91,7 +91,7 @@ def draw_runs(axes, panel, runs, window):
                 draw_line(axes, points, run.label, dict(figures.style(number), linestyle='--' if dashed else '-'),
                           number, faint=window > 1)
     if panel.drawn[0][0] == 'images_per_second':
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.05 * axes.dataLim.y1)
     if panel.drawn[0][0] == 'lr':
         show_steps(axes, runs)
 

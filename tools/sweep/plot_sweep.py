@@ -27,7 +27,7 @@ from disk import write_whole
 from model import ACTIVATIONS
 from tools import figures
 from tools.sweep.comparison import reference_line
-from tools.sweep.drawing import AXES, draw
+from tools.sweep.drawing import AXES, draw, epochs_of
 from tools.sweep.groups import labels_of, read_groups
 from tools.sweep.lines import lines_over, published_lines
 from tools.sweep.selection import unmatched
@@ -138,7 +138,7 @@ def references_of(drawn, groups, name):
 def title_of(dataset, label_set, groups):
     labels = [f'20 {label_set} labels'] if label_set == 'coarse' else [f'100 {label_set} labels'] if label_set else []
     epochs = {group.epochs for group in groups}
-    return ', '.join([dataset, *labels] + [f'{number} epochs' for number in epochs if len(epochs) == 1])
+    return ', '.join([dataset, *labels] + [epochs_of(number) for number in epochs if len(epochs) == 1])
 
 
 def out_of(args, dataset, label_set):

@@ -6,14 +6,12 @@
 `last.json`, the JSON of a checkpoint, has the key "weights" too. A description holds the SHA-256 of the file that it
 describes, so it is never believed of another one, and one of itself, so a damaged one is noticed.
 """
-import logging
 import os
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from .checksums import read_sealed
 from .ground import UserError, file_digest
 
-LOG = logging.getLogger(__name__)
 FORMAT = 1
 OPTION_TYPES = (bool, int, str, type(None))
 
@@ -62,8 +60,8 @@ def description_path(params):
 def read_description(params, digest=None):
     """The Description of a .params file, or None if there is none beside it.
 
-    digest: SHA-256 of the file, if it is known. A description of another file is not believed, which a warning says.
-    Raises UserError if it is damaged or of a later format.
+    digest: SHA-256 of the file, if it is known. Raises UserError if the description is damaged, of a later format, or
+    of another file than this one is now.
     """
     path = description_path(params)
     facts = None if path == params else read_sealed(path)
@@ -71,8 +69,8 @@ def read_description(params, digest=None):
         return None
     found = description_from_json(facts['weights'], path)
     if found.params_sha256 != (digest or file_digest(params)):
-        LOG.warning('%s is damaged, or not the file that %s describes, which is not believed', params, path)
-        return None
+        cure = 'continue its run by --resume' if 'arrays' in facts else f'remove {path} if they are other weights'
+        raise UserError(f'{params} is damaged, or not the file that {path} describes: copy it again, or {cure}')
     return found
 
 
