@@ -217,7 +217,8 @@ def let_go():
 def prepare():
     """Set threads and numerics in the environment, load CUDA, and give NumPy back the aliases that MXNet imports."""
     if 'mxnet' in sys.modules:
-        warnings.warn('mxnet was imported before runtime, so its thread count is already fixed: import runtime first',
+        ours = __name__.split('.')[0]  # atac, or runtime
+        warnings.warn(f'mxnet was imported before {ours}, so its thread count is already fixed: import {ours} first',
                       stacklevel=2)
     os.environ.setdefault('OMP_NUM_THREADS', str(physical_cores()))
     os.environ.setdefault('MXNET_SAFE_ACCUMULATION', '1')

@@ -44,7 +44,8 @@ class Batches:
         if images < 1:
             raise UserError('the %s set has no image' % ('training' if train else 'validation'))
         if train and batch_size > images:
-            raise UserError('the batch of %d images is larger than the data set of %d' % (batch_size, images))
+            raise UserError('a step of %d images is larger than the data set of %d: choose a smaller batch'
+                            % (batch_size, images))
         self.images = images
         self.classes = classes
         self.batch_size = batch_size

@@ -190,7 +190,7 @@ def test_augmentation_crops_flips_and_normalises():
 def test_bad_requests_are_refused():
     with pytest.raises(UserError, match='unknown data set .*there are cifar10'):
         load_dataset('cifar', 32)
-    with pytest.raises(UserError, match='batch of 24 images is larger than the data set of 23'):
+    with pytest.raises(UserError, match='a step of 24 images is larger than the data set of 23'):
         batches(batch_size=24)
     with pytest.raises(UserError, match='the validation set has no image'):
         batches(train=False, count=0)
