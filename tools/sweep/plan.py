@@ -146,8 +146,8 @@ def summary(points, paces, jobs):
     left = [(point, epochs_left(point)) for point in points]
     states = Counter(state_of(point).split()[0] for point in points)
     epochs = sum(epochs for _, epochs in left)
-    text = (f'{len(points)} runs: {states["done"]} done, {states["resume"]} to resume, {states["new"]} new; '
-            f'{epochs} epochs to go; ')
+    text = (f'{len(points)} run{"s" * (len(points) != 1)}: {states["done"]} done, {states["resume"]} to resume, '
+            f'{states["new"]} new; {epochs} epochs to go; ')
     if paces:
         return text + f'about {duration(seconds_left(left, paces, jobs))}, by {len(paces)} epochs in the logs'
     return text + 'no estimate of the time: the logs hold no epoch on this data set'
