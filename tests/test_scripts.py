@@ -178,6 +178,13 @@ def test_a_resumed_run_equals_the_uninterrupted_one_bit_for_bit(cifar_flags, tmp
     assert log.count('Continues after epoch 0\n') == 1
 
 
+def test_more_epochs_under_a_schedule_that_depends_on_their_number_are_warned_of(cifar_flags, caplog):
+    train_cifar.main([*cifar_flags, '--lr-mode', 'cosine', '--num-epochs', '1'])
+    assert 'neither schedule' not in caplog.text
+    train_cifar.main([*cifar_flags, '--lr-mode', 'cosine', '--num-epochs', '2', '--resume'])
+    assert 'num_epochs was 1 and is 2: the learning rate follows neither schedule' in caplog.text
+
+
 def test_a_run_of_two_threads_resumes_bit_for_bit_too(cifar_flags, tmp_path):
     flags = [*cifar_flags, '--lr-mode', 'step', '--log-interval', '0']
     for name, epochs in (('run', '2'), ('split', '1'), ('split', '2')):

@@ -99,6 +99,10 @@ def find_checkpoint(run):
     if wrong:
         raise UserError('the checkpoint in %s is of no run: its %s cannot be' % (run.save_dir, ', '.join(wrong)))
     check_options(facts['options'], run.options, run.save_dir, run.rules)
+    before = facts['options']['num_epochs']
+    if before < run.options['num_epochs'] and run.options.get('lr_mode') != 'step':
+        LOG.warning('num_epochs was %d and is %d: the learning rate follows neither schedule', before,
+                    run.options['num_epochs'])
     check_classes(facts['weights'].get('class_names'), run)
     # A run logs an epoch, and saves its best weights, before the checkpoint; previous.* is one checkpoint behind.
     furthest = facts['epoch'] + (2 if paths['json'].endswith('previous.json') else 1)
