@@ -29,7 +29,7 @@ def test_no_run_that_matches_says_which_logs_were_read_and_why_they_are_out(tmp_
     write_log(tmp_path, [0.1], '--act-type', 'relu', name='old.log', without=['lr'])
     (tmp_path / 'text.log').write_text('nothing\n')
     error = refusal(capsys, str(tmp_path), '--select', 'lr=0.3,0.4')
-    assert 'no finished run matches; 6 logs were read' in error
+    assert 'no finished run matches; logs read: 6, in' in error
     for name, reason in (('cut', 'unfinished: 1 of 3 epochs'), ('other', 'lr is 0.2, not 0.3,0.4'),
                          ('sets', 'not a run of train_cifar.py'),
                          ('nan', '%s/nan.jsonl is damaged: val_top1_error of epoch 0 is nan' % tmp_path),

@@ -106,7 +106,7 @@ def selected(args):
     for path, reason in left_out.items():
         print(f'left out: {printable(path)}: {printable(str(reason))}', file=sys.stderr)
     if not groups and not args.published:
-        raise UserError(f'no finished run matches; {len(left_out)} logs were read in {", ".join(args.logs)}')
+        raise UserError(f'no finished run matches; logs read: {len(left_out)}, in {", ".join(args.logs)}')
     for name, value in unmatched(args.select, groups.values()):
         print(f'no finished run that was selected has {name}={value}', file=sys.stderr)
     return groups

@@ -5,7 +5,7 @@ import os
 from collections import namedtuple
 from contextlib import suppress
 
-from runtime import UserError
+from runtime import UserError, sentence_of
 
 from cli import flags
 from data import SMALL_DATASETS
@@ -29,7 +29,7 @@ def read_results(named, conditions, score):
             record = read_run(path)
             check_run(record, conditions)
         except (OSError, ValueError, RecursionError) as error:
-            left_out[path] = str(error).replace(path + ' ', '', 1)
+            left_out[path] = sentence_of(error).replace(path, '', 1).lstrip(': ')
             continue
         accuracies = [100 * (1 - epoch['val_top1_error']) for epoch in record.epochs]
         accuracy = max(accuracies) if score == 'best' else accuracies[-1]
