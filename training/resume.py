@@ -9,6 +9,7 @@ from runtime import UserError, changes, printable
 from native.compiled import product_of
 from training import checkpoint
 from training.logs import holds_no_epoch, is_blank, is_summarised, logged_epochs, logged_options, numbers_path
+from training.schedule import depends_on_num_epochs
 from training.weights.arrays import set_weights
 
 # What a checkpoint says of a run, and what that can be.
@@ -100,7 +101,7 @@ def find_checkpoint(run):
         raise UserError('the checkpoint in %s is of no run: its %s cannot be' % (run.save_dir, ', '.join(wrong)))
     check_options(facts['options'], run.options, run.save_dir, run.rules)
     before = facts['options']['num_epochs']
-    if before < run.options['num_epochs'] and run.options.get('lr_mode') != 'step':
+    if before < run.options['num_epochs'] and depends_on_num_epochs(run.options.get('lr_mode')):
         LOG.warning('num_epochs was %d and is %d: the learning rate follows neither schedule', before,
                     run.options['num_epochs'])
     check_classes(facts['weights'].get('class_names'), run)

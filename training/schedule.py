@@ -64,6 +64,11 @@ def _position_of_few(steps, epoch, batch):
     return epoch * steps + batch
 
 
+def depends_on_num_epochs(mode):
+    """Whether the rate of every epoch depends on the length of the run, so that a longer run is another one."""
+    return mode != 'step'
+
+
 def decay_epochs(listed, period, num_epochs):
     """The epochs at which 'step' decays: every `period` epochs if it is given, else those listed."""
     return list(range(period, num_epochs, period)) if period else list(listed)

@@ -42,8 +42,8 @@ def parse_args(argv=None):
                                                         'such as layer4.2.relu2 (default: the last of each stage)')
     parser.add_argument('--target-class', type=at_least(0), metavar='N',
                         help='the class that Grad-CAM explains, from 0 (default: the predicted one)')
-    parser.add_argument('--out', default='visualized', help='folder of the pages; earlier pages of the same images '
-                                                            'are replaced')
+    parser.add_argument('--out', default='visualized', help='folder of the pages; earlier pages there of images '
+                                                            'of the same names are replaced')
     parser.set_defaults(num_workers=0)
     return trained.parse(parser, argv)
 

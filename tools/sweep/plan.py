@@ -14,6 +14,7 @@ from training import checkpoint
 from training.devices import devices_by_id
 from training.logs import is_blank, is_summarised, numbers_path, read_run
 from training.resume import check_log_of_new, check_options
+from training.schedule import depends_on_num_epochs
 
 HEAD = ('run', 'parameters', 'trainable', 'multiply-adds', 'state', 'time to go')
 FORM = '{:<{width}} {:>12} {:>12} {:>14}  {:<20} {}'
@@ -122,7 +123,7 @@ def check_log(record, run):
     try:
         check_options(*({name: value for name, value in either.items() if name not in unread}
                         for either in (record.options, options)), record.path, flags.RULES)
-        if now > before and run.options['lr_mode'] != 'step':
+        if now > before and depends_on_num_epochs(run.options['lr_mode']):
             raise UserError(f'the run in {record.path} had other options: num_epochs was {before} and is {now}, which '
                             'changes the learning rate of every epoch')
     except UserError as error:

@@ -12,6 +12,7 @@ from data import SMALL_DATASETS
 from data.cifar import LABEL_SETS
 from tools.sweep.settings import DEFAULTS, text_of, values_read
 from training.logs import read_run
+from training.schedule import depends_on_num_epochs
 
 # Of a whole run: its options by name, trainable parameters, accuracy in percent, and the commits that ran it.
 Result = namedtuple('Result', 'path options parameters accuracy commits')
@@ -63,7 +64,7 @@ def check_run(record, conditions):
         check_option(options, name, wanted)
     if not (record.finished and errors):
         raise UserError(f'unfinished: {len(errors)} of {options["num_epochs"]} epochs')
-    if record.first_num_epochs != options['num_epochs'] and options.get('lr_mode') != 'step':
+    if record.first_num_epochs != options['num_epochs'] and depends_on_num_epochs(options.get('lr_mode')):
         raise UserError(f'begun for {record.first_num_epochs} epochs and continued to {options["num_epochs"]}: its '
                         'learning rate follows neither schedule')
 

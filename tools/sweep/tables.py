@@ -1,8 +1,9 @@
 """The tables beside a figure: CSV with everything, Markdown for people."""
 import csv
+import io
 import shlex
 
-from disk import written
+from disk import write_whole
 from tools.markdown import markdown_table
 from tools.sweep.comparison import compared
 
@@ -55,10 +56,11 @@ def row_of(group, found):
 
 
 def write_csv(path, rows):
-    with written(path) as (new,), open(new, 'w', newline='', errors='surrogateescape') as file:
-        writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(FIELDS)
-        writer.writerows(map(csv_cell, row.values()) for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator='\n')
+    writer.writerow(FIELDS)
+    writer.writerows(map(csv_cell, row.values()) for row in rows)
+    write_whole(path, [text.getvalue()])
 
 
 def csv_cell(value):
