@@ -3,7 +3,8 @@
 A picture is upright, as its EXIF says, and what is transparent in it shows white. Grey, palette and CMYK become three
 colours; of 16 bits the upper eight count. OpenCV decodes JPEGs, as MXNet's im2rec does, and Pillow the rest. Both look
 at the header before they decode: neither takes more than runtime.LARGEST_PICTURE pixels. A decoder holds up to 16 bytes
-for each of them, so large pictures are decoded one at a time, whatever the number of threads.
+for each of them, so large pictures are decoded one at a time, whatever the number of threads. Formats in which a few
+bytes can ask for any amount of memory or time are not read: TIFF, GIF, JPEG 2000 and PPM written as text.
 """
 import io
 import os
@@ -21,17 +22,17 @@ from PIL import Image, ImageFile, ImageOps
 from data.opencv import cv2
 
 JPEG = b'\xff\xd8\xff'
-# Pillow's name of the formats that are read; it has others, of which one starts a program.
-FORMATS = ('BMP', 'DIB', 'GIF', 'JPEG2000', 'PNG', 'PPM', 'TIFF', 'WEBP')
-ENDINGS = tuple('.bmp .dib .gif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp'.split())
+# How a file begins -> Pillow's name of its format, which has others, of which one starts a program.
+FORMATS = {b'BM': 'BMP', b'\x89PNG': 'PNG', b'P4': 'PPM', b'P5': 'PPM', b'P6': 'PPM', b'RIFF': 'WEBP'}
+ENDINGS = tuple('.bmp .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .webp'.split())
 LARGEST_ASPECT = 100     # a thin strip becomes a huge image when its shorter side is enlarged
-LARGEST_FILE = 1 << 28   # bytes
+LARGEST_FILE = 1 << 26   # bytes
+LARGEST_EXIF = 1 << 16   # bytes, the most that a JPEG can have; Pillow copies it for each of its entries
 LARGE = 1 << 24          # pixels
 ONE_AT_A_TIME = threading.Lock()
 SEGMENT = struct.Struct('>HHBHH')  # of a JPEG: marker, length, and in the header of a frame bits, height and width
 SCAN = b'\xff\xda'          # the marker of a scan, of which a progressive JPEG has about ten
 MOST_SCANS, MOST_SEGMENTS = 500, 10000
-TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of a TIFF
 TABLES = 0xffc4, 0xffc8, 0xffcc    # markers of no frame among those of frames
 
 warnings.filterwarnings('ignore', category=Image.DecompressionBombWarning)  # from half of the limit on
@@ -50,13 +51,6 @@ def check_aspect(picture, name):
     if max(height, width) > LARGEST_ASPECT * min(height, width):
         raise UserError('%s of %dx%d is too thin a strip: at most 1:%d is taken'
                         % (name, width, height, LARGEST_ASPECT))
-
-
-def _pixels_held(image):
-    """How many are in memory while Pillow decodes an image: a tile of a TIFF is decoded whole, however little of it is
-    in the picture."""
-    tags = getattr(image, 'tag_v2', {})
-    return max(image.width * image.height, int(tags.get(TILE_WIDTH, 0)) * int(tags.get(TILE_LENGTH, 0)))
 
 
 def _turn_for(pixels):
@@ -88,15 +82,19 @@ def _jpeg(content, name):
     except cv2.error:  # more pixels than OpenCV allows
         picture = None
     if picture is None:
-        with _opened(content, name, ('JPEG', 'MPO')):
+        with _opened(content, name, ['JPEG', 'MPO']):
             raise UserError('%s cannot be decoded: the JPEG is damaged, or of a rare kind' % name)
     return picture
 
 
 def _other(content, name):
     ImageFile.LOAD_TRUNCATED_IMAGES = False  # gluoncv.data sets it, and a cut picture would be half black
-    with _opened(content, name, FORMATS) as image, _turn_for(_pixels_held(image)):
+    formats = [kind for begin, kind in FORMATS.items() if content.startswith(begin)]
+    with _opened(content, name, formats) as image, _turn_for(image.width * image.height):
         try:
+            image.load()  # a PNG may have its EXIF after its pixels
+            if any(len(image.info.get(key, '')) > LARGEST_EXIF for key in ('exif', 'Raw profile type exif')):
+                raise ValueError('its EXIF has more than %d bytes' % LARGEST_EXIF)
             ImageOps.exif_transpose(image, in_place=True)
             return np.ascontiguousarray(np.asarray(_on_white(image))[..., ::-1])
         except Exception as error:  # Pillow promises nothing about what it raises for a damaged file
@@ -107,11 +105,12 @@ def _opened(content, name, formats):
     """The image of Pillow, of which only the header has been read."""
     try:
         image = Image.open(io.BytesIO(content), formats=formats)
-        pixels = _pixels_held(image)
+        pixels = image.width * image.height
     except Image.DecompressionBombError:
         pixels = runtime.LARGEST_PICTURE + 1
     except Exception as error:  # as above
-        raise UserError('%s is not an image of a kind that is read (JPEG, %s)' % (name, ', '.join(FORMATS))) from error
+        raise UserError('%s is not an image of a kind that is read (%s)'
+                        % (name, ', '.join(['JPEG', *dict.fromkeys(FORMATS.values())]))) from error
     if pixels > runtime.LARGEST_PICTURE:
         raise UserError('%s has more than the %d million pixels that are read'
                         % (name, runtime.LARGEST_PICTURE // 10 ** 6))
@@ -119,15 +118,10 @@ def _opened(content, name, formats):
 
 
 def _on_white(image):
-    """An image of Pillow in RGB, composed on white where it is transparent. ValueError if it has more than 16 bits."""
-    if image.mode[0] in 'IF':  # grey of 16 bits, of 32, and with a fraction
-        grey = np.asarray(image)
-        if image.mode == 'F' or grey.min() < 0 or grey.max() > 0xffff:
-            raise ValueError('its colours are numbers of more than 16 bits')
-        image = Image.fromarray((grey >> 8).astype('uint8'))
-    if image.mode in ('La', 'RGBa'):  # colours that were multiplied by their opacity
-        image = image.convert({'La': 'LA', 'RGBa': 'RGBA'}[image.mode])
-    if image.mode in ('LA', 'PA', 'RGBA') or 'transparency' in image.info:
+    """An image of Pillow in RGB, composed on white where it is transparent."""
+    if image.mode[0] == 'I':  # grey of 16 bits
+        image = Image.fromarray((np.asarray(image) >> 8).astype('uint8'))
+    if image.mode in ('LA', 'RGBA') or 'transparency' in image.info:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
     return image if image.mode == 'RGB' else image.convert('RGB')

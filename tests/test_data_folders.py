@@ -56,8 +56,8 @@ def test_an_empty_class_folder_is_an_error_in_train_and_an_absent_class_in_val(t
         ImageFolder(str(tmp_path), True)
 
 
-@pytest.mark.parametrize('ending', ['.webp', '.bmp', '.tiff', '.tif', '.JPG', '.PNG', '.JPEG', '.jp2', '.ppm'])
-def test_every_kind_that_opencv_reads_is_trained_on(tmp_path, ending):
+@pytest.mark.parametrize('ending', ['.webp', '.bmp', '.JPG', '.PNG', '.JPEG', '.ppm'])
+def test_every_kind_of_picture_is_trained_on(tmp_path, ending):
     source = ImageFolder(write_folder(tmp_path, 'train', ['a', 'b'], ending=ending), True)
     data, labels = next(ImageBatches(source, 2, 4, True, size=8).epoch(0))
     assert sorted(labels) == [0, 0, 1, 1] and np.isfinite(data).all()
@@ -118,7 +118,7 @@ def test_an_image_that_cannot_be_used_is_named_by_its_path(tmp_path, monkeypatch
         list(ImageBatches(source, 1, 2, False, size=8).epoch(0))
     (tmp_path / 'val' / 'a' / 'bad.jpg').write_bytes(b'')
     os.truncate(str(tmp_path / 'val' / 'a' / 'bad.jpg'), 1 << 33)  # sparse
-    with pytest.raises(UserError, match='val/a/bad.jpg is too large for a picture: at most 256 MB'):
+    with pytest.raises(UserError, match='val/a/bad.jpg is too large for a picture: at most 64 MB'):
         source.read(1)
 
 
