@@ -16,7 +16,7 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 @contextmanager
 def written(*paths):
-    """Where to write what shall be at these paths of one folder: beside them, from where it is renamed in this order.
+    """Yields a path beside each of these, which are of one folder; all are renamed at the end, in this order.
 
     Nothing is left of it if writing fails; if a renaming fails, the files before it are new already. Raises OSError,
     which names the first path, if the disk refuses.
@@ -92,7 +92,7 @@ def locked(folder, flag):
     try:
         os.makedirs(folder, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise NotADirectoryError(f'{folder} is no folder: choose another {flag}') from None
+        raise NotADirectoryError(f'{folder} is not a folder: choose another {flag}') from None
     with open(os.path.join(folder, 'lock'), 'a') as file:
         lock(file, folder, flag)
         try:

@@ -52,6 +52,7 @@ class Classifier:
         self.names = class_names
         self.size = size
         self.crop_ratio = crop_ratio
+        self._fitting = 0  # pictures at once, of which it is known that they fit into the memory
 
     def probabilities(self, pictures):
         """(N, classes) float32 of N paths or arrays; what they may be, and what is raised: data.pictures.batch_of.
@@ -65,7 +66,10 @@ class Classifier:
             raise UserError('the array %s is one picture where a list of them is wanted' % (pictures.shape,))
         if not len(pictures):
             raise UserError('there is no picture')
-        check_scoring_memory(self.net, (min(BATCH, len(pictures)), 3, self.size, self.size))
+        at_once = min(BATCH, len(pictures))
+        if at_once > self._fitting:
+            check_scoring_memory(self.net, (at_once, 3, self.size, self.size))
+            self._fitting = at_once
         batches = (batch_of(pictures[start:start + BATCH], self.dataset, self.size, self.crop_ratio)
                    for start in range(0, len(pictures), BATCH))
         probabilities = np.concatenate([

@@ -65,7 +65,7 @@ def sentence_of(error):
     is_of_file = isinstance(error, OSError) and error.filename and error.strerror
     text = f'{error.filename}: {error.strerror}' if is_of_file else str(error)
     if is_of_file and isinstance(error, FileExistsError):  # only where a folder is to be made
-        text = f'{error.filename} is no folder'
+        text = f'{error.filename} is not a folder'
     return '\n'.join(map(printable, text.split('\n')))  # what another program has said may have lines
 
 
@@ -152,8 +152,8 @@ def resident_size(line='VmRSS'):
 
 
 def free_memory():
-    """Bytes that this process may still take: what the kernel calls available, and no more than the cgroups allow less
-    what this process holds, as if it were alone in them."""
+    """Bytes that this process may still take: what the kernel calls available, and at most the limit of the cgroups
+    minus what this process holds. Other processes in the group are not counted."""
     _, available, limit = memory()
     return available if limit is None else max(0, min(available, limit - resident_size()))
 

@@ -223,7 +223,7 @@ RULES = Rules(frozenset(flag.dest for flag in FLAGS if flag.free),
 
 
 def meets(options, need):
-    """Whether options have what a flag needs; what is no option of a script cannot be lacking."""
+    """Whether options have what a flag needs; what is not an option of a script cannot be lacking."""
     name, _, wanted = need.partition('=')
     return name not in options or (options[name] == wanted if wanted else bool(options[name]))
 

@@ -41,7 +41,7 @@ def loss_scale(text):
 def folder(text):
     """The path of a folder, which may not be there yet."""
     if os.path.exists(text) and not os.path.isdir(text):
-        raise argparse.ArgumentTypeError(f'{text} is no folder')
+        raise argparse.ArgumentTypeError(f'{text} is not a folder')
     return text
 
 

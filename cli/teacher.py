@@ -51,4 +51,4 @@ def teacher_by_name(args, classes):
     try:
         return model_zoo.get_model(name, classes=classes, pretrained=False)
     except (TypeError, ValueError) as error:
-        raise UserError('the teacher %s is no network for classification' % name) from error
+        raise UserError('the teacher %s is not a network for classification' % name) from error

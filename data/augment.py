@@ -3,7 +3,7 @@ import numpy as np
 
 from data.opencv import cv2
 
-# Bilinear resizing and the colour ranges of the authors' ImageNet recipe.
+# The ranges of the authors' ImageNet recipe.
 JITTER, LIGHTING = 0.4, 0.1
 AREA, ASPECT = (0.08, 1.0), (3 / 4, 4 / 3)
 LOG_ASPECT = tuple(np.log(ASPECT))

@@ -33,7 +33,7 @@ class Pixels(NamedTuple):
 class Batches:
     """What all of them share: order, batching and reading ahead.
 
-    A subclass has `load(rows, epoch, batch, pool)`, which gives those rows of a batch that `rows_of_worker` says.
+    A subclass has `load(rows, epoch, batch, mapped)`, which gives those rows of a batch that `rows_of_worker` says.
     images: how many there are. train: shuffle and augment. workers: threads that prepare, 0 for none.
     Raises UserError for a data set without an image, and in training for a batch that is larger than it.
     """

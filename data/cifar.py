@@ -45,8 +45,6 @@ SUPERCLASSES = {
 CLASS_NAMES_100 = {'coarse': tuple(SUPERCLASSES), 'fine': tuple(sorted(sum(SUPERCLASSES.values(), ())))}
 
 
-
-
 class Files(NamedTuple):
     """One version of the files.   train, test: {name: images in it}   archives: the names that it is found under"""
     folder: str

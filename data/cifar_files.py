@@ -90,7 +90,7 @@ def from_archive(variant, path, train):
             return joined(read(variant, files[name], count, '%s: %s' % (path, name)) for name, count in counts.items())
         if len(missing) < len(counts):
             raise UserError('%s lacks the member %s' % (path, missing[0]))
-    raise UserError('%s is no archive of %s: it holds %s' % (path, variant.name, listed(sorted(members))))
+    raise UserError('%s is not an archive of %s: it holds %s' % (path, variant.name, listed(sorted(members))))
 
 
 def read_binary(variant, file, count, path):
@@ -158,7 +158,7 @@ def read_folders(variant, folders, split, usual):
     known = {comparable(name): name for name in names}
     unknown = [path for path in folders if comparable(os.path.basename(path)) not in known]
     if unknown:
-        raise UserError('%s is no class of %s: %s' % (unknown[0], variant.name, listed(names)))
+        raise UserError('%s is not a class of %s: %s' % (unknown[0], variant.name, listed(names)))
     images = {path: images_in(path) for path in sorted(folders)}
     found = [known[comparable(os.path.basename(path))] for path in images for _ in images[path]]
     absent = [name for name in names if name not in found]

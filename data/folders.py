@@ -86,4 +86,3 @@ def check_order(path, names):
     if all(name.isdecimal() for name in names) and list(names) != sorted(names, key=int):
         LOG.warning('%s: the class folders are in the order of text, not of numbers: label 0 is %s', path,
                     ', '.join(names))
-

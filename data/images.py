@@ -1,4 +1,4 @@
-"""ImageNet, or any labelled JPEGs, from RecordIO files or from class folders, through one and the same pipeline.
+"""ImageNet, or any labelled pictures, from RecordIO files or from class folders, through one and the same pipeline.
 
 Training: a random box of 8-100 % of the area, bilinear to size x size, mirrored half of the time, brightness, contrast
 and saturation jitter of 0.4 and PCA lighting of 0.1, in uint8: the authors' recipe. Validation: the shorter side to

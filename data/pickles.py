@@ -25,7 +25,7 @@ TEXT_OF_PYTHON_2 = 'BINSTRING', 'SHORT_BINSTRING'  # or bytes
 
 
 def read_pickle(content, most, path):
-    """The value in the bytes of a pickle; an Array in the place of an array.   most: instructions that it may have
+    """The value in the bytes of a pickle; an Array for an array.   most: instructions that it may have
 
     Raises UserError for anything else, and for what is damaged.
     """
@@ -109,7 +109,7 @@ class Machine:
 
     def extend(self, items):
         if type(self.stack[-1]) is not list:
-            raise ValueError('something added to what is no list')
+            raise ValueError('something added to what is not a list')
         self.stack[-1].extend(items)
 
     def set_items(self, items):
@@ -142,7 +142,7 @@ class Machine:
     def build(self, _):
         state = self.stack.pop()
         if not isinstance(self.stack[-1], (Array, Type)):
-            raise ValueError('it would set the state of what is no array')
+            raise ValueError('it would set the state of what is not an array')
         self.stack[-1].build(state)
 
 

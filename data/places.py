@@ -7,5 +7,5 @@ from runtime import listed
 def contents(folder):
     """What a folder holds, for a message."""
     if not os.path.isdir(folder):
-        return f'{folder} is no folder' if os.path.exists(folder) else f'there is no {folder}'
+        return f'{folder} is not a folder' if os.path.exists(folder) else f'there is no {folder}'
     return f'{folder} holds {listed(sorted(os.listdir(folder))) or "nothing"}'

@@ -80,7 +80,7 @@ class RecordFile:
     def _bytes(self, row, length):
         """The first bytes of a record, with its header."""
         if length > RECORD_BYTES:
-            raise UserError('record %d of %s has %d MB, and at most %d are read: or %s lacks the records after it'
+            raise UserError('record %d of %s has %d MB, and at most %d MB are read. Or %s lacks the records after it'
                             % (row, self.path, length >> 20, RECORD_BYTES >> 20, self.idx))
         try:
             content = os.pread(self.file.fileno(), length, int(self.starts[row]))
@@ -136,7 +136,7 @@ class RecordFile:
         if count > 1:
             raise UserError('record %d of %s %s: only files with one label for each image are read' % (
                 row, self.path, 'has %d labels' % count if begin < size else
-                'is no image but a header, as insightface writes it'))
+                'is not an image but a header, as insightface writes it'))
         if count:
             label, = NUMBER.unpack_from(record, LABEL.size)
         if not label.is_integer():

@@ -1,4 +1,4 @@
-"""Self-attention in the place of convolutions: that of AA-ResNet, and what it shares with FA-ResNet's.
+"""Self-attention instead of convolutions: that of AA-ResNet, and what it shares with FA-ResNet's.
 
     y_i = sum_j softmax_j(q_i . k_j + q_i . r_(j - i)) v_j        for every head; r: learned, of relative positions
 
@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from .ground import UserError
-from .layers import pointwise
+from .layers import pointwise, whole
 
 
 def regroup(F, x, channels):
@@ -27,8 +27,8 @@ def flat(F, x):
 
 def check_heads(channels, heads, halves=False):
     """UserError if the heads cannot share the channels evenly, in halves where a row and a column get one each."""
-    if heads < 1 or channels % (heads * (2 if halves else 1)):
-        raise UserError('heads=%s must be at least 1 and divide the %d channels of the layer%s'
+    if channels % (whole('heads', heads) * (2 if halves else 1)):
+        raise UserError('heads=%s must divide the %d channels of the layer%s'
                         % (heads, channels, ' into even numbers' if halves else ''))
 
 

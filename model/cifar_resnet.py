@@ -12,7 +12,7 @@ from mxnet.gluon.block import HybridBlock
 
 from .gate import LocalGatherExcite
 from .ground import UserError
-from .layers import check_classes
+from .layers import whole
 from .units import acts_of
 
 STEM_CHANNELS = 16
@@ -85,11 +85,9 @@ class CifarResNet(HybridBlock):
 
     def __init__(self, blocks, acts, classes, gate=None, **kwargs):
         super().__init__(**kwargs)
-        if blocks < 1:
-            raise UserError('blocks=%s must be at least 1' % (blocks,))
+        blocks = whole('blocks', blocks)
         if blocks > MOST_BLOCKS:
-            raise UserError('blocks=%s must be at most %d' % (blocks, MOST_BLOCKS))
-        check_classes(classes)
+            raise UserError('blocks=%d must be at most %d' % (blocks, MOST_BLOCKS))
         with self.name_scope():
             self.features = nn.HybridSequential()
             self.features.add(Stem(STEM_CHANNELS))
@@ -103,7 +101,7 @@ class CifarResNet(HybridBlock):
                 self.features.add(layer)
             self.features.add(nn.BatchNorm(in_channels=in_channels), acts[-1](in_channels), nn.GlobalAvgPool2D(),
                               nn.Flatten())
-            self.output = nn.Dense(classes, in_units=in_channels)
+            self.output = nn.Dense(whole('classes', classes), in_units=in_channels)
 
     def hybrid_forward(self, F, x):
         return self.output(self.features(x))

@@ -8,7 +8,7 @@ import mxnet as mx
 from mxnet.gluon import nn
 
 from .ground import UserError
-from .layers import Gated, GlobalMean, pointwise, reduced
+from .layers import Gated, GlobalMean, pointwise, reduced, whole
 
 
 def excitation(channels, r):
@@ -53,9 +53,7 @@ class GatherExcite(Gated):
 
     def __init__(self, channels, extent, r=16, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
         super().__init__(**kwargs)
-        if extent < 1:
-            raise UserError('extent=%s must be at least 1' % (extent,))
-        self._extent = extent
+        self._extent = extent = whole('extent', extent)
         with self.name_scope():
             self.module = nn.HybridSequential()
             self.module.add(nn.Conv2D(channels, extent, groups=channels, use_bias=False, in_channels=channels),

@@ -12,10 +12,14 @@ def check_arrays():
         raise UserError('these units and networks take arrays of mx.nd, not of mx.np: call mx.npx.reset_np() first')
 
 
-def check_classes(classes):
-    """UserError unless there is one."""
-    if classes < 1:
-        raise UserError('classes=%s must be at least 1' % (classes,))
+def whole(name, value, least=1):
+    """A number as an int; UserError, which names the option, unless it is whole and at least `least`."""
+    try:
+        if int(value) == value >= least:
+            return int(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise UserError('%s=%s must be a whole number of at least %d' % (name, value, least))
 
 
 class Gated(HybridBlock):
@@ -46,9 +50,9 @@ class GlobalMean(HybridBlock):
 
 def reduced(channels, r):
     """Channels inside a bottleneck, C/r; UserError unless r is a whole number of at least 1 that divides C."""
-    if r < 1 or r != int(r) or channels % r:
-        raise UserError('r=%s must be at least 1 and divide the %d channels of the unit' % (r, channels))
-    return int(channels // r)
+    if channels % whole('r', r):
+        raise UserError('r=%s must divide the %d channels of the unit' % (r, channels))
+    return channels // whole('r', r)
 
 
 def pointwise(in_channels, channels, use_bias=False, **names):
@@ -58,8 +62,8 @@ def pointwise(in_channels, channels, use_bias=False, **names):
 
 def depthwise(channels, kernel_size, dilation=1):
     """k x k convolution of every channel by itself, with a bias, that keeps the size of the map."""
-    if kernel_size < 1 or kernel_size % 2 == 0 or dilation < 1:
-        raise UserError('kernel_size=%s must be odd and positive, and dilation=%s at least 1'
-                        % (kernel_size, dilation))
+    kernel_size, dilation = whole('kernel_size', kernel_size), whole('dilation', dilation)
+    if kernel_size % 2 == 0:
+        raise UserError('kernel_size=%d must be odd' % kernel_size)
     return nn.Conv2D(channels, kernel_size, padding=dilation * (kernel_size // 2), dilation=dilation, groups=channels,
                      in_channels=channels)

@@ -1,7 +1,7 @@
 """Attention to the neighbourhood of each pixel: the layers of FA-ResNet.
 
-LocalAttention goes into the plug `spatial(channels, stride, dilation, extent)` of the ImageNet host, less the extent;
-AttentionStem replaces the stem of the host. Inside a hybridised block no sizes are known, see attention.py.
+LocalAttention goes into the plug `spatial(channels, stride, dilation, extent)` of the ImageNet host, without its
+extent; AttentionStem replaces the stem of the host. Inside a hybridised block no sizes are known, see attention.py.
 """
 import mxnet as mx
 from mxnet.gluon import nn
@@ -9,13 +9,14 @@ from mxnet.gluon.block import HybridBlock
 
 from .attention import check_heads, regroup
 from .ground import UserError
-from .layers import pointwise
+from .layers import pointwise, whole
 
 # LocalAttention works on blocks of BLOCK x BLOCK queries, which share the (BLOCK + k - 1)^2 keys around them: for k = 7
-# 100 logits a query in the place of 49, and each key held 6.25 times in the place of 49. One layer, forward and back,
+# 100 logits a query instead of 49, and each key held 6.25 times instead of 49. One layer, forward and back,
 # compiled, (8, 64, 56, 56), 8 heads: blocks of 2, 3, 4, 5, 7 take 690, 470, 390, 470, 510 MB and 1.2 to 1.7 s of a CPU.
 # A loop over the 49 offsets takes 1220 MB and 7.4 s, one with the operator Correlation for q . k 820 MB and 6.8 s.
 BLOCK = 4
+HALVINGS = 4  # until one of the BLOCK ** 2 pixels of a block is left
 # Logit of a key outside of the neighbourhood. Two of them add up, and must stay finite in float16.
 OUTSIDE = -3e4
 
@@ -81,7 +82,7 @@ def attend(F, query, key, value, relative, k, margin):
 
 
 class LocalAttention(HybridBlock):
-    """Stand-alone local attention: each pixel attends to the k x k pixels around it, in the place of a convolution.
+    """Stand-alone local attention: each pixel attends to the k x k pixels around it, instead of a convolution.
 
         y_i = sum_(j in N(i)) softmax_j(q_i . k_j + q_i . r_(j - i)) v_j       q, k, v = W_q X, W_k X, W_v X; every head
         r_(j - i) = concat(row_(y_j - y_i), column_(x_j - x_i))                half a head each, learned, N(0, 1)
@@ -102,9 +103,9 @@ class LocalAttention(HybridBlock):
     def __init__(self, channels, stride=1, dilation=1, heads=8, kernel_size=7, **kwargs):
         super().__init__(**kwargs)
         check_heads(channels, heads, halves=True)
-        if kernel_size < 3 or kernel_size % 2 == 0 or dilation != 1:
-            raise UserError('kernel_size=%s must be odd and at least 3, and dilation=%s must be 1'
-                            % (kernel_size, dilation))
+        kernel_size = whole('kernel_size', kernel_size, least=3)
+        if kernel_size % 2 == 0 or dilation != 1:
+            raise UserError('kernel_size=%s must be odd, and dilation=%s must be 1' % (kernel_size, dilation))
         self._k = kernel_size
         self._channels = channels
         self._size = channels // heads
@@ -140,7 +141,7 @@ class AttentionStem(HybridBlock):
     In: (N, 3, H, W), out: (N, C, H/4, W/4), any H and W: zeros fill the last blocks.
     Paper: as of LocalAttention.
 
-    From the paper: blocks, formula of v, BatchNorm, maximum, m = 4. Our reading: 8 heads, which share p, whence row,
+    From the paper: blocks, formula of v, BatchNorm, maximum, m = 4. Our reading: 8 heads, which share p, so row,
     column and nu have the size of a head; relative positions r as in the other layers, which the published count of
     operations asks for; no ReLU.
 
@@ -172,7 +173,10 @@ class AttentionStem(HybridBlock):
                    self._values(F, pixels, self._mix(F, value_weight, row, column, mixture)),
                    self._by_head(F, self.relative(query), 2 * k), k, 0)
         y = self.norm(regroup(F, F.transpose(y, (0, 2, 3, 1)), self._channels))              # (N, C, 16, L)
-        return F.reshape_like(F.max(y, axis=2), grid(F, x), lhs_begin=2, lhs_end=3, rhs_begin=1, rhs_end=3)
+        # By halves: MXNet's max gives each of equal maxima the whole gradient, and pixels beyond the border are equal.
+        for _ in range(HALVINGS):
+            y = F.maximum(*F.split(y, num_outputs=2, axis=2))                                # at last (N, C, 1, L)
+        return F.reshape_like(y, grid(F, x), lhs_begin=2, lhs_end=4, rhs_begin=1, rhs_end=3)
 
     def _by_head(self, F, x, size):
         """(N, heads * size, 16, L) -> (N heads, L, size, 16)"""

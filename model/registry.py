@@ -63,7 +63,7 @@ def get_model(name, **options):
     """Build a network by name, not initialised.
 
     get_model('atac_resnet50_v1b', act_type='ChaATAC', r=2, act_layers=2, classes=1000, last_gamma=False)
-    get_model('resnet50_v1b', classes=1000, last_gamma=False)
+    get_model('resnet50_v1b', layers=(2, 2, 2, 2), classes=1000, last_gamma=False)     # another depth
     get_model('cifar_resnet', blocks=3, act_type='ChaATAC', r=2, use_relu=True, classes=100)
 
     options: those of model.cifar_resnet.cifar_resnet, or of model.resnet_v1b.resnet_v1b and ResNetV1b.
@@ -71,6 +71,4 @@ def get_model(name, **options):
     Raises TypeError for an option that the network does not have.
     """
     check_arrays()
-    if name == 'resnet_v1b':  # of any depth, by layers=(3, 4, 6, 3)
-        return resnet_v1b(**options)
     return network(name).make(**options)

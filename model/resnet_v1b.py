@@ -21,7 +21,7 @@ from mxnet.gluon.block import HybridBlock
 from .attention import AugmentedConv
 from .gate import GatherExcite, SqueezeExcitation
 from .ground import UserError
-from .layers import check_classes
+from .layers import whole
 from .local_attention import AttentionStem, LocalAttention
 from .units import act_factory, acts_of
 
@@ -108,9 +108,9 @@ class ResNetV1b(HybridBlock):
                  input_size=224, fixed_input=False, v1=False, last_gamma=False, dilated=False, deep_stem=False,
                  avg_down=False, final_drop=0.0, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
         super().__init__(**kwargs)
-        if len(layers) != 4 or min(layers) < 1:
-            raise UserError('layers=%s must be four numbers of at least 1' % (list(layers),))
-        check_classes(classes)
+        layers = [whole('layers', blocks) for blocks in layers]
+        if len(layers) != 4:
+            raise UserError('layers=%s must be four numbers' % layers)
         if not 0 <= final_drop < 1:
             raise UserError('final_drop=%s must be in [0, 1)' % (final_drop,))
         if stem and deep_stem:
@@ -141,7 +141,7 @@ class ResNetV1b(HybridBlock):
             self.avgpool = nn.GlobalAvgPool2D()
             self.flat = nn.Flatten()
             self.drop = nn.Dropout(final_drop) if final_drop else None
-            self.fc = nn.Dense(classes, in_units=in_channels)
+            self.fc = nn.Dense(whole('classes', classes), in_units=in_channels)
 
     def _deep_stem(self, width):
         stem = nn.HybridSequential()

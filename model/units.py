@@ -3,10 +3,10 @@ import inspect
 
 from mxnet.gluon import nn
 
-from . import comparison_units as other
+from . import comparison_units
 from .activation import ChaATAC, MSSeqATAC, SeqATAC, SEReLU, SpaATAC
 from .ground import UserError
-from .layers import check_arrays
+from .layers import check_arrays, whole
 
 # What a host may say about its units. Every unit takes from these what its signature names.
 OPTIONS = frozenset(['r', 'use_relu', 'use_global', 'kernel_size', 'dilation', 'norm_layer', 'norm_kwargs'])
@@ -41,20 +41,20 @@ ACTIVATIONS = {
     'selu': Unit(lambda channels: nn.SELU()),
     'gelu': Unit(lambda channels: nn.GELU()),
     'swish': Unit(lambda channels: nn.Swish()),
-    'xUnit': Unit(other.xUnit),
+    'xUnit': Unit(comparison_units.xUnit),
     'SpaATAC': Unit(SpaATAC),
     'ChaATAC': Unit(ChaATAC),
     'SeqATAC': Unit(SeqATAC),
     # Units of other papers (comparison_units.py). A reduction of theirs is not the r of a host, so it is fixed.
     'prelu-channel': Unit(lambda channels: nn.PReLU(in_channels=channels)),
-    'mish': Unit(other.Mish),
-    'hard_swish': Unit(other.HardSwish),
-    'srelu': Unit(other.SReLU),
-    'FReLU': Unit(other.FReLU),
-    'DY-ReLU-A': Unit(other.DYReLU, mode='A', r=8),
-    'DY-ReLU-B': Unit(other.DYReLU, mode='B', r=8),
-    'ACON-C': Unit(other.ACONC),
-    'Meta-ACON': Unit(other.MetaACON),
+    'mish': Unit(comparison_units.Mish),
+    'hard_swish': Unit(comparison_units.HardSwish),
+    'srelu': Unit(comparison_units.SReLU),
+    'FReLU': Unit(comparison_units.FReLU),
+    'DY-ReLU-A': Unit(comparison_units.DYReLU, mode='A', r=8),
+    'DY-ReLU-B': Unit(comparison_units.DYReLU, mode='B', r=8),
+    'ACON-C': Unit(comparison_units.ACONC),
+    'Meta-ACON': Unit(comparison_units.MetaACON),
     'MSSeqATAC': Unit(MSSeqATAC),
     # The ablations of the paper: global instead of local context (without and with a ReLU), and a bottleneck without
     # its ReLU.
@@ -101,8 +101,9 @@ def acts_of(act_type, replace_act, act_layers, act_order, **options):
 
 def stage_plan(act, replace, act_layers, act_order='bac'):
     """Which of four positions get the unit `act`: the last act_layers ('bac') or the first ('pre')."""
-    if act_layers not in range(5):
-        raise UserError('act_layers=%s must be one of 0, 1, 2, 3, 4' % (act_layers,))
+    act_layers = whole('act_layers', act_layers, least=0)
+    if act_layers > 4:
+        raise UserError('act_layers=%d must be at most 4' % act_layers)
     if act_order not in ('bac', 'pre'):
         raise UserError("act_order=%r must be 'bac' (from the back) or 'pre' (from the front)" % (act_order,))
     plan = [replace] * (4 - act_layers) + [act] * act_layers

@@ -33,29 +33,29 @@ def with_operators(symbol, operators):
 
 
 def with_nodes_after(symbol, positions, operator, suffix, **attributes):
-    """The same graph with a new node after each of some: who has read the one, which has one output, reads the other.
+    """The same graph with a new node after each of some: what has read the first output of the one reads the other.
 
     The new node is named as the old one with a suffix.
     """
-    content, nodes, moved = content_of(symbol), [], []
+    content, nodes, moved = content_of(symbol), [], {}
     for position, node in enumerate(content['nodes']):
-        node['inputs'] = [[moved[source], *rest] for source, *rest in node['inputs']]
-        nodes.append(node)
+        nodes.append(dict(node, inputs=moved_entries(node['inputs'], moved)))
+        moved[position] = len(nodes) - 1
         if position in positions:
             nodes.append({'op': operator, 'name': node['name'] + suffix, 'attrs': attributes,
                           'inputs': [[len(nodes) - 1, 0, 0]]})
-        moved.append(len(nodes) - 1)
+            moved[position, 0] = len(nodes) - 1
     return symbol_of(nodes, moved, content)
 
 
 def with_graphs(symbol, graphs):
-    """The same graph with other graphs in place of some nodes, all of one output.
+    """The same graph with other graphs instead of some nodes, all of one output.
 
     graphs: {position of a node: a graph whose variables, named '0', '1' and so on, are the inputs of the node}
     """
-    content, nodes, moved = content_of(symbol), [], []
+    content, nodes, moved = content_of(symbol), [], {}
     for position, node in enumerate(content['nodes']):
-        inputs, places = [[moved[source], *rest] for source, *rest in node['inputs']], []
+        inputs, places = moved_entries(node['inputs'], moved), []
         for part in nodes_of(graphs[position]) if position in graphs else ():
             if part['op'] == 'null':
                 places.append(inputs[int(part['name'])])
@@ -65,13 +65,22 @@ def with_graphs(symbol, graphs):
                 places.append([len(nodes) - 1, 0, 0])
         if position not in graphs:
             nodes.append(dict(node, inputs=inputs))
-        moved.append(len(nodes) - 1)
+        moved[position] = len(nodes) - 1
     return symbol_of(nodes, moved, content)
 
 
+def moved_entries(entries, moved):
+    """[[position of a node, output, version], ...] in a new graph.
+
+    moved: {position of an old node: that of the new one whose outputs its outputs are, or (position, output): the new
+    one whose only output this output is}
+    """
+    return [[moved.get((source, output), moved[source]), output, *rest] for source, output, *rest in entries]
+
+
 def symbol_of(nodes, moved, content):
-    """The graph of new nodes.   moved: which of them has the output of each old one; content: of the old graph"""
+    """The graph of new nodes.   moved: of moved_entries; content: of the old graph"""
     return mx.sym.load_json(json.dumps({
-        'nodes': nodes, 'heads': [[moved[source], *rest] for source, *rest in content['heads']],
+        'nodes': nodes, 'heads': moved_entries(content['heads'], moved),
         'arg_nodes': [position for position, node in enumerate(nodes) if node['op'] == 'null'],
         'node_row_ptr': list(range(len(nodes) + 1)), 'attrs': content['attrs']}))

@@ -1,4 +1,6 @@
 """Layers in plain NumPy float64, to compare networks with."""
+from zlib import crc32
+
 import numpy as np
 
 
@@ -33,19 +35,20 @@ def max_pool(x, size, stride, padding):
 
 
 def randomise(net, seed=0, gamma=None):
-    """Give every parameter of an initialised net random values as the golden rule does; returns {name: float64 array}.
+    """Give every parameter of an initialised net random values, by a generator that is seeded with its name, as those
+    of the golden logits have them; returns {name: float64 array}.
 
     gamma(name): what to multiply a gamma by.
     """
     arrays = {}
-    for number, (name, parameter) in enumerate(sorted(net._collect_params_with_prefix().items())):
-        random = np.random.RandomState(1000 * seed + number)
+    for name, parameter in sorted(net._collect_params_with_prefix().items()):
+        random = np.random.RandomState((crc32(name.encode()) + seed) % 2 ** 32)
         kind = name.rsplit('.', 1)[-1]
-        value = random.randn(*parameter.shape)
+        value = (random.rand if kind == 'running_var' else random.randn)(*parameter.shape)
         if kind == 'gamma':
             value = (1 + 0.1 * value) * (gamma(name) if gamma else 1)
         elif kind == 'running_var':
-            value = 0.5 + random.rand(*parameter.shape)
+            value += 0.5
         elif kind == 'weight':
             value *= np.sqrt(2 / np.prod(parameter.shape[1:]))
         else:

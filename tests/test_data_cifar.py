@@ -182,7 +182,7 @@ def test_class_folders_of_cifar_10(tmp_path):
         found = cifar.load(variant, train, root, 'labels')
         assert by_pixels(found.pixels, found.labels) == expected(variant, train, 0)[0]
     os.makedirs(str(tmp_path / 'train' / 'boat'))
-    with pytest.raises(UserError, match='train/boat is no class of CIFAR-10: airplane, automobile, bird, cat, deer'):
+    with pytest.raises(UserError, match='train/boat is not a class of CIFAR-10: airplane, automobile, bird, cat, deer'):
         cifar.load(variant, True, root, 'labels')
     os.rename(str(tmp_path / 'train' / 'ship'), str(tmp_path / 'ship'))
     os.rmdir(str(tmp_path / 'train' / 'boat'))
@@ -251,7 +251,7 @@ def test_an_archive_that_is_cut_or_lacks_a_member_is_named(tmp_path):
     with pytest.raises(UserError, match='holds no file'):
         cifar.load(variant, True, str(tmp_path), 'labels')
     write_archive(path, 'photos', {'cat.jpg': b'x'})
-    with pytest.raises(UserError, match='is no archive of CIFAR-10: it holds photos/cat.jpg'):
+    with pytest.raises(UserError, match='is not an archive of CIFAR-10: it holds photos/cat.jpg'):
         cifar.load(variant, True, path, 'labels')
 
 

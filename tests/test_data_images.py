@@ -1,4 +1,4 @@
-
+"""ImageNet's batches: each image once, the views of training and validation, MXNet's arithmetic."""
 from runtime import UserError
 
 import cv2

@@ -355,7 +355,7 @@ def test_mistakes_in_the_flags(archives, tmp_path, capsys, monkeypatch):
             ([*val, '--val-labels', tmp_path / 'absent.csv', *out], 'No such file or directory')):
         assert message in refused(capsys, monkeypatch, *arguments)
     (tmp_path / 'file').write_bytes(b'')
-    assert 'is no folder: choose another --out' in refused(capsys, monkeypatch, *tar, '--out', tmp_path / 'file')
+    assert 'is not a folder: choose another --out' in refused(capsys, monkeypatch, *tar, '--out', tmp_path / 'file')
 
 
 def test_it_runs_as_a_module(made, tmp_path, monkeypatch, capsys):

@@ -86,7 +86,7 @@ def test_a_record_of_detection_or_with_several_labels_is_refused_as_mxnet_refuse
 
 def test_the_header_record_of_insightface_is_not_a_broken_image(tmp_path):
     rec = write_records(tmp_path / 'x.rec', [((3, 5), b''), (0, jpeg()), (1, jpeg())])
-    with pytest.raises(UserError, match='record 0 of .* is no image but a header, as insightface writes it'):
+    with pytest.raises(UserError, match='record 0 of .* is not an image but a header, as insightface writes it'):
         score(rec)
 
 

@@ -12,6 +12,7 @@ from data import DATASETS, fashion_mnist, load_dataset
 from data.augment import crop_and_flip, generator, normalise, pad
 from data.batches import ArrayBatches
 from data.opencv import Missing
+from tests.test_data_images import whole_epoch
 from tools.records import make_mini
 from tools.records.make_mini import write_idx
 
@@ -144,11 +145,6 @@ def batches(train=True, seed=0, workers=0, count=23, batch_size=5):
     pixels = np.random.RandomState(0).randint(0, 256, (count, 3, 32, 32)).astype('uint8')
     pixels[:, 0, 16, 16] = np.arange(count)
     return ArrayBatches(pixels, np.arange(count), count, (0.5,) * 3, (0.25,) * 3, batch_size, train, seed, workers)
-
-
-def whole_epoch(source, number, start=0):
-    data, labels = zip(*source.epoch(number, start))
-    return np.concatenate(data), np.concatenate(labels)
 
 
 @pytest.mark.parametrize('workers', [0, 2])

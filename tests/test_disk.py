@@ -124,7 +124,7 @@ def test_a_lock_whose_file_the_last_run_has_just_removed_is_none(tmp_path, monke
 @pytest.mark.parametrize('below', ['', 'run'])
 def test_a_file_is_no_folder(tmp_path, below):
     (tmp_path / 'file').write_text('x')
-    with pytest.raises(NotADirectoryError, match='is no folder: choose another --out'), \
+    with pytest.raises(NotADirectoryError, match='is not a folder: choose another --out'), \
             locked(os.path.join(str(tmp_path / 'file'), below), '--out'):
         pass
     assert contents(tmp_path) == {'file': 'x'}

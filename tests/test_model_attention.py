@@ -12,7 +12,7 @@ import pytest
 from model import get_model
 from model.attention import AugmentedConv
 from model.complexity import parameters
-from model.gate import GatherExcite, SqueezeExcitation
+from model.gate import GatherExcite, LocalGatherExcite, SqueezeExcitation
 from model.local_attention import BLOCK, AttentionStem, LocalAttention
 from model.resnet_v1b import check_input_size
 from tests.numpy_layers import batch_norm, convolution, part, randomise, relu, sigmoid
@@ -40,6 +40,12 @@ def gather_excite(x, p):
     gathered = np.einsum('nchw,cohw->nc', x, p['module.0.weight'])[:, :, None, None]
     gathered = batch_norm(gathered, **part(p, 'module.1'))
     return x * sigmoid(excitation(relu(gathered), p, 3))
+
+
+def local_gather_excite(x, p):
+    gathered = convolution(x, p['gather.weight'], stride=2, padding=1, groups=x.shape[1])
+    gathered = batch_norm(gathered, **part(p, 'norm')).repeat(2, axis=2).repeat(2, axis=3)
+    return x * sigmoid(gathered[:, :, :x.shape[2], :x.shape[3]])
 
 
 def mean_pool(x, size, stride, padding):
@@ -129,6 +135,7 @@ def stem(x, p, heads, mixtures):
 CASES = {
     'SE': (partial(SqueezeExcitation, 8, r=4), squeeze_excitation, [(2, 8, 5, 4), (1, 8, 2, 3)]),
     'GE-theta-plus': (partial(GatherExcite, 8, 5, r=4), gather_excite, [(3, 8, 5, 5)]),
+    'GE-theta of extent 2': (partial(LocalGatherExcite, 8), local_gather_excite, [(2, 8, 6, 4), (1, 8, 5, 7)]),
     # A table of extent 3: the map fits it, is smaller, is larger.
     'AA': (partial(AugmentedConv, 24, extent=3, heads=2), partial(augmented, heads=2, extent=3),
            [(2, 24, 3, 3), (1, 24, 2, 1), (2, 24, 5, 4)]),

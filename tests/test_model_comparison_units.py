@@ -9,40 +9,27 @@ from mxnet import autograd, gluon
 
 from model.activation import MSSeqATAC
 from model.comparison_units import ACONC, DYReLU, FReLU, HardSwish, MetaACON, Mish, SReLU
+from tests.numpy_layers import batch_norm, convolution, part, sigmoid
 
 SHAPE = (2, 8, 5, 4)
-NORM_EPSILON = 1e-5
 
 
 # The formulas once more, in NumPy. p: parameters by their names in the unit.
 
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-def batch_norm(x, p, name):
-    gamma, beta, mean, variance = (p['%s.%s' % (name, part)].reshape(1, -1, 1, 1)
-                                   for part in ('gamma', 'beta', 'running_mean', 'running_var'))
-    return gamma * (x - mean) / np.sqrt(variance + NORM_EPSILON) + beta
+def norm(x, p, name):
+    return batch_norm(x, **part(p, name))
 
 
 def dense(x, p, name):
     """1x1 convolution."""
-    y = np.einsum('nchw,oc->nohw', x, p[name + '.weight'][:, :, 0, 0])
-    return y + p[name + '.bias'].reshape(1, -1, 1, 1) if name + '.bias' in p else y
+    return convolution(x, p[name + '.weight'], p.get(name + '.bias'))
 
 
 def neighbourhood(x, p, name, dilation=1):
     """Depthwise k x k convolution with bias."""
-    weight, (height, width) = p[name + '.weight'], x.shape[2:]
-    size = weight.shape[-1]
-    border = dilation * (size // 2)
-    padded = np.pad(x, ((0, 0), (0, 0), (border, border), (border, border)))
-    y = np.zeros_like(x) + p[name + '.bias'].reshape(1, -1, 1, 1)
-    for i, j in np.ndindex(size, size):
-        y += weight[:, 0, i, j].reshape(1, -1, 1, 1) * padded[:, :, i * dilation:i * dilation + height,
-                                                              j * dilation:j * dilation + width]
-    return y
+    weight = p[name + '.weight']
+    return convolution(x, weight, p[name + '.bias'], padding=dilation * (weight.shape[-1] // 2), dilation=dilation,
+                       groups=len(weight))
 
 
 def mean(x):
@@ -64,7 +51,7 @@ def s_relu(x, p):
 
 
 def f_relu(x, p):
-    return np.maximum(x, batch_norm(neighbourhood(x, p, 'funnel.0'), p, 'funnel.1'))
+    return np.maximum(x, norm(neighbourhood(x, p, 'funnel.0'), p, 'funnel.1'))
 
 
 def dy_relu(x, p):
@@ -84,18 +71,17 @@ def acon_c(x, p):
 
 
 def meta_acon(x, p):
-    hidden = batch_norm(dense(mean(x), p, 'beta.1'), p, 'beta.2')
-    return smooth_maximum(x, p, sigmoid(batch_norm(dense(hidden, p, 'beta.3'), p, 'beta.4')))
+    hidden = norm(dense(mean(x), p, 'beta.1'), p, 'beta.2')
+    return smooth_maximum(x, p, sigmoid(norm(dense(hidden, p, 'beta.3'), p, 'beta.4')))
 
 
 def ms_seq_atac(x, p, dilation=1, use_relu=True):
     floor = 0 if use_relu else -np.inf
-    convolution = 'gate.1' if use_relu else 'gate.0'
-    norm = 'gate.2' if use_relu else 'gate.1'
-    mixed = np.maximum(batch_norm(dense(x, p, 'mix.0'), p, 'mix.1'), floor)
-    near = batch_norm(neighbourhood(mixed, p, 'near.0', dilation), p, 'near.1')
-    far = batch_norm(neighbourhood(mixed, p, 'far.0', 2 * dilation), p, 'far.1')
-    return x * sigmoid(batch_norm(dense(np.maximum(near + far, floor), p, convolution), p, norm))
+    first = 1 if use_relu else 0
+    mixed = np.maximum(norm(dense(x, p, 'mix.0'), p, 'mix.1'), floor)
+    near = norm(neighbourhood(mixed, p, 'near.0', dilation), p, 'near.1')
+    far = norm(neighbourhood(mixed, p, 'far.0', 2 * dilation), p, 'far.1')
+    return x * sigmoid(norm(dense(np.maximum(near + far, floor), p, 'gate.%d' % first), p, 'gate.%d' % (first + 1)))
 
 
 # name -> unit, its options, its formula, its trainable parameters for C channels

@@ -343,6 +343,13 @@ def test_global_pooling_reads_plain_maps_and_others_stay():
         graph = compiled.with_plain_pooling(mx.sym.Pooling(mx.sym.relu(data), pool_type='avg', **pooling))
         assert [node['op'] for node in nodes_of(graph)].count('Reshape') == inserted
     shared = mx.sym.relu(data)
+    first, second = mx.sym.split(mx.sym.var('data'), num_outputs=2)
+    pooled = mx.sym.Pooling(first, global_pool=True, kernel=(1, 1))
+    both = compiled.with_plain_pooling(mx.sym.broadcast_add(second, pooled))
+    numbers = mx.nd.random.normal(shape=(2, 8, 5, 5))
+    np.testing.assert_array_equal(
+        mx.nd.CachedOp(both)(numbers).asnumpy(),
+        (numbers[:, 4:] + numbers[:, :4].max(axis=(2, 3), keepdims=True)).asnumpy())
     graph = mx.sym.broadcast_mul(shared, mx.sym.Pooling(shared, global_pool=True, pool_type='avg'))
     assert 'Reshape' not in compiled.with_plain_pooling(graph).tojson()
 

@@ -170,9 +170,9 @@ def test_the_unit_is_named_also_where_no_flag_names_it(model, unit, expected, tm
 @pytest.mark.parametrize('extra,words', [
     ([], 'say what to write: --onnx FILE, --symbol PREFIX or both'),
     (['--symbol', '{folder}/none/net'], 'there is no folder'), (['--onnx', '{folder}/none/net'], 'there is no folder'),
-    (['--onnx', '{folder}', '--overwrite'], 'it is no ordinary file'),
+    (['--onnx', '{folder}', '--overwrite'], 'it is not an ordinary file'),
     (['--onnx', '{there}'], 'is there already: --overwrite replaces it'),
-    (['--onnx', '/dev/null', '--overwrite'], '/dev/null cannot be written: it is no ordinary file'),
+    (['--onnx', '/dev/null', '--overwrite'], '/dev/null cannot be written: it is not an ordinary file'),
     (['--symbol', '{folder}/there'], 'there-0000.params is there already'),
     (['--symbol', '{folder}/x', '--batch-size', '4'], '--batch-size is for --onnx'),
     (['--onnx', '{folder}/x.onnx', '--batch-size', '100000000'], 'a batch of 100000000 images needs about'),

@@ -115,7 +115,7 @@ def test_a_run_whose_last_checkpoint_was_refused_is_not_done(stand_in):
 def test_a_file_is_no_folder_for_a_sweep(tmp_path, capsys, monkeypatch):
     (tmp_path / 'file').write_text('')
     for flag in '--params-dir', '--logs-dir':
-        assert f'{tmp_path / "file"} is no folder' in refusal([flag, str(tmp_path / 'file')], capsys, monkeypatch)
+        assert f'{tmp_path / "file"} is not a folder' in refusal([flag, str(tmp_path / 'file')], capsys, monkeypatch)
         assert f'{flag} is empty: is it from a variable' in refusal([flag, ''], capsys, monkeypatch)
 
 

@@ -250,7 +250,7 @@ def test_maps_show_the_gates_and_grad_cam(monkeypatch, tmp_path):
     (['{good}', '--target-class', '10'], 'there is no class 10: the network has classes 0 to 9'),
     (['{text}'], 'text.png is not an image'), (['{missing}'], 'No such file'),
     (['{good}', '{good}'], 'would both be'), (['{good}', '--out', '{folder}'], 'would overwrite'),
-    (['{good}', '--out', '{text}'], 'text.png is no folder'), (['{good}', '--params', '{text}'], 'text.png'),
+    (['{good}', '--out', '{text}'], 'text.png is not a folder'), (['{good}', '--params', '{text}'], 'text.png'),
     (['{good}', '--act-type', 'xUnit'], 'of another architecture'),
     (['{good}', '--data-dir', '{folder}'], '--data-dir does nothing without --index')])
 def test_mistakes_are_one_sentence_and_nothing_is_written(extra, words, flags, tmp_path, capsys, monkeypatch):

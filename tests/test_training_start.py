@@ -120,7 +120,8 @@ def test_frozen_parameters_and_statistics_stay_and_the_others_learn():
 
 
 @pytest.mark.parametrize('pattern,words', [
-    ('(', 'is no regular expression'), ('nothing', 'no parameter has such a name'), ('.', 'leaves nothing to train')])
+    ('(', 'is not a regular expression'), ('nothing', 'no parameter has such a name'),
+    ('.', 'leaves nothing to train')])
 def test_patterns_that_freeze_nothing_or_all_are_refused(pattern, words):
     with pytest.raises(UserError, match=words):
         freeze(network(), pattern)
@@ -144,7 +145,7 @@ def test_statistics_that_training_would_neither_use_nor_change_are_refused(patte
 
 
 def test_the_layers_of_the_readme_may_be_frozen():
-    net = get_model('resnet_v1b', layers=(1, 1, 1, 1), classes=4)
+    net = get_model('atac_resnet50_v1b', layers=(1, 1, 1, 1), classes=4)
     assert 'layer1.0.bn1.running_mean' in freeze(net, '^(conv1|bn1|layer[12])')
 
 
@@ -199,7 +200,7 @@ def test_bad_beginnings_are_one_sentence(cifar_flags, record_folder, tmp_path, c
                          (['--init-from', FASHION], 'is of another architecture'),  # r is 4 here
                          (['--init-from', RELU, '--act-type', 'swish'],
                           'is of another architecture: cifar_resnet with relu'),
-                         (['--freeze', '['], 'is no regular expression'), (['--accumulate', '0'], 'at least 1'),
+                         (['--freeze', '['], 'is not a regular expression'), (['--accumulate', '0'], 'at least 1'),
                          (['--clip-grad', '0'], 'must be positive'),
                          (['--teacher-params', FASHION, '--teacher', 'se_cifar_resnet'],
                           'holds cifar_resnet: --teacher se_cifar_resnet contradicts it')):

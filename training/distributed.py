@@ -103,7 +103,7 @@ ALONE = Alone()
 
 
 def own_number(rank):
-    """The DMLC_WORKER_ID of this worker, or else a rank; one that no worker has for what is no number."""
+    """The DMLC_WORKER_ID of this worker, or else a rank; one that no worker has for what is not a number."""
     given = os.environ.get('DMLC_WORKER_ID', str(rank))
     return int(given) if given.isdecimal() else -1
 

@@ -34,7 +34,7 @@ def learning_rate(mode, lr, num_epochs, images, batch_size, warmup_epochs=0, war
         steps = ceil(images / batch_size)
         position = partial(_position_of_few, steps)
     if mode != 'step' and (num_epochs - warmup_epochs) * steps < 2 or warmup_epochs and warmup_epochs * steps < 2:
-        raise UserError('%s, or a warm-up, over a single step is no schedule: use more epochs, smaller batches or '
+        raise UserError('%s, or a warm-up, over a single step is not a schedule: use more epochs, smaller batches or '
                         '--lr-mode step' % mode)
     parts = [LRScheduler('linear', base_lr=warmup_lr, target_lr=lr, nepochs=warmup_epochs, iters_per_epoch=steps)] \
         if warmup_epochs else []

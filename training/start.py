@@ -34,7 +34,7 @@ def freeze(net, pattern):
     try:
         found = re.compile(pattern)
     except re.error as error:
-        raise UserError(f'--freeze {pattern} is no regular expression: {error}') from error
+        raise UserError(f'--freeze {pattern} is not a regular expression: {error}') from error
     parameters = net._collect_params_with_prefix()
     frozen = {name for name in parameters if found.search(name)}
     if not frozen:

@@ -136,8 +136,8 @@ class WithNaN(ArrayBatches):
 
     harmed = 0
 
-    def load(self, rows, epoch, batch, pool):
-        data, labels = super().load(rows, epoch, batch, pool)
+    def load(self, rows, epoch, batch, mapped):
+        data, labels = super().load(rows, epoch, batch, mapped)
         if batch == self.harmed:
             data[0, 0, 0, 0] = np.nan
         return data, labels

@@ -98,7 +98,7 @@ def cut_indices(bench, tries=100):
 
 
 def foreign_indices(bench):
-    """The .idx of another .rec, one whose offsets are shifted, and one that is no index."""
+    """The .idx of another .rec, one whose offsets are shifted, and one that is not an index."""
     place = Records(bench.place('indices'))
     content = content_of(place.idx)
     lines = [line.split(b'\t') for line in content.splitlines()]
@@ -116,7 +116,7 @@ def foreign_indices(bench):
 
 
 def broken_labels(bench):
-    """A label that is no number in a .rec file is refused before it is used."""
+    """A label that is not a number in a .rec file is refused before it is used."""
     place, survived = Records(bench.place('nan')), 0
     for row in range(20):
         content = bytearray(place.whole)

@@ -34,7 +34,7 @@ def serve(one_round, parameters=None):
     its time counts. memory: greatest resident size of this process so far, in MiB. parameters: trainable ones.
     """
     answers = os.fdopen(os.dup(1), 'w')
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints is not an answer
     for _ in sys.stdin:
         start = time.perf_counter()
         done = one_round()

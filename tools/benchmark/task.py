@@ -40,7 +40,7 @@ class Workload:
         if self.host == 'cifar':
             net = get_model('cifar_resnet', blocks=self.blocks, act_type=self.unit)
         else:
-            net = get_model('resnet_v1b', act_type=self.unit)
+            net = get_model('atac_resnet50_v1b', act_type=self.unit)
         mx.random.seed(0)
         net.initialize(mx.init.MSRAPrelu())
         net.hybridize()

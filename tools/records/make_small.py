@@ -29,7 +29,7 @@ def write(folder, size=64, train=640, val=160, folders=True):
     UserError if there is anything of this name.
     """
     if os.path.exists(folder) and not os.path.isdir(folder):
-        raise UserError(f'{folder} is no folder')
+        raise UserError(f'{folder} is not a folder')
     for name in IMAGES:
         for path in (os.path.join(folder, name + end) for end in ('.rec', '.idx', '.crc32', '.json', '')):
             if os.path.exists(path):

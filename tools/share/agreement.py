@@ -27,7 +27,7 @@ def differences(run, net, images, batch_size=None):
         wanted = [expected(batch).astype('float64') for batch in batches]  # whose variance float32 may not hold
         if not all(np.isfinite(logits).all() for logits in wanted):
             raise FloatingPointError(f"the network's logits of {kind} images are not finite: its weights are useless")
-        # NumPy's maximum, which keeps what is no number.
+        # NumPy's maximum, which keeps what is not a number.
         largest = np.max([abs(run(batch) - logits).max() for batch, logits in zip(batches, wanted)])
         found[kind] = float(largest / (np.concatenate(wanted).std() or 1))
     return found

@@ -68,7 +68,7 @@ def check_places(args):
         if not os.path.isdir(folder):
             raise UserError(f'{path} cannot be written: there is no folder {folder}')
         if os.path.exists(path) and not os.path.isfile(path):
-            raise UserError(f'{path} cannot be written: it is no ordinary file')
+            raise UserError(f'{path} cannot be written: it is not an ordinary file')
         if is_one_of(path, [args.params, *args.images]):
             raise UserError(f'{path} is what is read: it would be overwritten')
         if os.path.exists(path) and not args.overwrite:

@@ -27,7 +27,7 @@ def halved(arrays):
              else array for name, array in arrays.items()}
     broken = [name for name in arrays if not np.isfinite(small[name]).all()]
     if broken:
-        raise UserError(f'{broken[0]} holds what is no number, or one too large for float16')
+        raise UserError(f'{broken[0]} holds what is not a number, or one too large for float16')
     return small
 
 

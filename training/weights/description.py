@@ -82,7 +82,7 @@ def description_from_json(content, path):
     fields = {name: value for name, value in content.items() if name != 'format'}
     wrong = [name for name in Description._fields if name not in fields or not SOUND[name](fields[name])]
     if wrong or fields.keys() - set(Description._fields):
-        raise UserError(f'{path} is no description of weights: its {", ".join(wrong) or "fields"} cannot be')
+        raise UserError(f'{path} is not a description of weights: its {", ".join(wrong) or "fields"} cannot be')
     return Description(**fields)
 
 
