@@ -35,7 +35,7 @@ def run_script(main):
     except (MemoryError, mx.base.MXNetError) as error:
         if not isinstance(error, MemoryError) and not DEVICE_IS_FULL.search(str(error)):
             raise
-        leave(2, UserError('the memory is full: a smaller --batch-size may fit'))
+        leave(2, UserError('the memory is full: smaller batches may fit'))
 
 
 def leave(code, error):

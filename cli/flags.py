@@ -3,7 +3,7 @@
 The parsers of the scripts are made from it, and so is docs/flags.md. Resuming reads which flags change a result, the
 networks which are options of theirs, the sweep and its figures which flags a run reads.
 """
-from cli.kinds import at_least, between, epoch_list, loss_scale, positive
+from cli.kinds import MOST_EPOCHS, at_least, between, epoch_list, loss_scale, positive
 from data import DATASETS, SMALL_DATASETS
 from data.cifar import LABEL_SETS
 from data.images import CROP_RATIOS
@@ -19,7 +19,7 @@ IMAGENET = 'train_imagenet'
 SCRIPTS = (CIFAR, IMAGENET, 'evaluate')                    # the others are tools
 TRAIN = (CIFAR, IMAGENET)
 TRAINED = ('evaluate', 'classify', 'export', 'visualize')  # they take a network that is trained
-NUMBERS = ('evaluate', 'classify', 'export')               # these compute in any type of numbers
+ANY_DTYPE = ('evaluate', 'classify', 'export')               # these compute in any type of numbers
 CALIBRATING = ('classify', 'export')                       # these read a data set only to calibrate int8
 HOSTS = {'cifar': CIFAR, 'imagenet': IMAGENET}             # of networks -> the script that trains them
 
@@ -95,8 +95,8 @@ FLAGS = [
          needs={**dict.fromkeys(TRAINED, 'dataset=imagenet'),
                 **dict.fromkeys(CALIBRATING, 'dataset=imagenet dtype=int8'), 'visualize': 'dataset=imagenet index'},
          **_ON_OFF),
-    Flag('--rec-train', 'data', (IMAGENET, *NUMBERS), 'training images; int8 is calibrated on them',
-         needs={IMAGENET: 'use_rec', **dict.fromkeys(NUMBERS, 'use_rec dtype=int8')}, free=True,
+    Flag('--rec-train', 'data', (IMAGENET, *ANY_DTYPE), 'training images; int8 is calibrated on them',
+         needs={IMAGENET: 'use_rec', **dict.fromkeys(ANY_DTYPE, 'use_rec dtype=int8')}, free=True,
          default=_RECORDS + 'train.rec'),
     Flag('--rec-train-idx', 'data', (IMAGENET,), 'their index (default: the .idx beside them)', needs='use_rec',
          free=True),
@@ -140,7 +140,7 @@ FLAGS = [
     Flag('--act-dilation', 'unit', _EVERY, 'dilation of ' + units_with('dilation'), option='dilation',
          type=at_least(1, most=4096), default=1),
 
-    Flag('--num-epochs', 'schedule', TRAIN, 'number of epochs', free=True, type=at_least(1),
+    Flag('--num-epochs', 'schedule', TRAIN, 'number of epochs', free=True, type=at_least(1, most=MOST_EPOCHS),
          default={CIFAR: 400, IMAGENET: 160}),
     Flag('--batch-size', 'schedule', (*TRAIN, 'evaluate'), 'images of a batch: of train_cifar.py in '
          'all, of the others on each device; a step has --accumulate such batches', type=at_least(1), default=128),
@@ -154,15 +154,15 @@ FLAGS = [
          needs='lr_mode=step', type=at_least(0), default=0),
     Flag('--warmup-epochs', 'schedule', TRAIN, 'epochs of linear warm-up', type=at_least(0), default=0),
     Flag('--warmup-lr', 'schedule', TRAIN, 'learning rate at its start', needs='warmup_epochs',
-         type=at_least(0, float), default=0.0),
+         type=at_least(0, float, 1e30), default=0.0),
     Flag('--momentum', 'schedule', TRAIN, 'Nesterov momentum', type=between(0, 0.9999), default=0.9),
     Flag('--wd', 'schedule', TRAIN, 'weight decay', type=at_least(0, float, 1e30), default=0.0001),
     Flag('--no-wd', 'schedule', TRAIN, 'no weight decay on gamma, beta and bias', **_ON_OFF),
 
     Flag('--label-smoothing', 'objective', TRAIN, 'smooth the labels by 0.1', **_ON_OFF),
     Flag('--mixup', 'objective', TRAIN, 'train on mixtures of two images', **_ON_OFF),
-    Flag('--mixup-alpha', 'objective', TRAIN, 'of Beta(alpha, alpha), its weights', needs='mixup', type=positive,
-         default=0.2),
+    Flag('--mixup-alpha', 'objective', TRAIN, 'of Beta(alpha, alpha), its weights', needs='mixup',
+         type=between(0.001, 1000), default=0.2),
     Flag('--mixup-off-epoch', 'objective', TRAIN, 'no mixup from here on (0: to the end)', needs='mixup',
          type=at_least(0), default=0),
     Flag('--teacher', 'objective', TRAIN, 'network of --teacher-params, if they have no description: of get_model with '
@@ -184,15 +184,15 @@ FLAGS = [
 
     Flag('--mode', 'run', TRAIN, 'compile the network, or run it operator by operator',
          choices=['hybrid', 'imperative'], default='hybrid'),
-    Flag('--dtype', 'run', (*TRAIN, *NUMBERS), 'float16 needs a GPU, bfloat16 a CPU with AVX-512, int8 is for scoring '
-         'on a CPU. In training, weights in the optimiser, BatchNorm and loss stay float32',
+    Flag('--dtype', 'run', (*TRAIN, *ANY_DTYPE), 'float16 needs a GPU, bfloat16 a CPU with AVX-512, int8 is for '
+         'scoring on a CPU. In training, weights in the optimiser, BatchNorm and loss stay float32',
          choices={**dict.fromkeys(TRAIN, ['float32', 'float16', 'bfloat16']),
-                  **dict.fromkeys(NUMBERS, [*DTYPES, 'float16'])}, default='float32'),
+                  **dict.fromkeys(ANY_DTYPE, [*DTYPES, 'float16'])}, default='float32'),
     Flag('--loss-scale', 'run', TRAIN, "what the loss is multiplied with before the backward pass, or 'dynamic', for "
          "float16 (default: 1, the authors')", before=1.0, type=loss_scale, default=1.0, metavar='SCALE'),
-    Flag('--calib-images', 'run', NUMBERS, 'training images to calibrate with', needs='dtype=int8', type=at_least(1),
+    Flag('--calib-images', 'run', ANY_DTYPE, 'training images to calibrate with', needs='dtype=int8', type=at_least(1),
          default=512, metavar='N'),
-    Flag('--calib-mode', 'run', NUMBERS, 'how their ranges are found', needs='dtype=int8', choices=CALIBRATION_MODES,
+    Flag('--calib-mode', 'run', ANY_DTYPE, 'how their ranges are found', needs='dtype=int8', choices=CALIBRATION_MODES,
          default='naive'),
     Flag('--gpus', 'run', (CIFAR,), "GPUs such as 0,1 (default '': the CPU)", free=True, default=''),
     Flag('--num-gpus', 'run', (IMAGENET, 'evaluate'), 'number of GPUs (0: the CPU)', free=True, type=at_least(0),

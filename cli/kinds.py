@@ -2,12 +2,16 @@
 import argparse
 import os
 
+MOST_EPOCHS = 10 ** 6
+
 
 def at_least(bound, kind=int, most=float('inf')):
     """A finite number that is not below the bound, nor above `most`."""
     def number(text):
         value = kind(text)
-        if not bound <= value < float('inf'):
+        if value == float('inf'):
+            raise argparse.ArgumentTypeError(f'{text} must be a finite number')
+        if not value >= bound:
             raise argparse.ArgumentTypeError(f'{text} must be at least {bound}')
         if value > most:
             raise argparse.ArgumentTypeError(f'{text} must be at most {most}')
@@ -45,6 +49,16 @@ def folder(text):
     return text
 
 
+def new_file(text):
+    """The path of a file that is not there, in a folder that is."""
+    place = os.path.dirname(text) or '.'
+    if os.path.exists(text):
+        raise argparse.ArgumentTypeError(f'{text} exists: choose another one, or remove it')
+    if not os.path.isdir(place):
+        raise argparse.ArgumentTypeError(f'there is no folder {place}')
+    return text
+
+
 def epoch_list(text):
     """Epochs in ascending order, such as 300,350."""
     try:
@@ -53,4 +67,6 @@ def epoch_list(text):
         raise argparse.ArgumentTypeError(f'{text!r} is not a list of epochs such as 300,350') from None
     if epochs != sorted(set(epochs)) or epochs[0] < 0:
         raise argparse.ArgumentTypeError(f'{text} is not in ascending order')
+    if epochs[-1] > MOST_EPOCHS:
+        raise argparse.ArgumentTypeError(f'{text} names an epoch after the {MOST_EPOCHS:,} that a run may have')
     return epochs

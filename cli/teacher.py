@@ -1,4 +1,6 @@
 """The teacher of a distillation, from its flags."""
+import re
+
 from runtime import UserError, listed
 
 from gluoncv import model_zoo
@@ -8,6 +10,9 @@ from model import MODELS, get_model
 from training.weights.arrays import load_weights
 from training.weights.description import read_description
 from training.weights.network import network_from_description
+
+# In the names of GluonCV's networks for other tasks, most of which download weights where none are asked for.
+OTHER_TASKS = re.compile('_(ade|citys|coco|custom|hmdb51|kinetics|kitti|mhpv1|otb15|sthsthv2|ucf101|voc)|^custom_')
 
 
 def load_teacher(args, train, hardware):
@@ -49,6 +54,8 @@ def teacher_by_name(args, classes):
     if name not in model_zoo.get_model_list():
         raise UserError('unknown teacher %r; there are %s, and those of gluoncv.model_zoo' % (name, ', '.join(MODELS)))
     try:
+        if OTHER_TASKS.search(name.lower()):
+            raise ValueError
         return model_zoo.get_model(name, classes=classes, pretrained=False)
     except (TypeError, ValueError) as error:
         raise UserError('the teacher %s is not a network for classification' % name) from error

@@ -133,7 +133,7 @@ def check_enough(args):
 def undescribed(args, needed):
     """The UserError for weights that need flags, as they have no description of their own."""
     if not is_params(args.params):
-        return UserError(f'{args.params} is no .params file')
+        return UserError(f'{args.params} is not a .params file')
     beside = description_path(args.params)
     which = 'holds none' if os.path.exists(beside) else 'is not there'
     return UserError(f'{args.params} has no description ({os.path.basename(beside)} {which}): say by {needed}')

@@ -255,11 +255,14 @@ def test_bad_devkits_are_named(archives, tmp_path):
     whole = (archives / 'devkit.tar.gz').read_bytes()
     with tarfile.open(str(archives / 'devkit.tar.gz')) as tar:
         whole_meta = tar.extractfile('ILSVRC2012_devkit_t12/data/meta.mat').read()
+    large_meta = io.BytesIO()
+    savemat(large_meta, {'synsets': np.zeros(1 << 22)}, do_compression=True)  # 32 MB of zeros
     for content, message in ((b'no gzip', 'is damaged, cut short, or no tar archive'),
                              (whole[:len(whole) // 2], 'is damaged, cut short, or no tar archive'),
                              (tar_of([(truth, b'1\n')], 'w:gz'), 'it lacks meta.mat or the ground truth'),
                              (tar_of([(truth, b'1\n'), (meta, b'no mat')], 'w:gz'), 'does not hold the labels'),
                              (tar_of([(truth, b'4\n'), (meta, whole_meta)], 'w:gz'), 'the labels: KeyError: 4'),
+                             (tar_of([(truth, b'1\n'), (meta, large_meta.getvalue())], 'w:gz'), 'more than 16 MB'),
                              (one_label_changed(whole), 'is damaged, .*CRC check failed'),
                              (b'', 'cut short|holds no file')):
         path.write_bytes(content)

@@ -208,7 +208,7 @@ def test_nothing_is_assumed_of_a_file_without_one(runs, tmp_path, capsys, monkey
     shutil.copy(runs / 'relu' / 'last.params', path)
     network = ['--model', 'atac', '--act-type', 'relu', '--blocks', '1']
     (tmp_path / 'read.md').write_text('# Read me')
-    assert 'read.md is no .params file' in refusal(evaluate.main, ['--params', str(tmp_path / 'read.md')], capsys,
+    assert 'read.md is not a .params file' in refusal(evaluate.main, ['--params', str(tmp_path / 'read.md')], capsys,
                                                    monkeypatch)
     for main, more in ((evaluate.main, []), (classify.main, [image])):
         assert 'say by --model' in refusal(main, ['--params', path, *more], capsys, monkeypatch)
@@ -438,10 +438,12 @@ def test_a_log_describes_weights_that_have_none(runs, tmp_path, capsys):
         describe.main([path, str(runs / 'relu') + '.log'])
     with open(log) as file:
         text = file.read()
+    with pytest.raises(UserError, match='run.log is damaged: .* its crop_ratio cannot be'):
+        describe.check_content(dict(known.content(), crop_ratio=5), 'run.log')
     for harm in ('"blocks": "3"', '"blocks": 2.5', '"blocks": []'):
         (tmp_path / 'harmed.log').write_text(re.sub('"blocks": 1', harm, text))
         shutil.copy(str(runs / 'ChaATAC') + '.jsonl', tmp_path / 'harmed.jsonl')
-        with pytest.raises(UserError, match='harmed.log is damaged: its options make no network'):
+        with pytest.raises(UserError, match='harmed.log: its options make no network'):
             describe.main([path, str(tmp_path / 'harmed.log')])
     shutil.copy(log, tmp_path / 'harmed.log')
     (tmp_path / 'harmed.jsonl').write_text(re.sub(', "val_top5_error": [0-9.]+', '', (

@@ -101,7 +101,7 @@ def test_a_full_memory_is_one_sentence(capsys, monkeypatch):
         def full(error=error):
             raise error
         assert refusal(full, [], capsys, monkeypatch).endswith(
-            'the memory is full: a smaller --batch-size may fit')
+            'the memory is full: smaller batches may fit')
 
 
 def imagenet_flags(record_folder, tmp_path):
@@ -350,16 +350,21 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
             (['--data-dir', '/absent'], 'no Fashion-MNIST in /absent'), (['--gpus', 'x'], 'not a list of numbers'),
             (['--save-dir', '/dev/null/x'], '/x is not a folder'), (['--data-dir', ''], '--data-dir is empty'),
             (['--freeze', ''], '--freeze is empty'), (['--logging-file', '/dev/null/x'], '/dev/null'),
-            (['--warmup-epochs', '2'], 'warm-up epochs must be fewer'), (['--wd', 'inf'], 'must be at least 0'),
+            (['--warmup-epochs', '2'], 'warm-up epochs must be fewer'), (['--wd', 'inf'], 'must be a finite number'),
             (['--num-epochs', '1', '--batch-size', '150'], 'over a single step is not a schedule'),
             (['--gpus', '-1'], 'ids are not negative'), (['--hard-weight', '2'], 'between 0 and 1'),
             (['--teacher', 'x'], '--teacher does nothing without --teacher-params'),
             (['--teacher', 'x', '--teacher-params', __file__], "unknown teacher 'x'"), (['--lr', 'nan'], 'be positive'),
-            (['--teacher', 'ssd_300_vgg16_atrous_voc', '--teacher-params', __file__], 'no network for classification'),
+            (['--teacher', 'ssd_300_vgg16_atrous_voc', '--teacher-params', __file__], 'a network for classification'),
             (['--model', 'se', '--act-type', 'relu'], '--act-type relu does not go with it'),
             (['--mixup-alpha', '1'], '--mixup-alpha does nothing without --mixup'),
             (['--hard-weight', '1'], '--hard-weight does nothing without --teacher'),
             (['--label-set', 'fine'], '--label-set does nothing without --dataset cifar100'),
+            (['--teacher', 'resnet18_v1b_custom', '--teacher-params', __file__], 'not a network for classification'),
+            (['--mixup', '--mixup-alpha', '1e-15'], '1e-15 must be between 0.001 and 1000'),  # no end of drawing it
+            (['--num-epochs', '1' + 400 * '0'], 'must be at most 1000000'),
+            (['--lr-decay-epoch', '9' * 400], 'names an epoch after the 1,000,000'),
+            (['--warmup-epochs', '1', '--warmup-lr', '1e300'], '1e300 must be at most 1e+30'),
             (['--dtype', 'float16'], 'float16 needs a GPU')):
         assert sentence in refused(train_cifar.main, *cifar, *flags), flags
         assert not os.path.exists(str(tmp_path / 'new.log'))

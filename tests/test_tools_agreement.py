@@ -4,7 +4,7 @@ import pytest
 
 from model import get_model
 from tests.random_networks import noise, random_net
-from tools.share.agreement import check_agreement, differences, moves_of, nudged
+from tools.share.agreement import check_agreement, logit_differences, moves_of, nudged
 
 
 def test_the_difference_is_measured_in_standard_deviations():
@@ -12,14 +12,14 @@ def test_the_difference_is_measured_in_standard_deviations():
         return 2 * x
 
     images = {'some': np.array([[-1.0], [1.0], [1.0], [-1.0]], 'float32'), 'none': np.zeros((4, 1), 'float32')}
-    found = differences(lambda x: 2 * x + 0.25 * (len(x) == 1), net, images)
+    found = logit_differences(lambda x: 2 * x + 0.25 * (len(x) == 1), net, images)
     assert found == {'some': pytest.approx(0.25 / np.std([-2, 2, 2, -2, -2])), 'none': 0.25}
     sizes = []
-    found = differences(lambda x: sizes.append(len(x)) or 2 * x + 0.5 * (len(sizes) == 2), net, images, 3)
+    found = logit_differences(lambda x: sizes.append(len(x)) or 2 * x + 0.5 * (len(sizes) == 2), net, images, 3)
     assert sizes == [3, 3, 3, 3] and found == {'some': pytest.approx(0.5 / np.std([-2, 2, 2, -2, -2, 2])), 'none': 0}
-    assert np.isnan(differences(lambda x: 2 * x * (1 if len(x) == 4 else np.nan), net, images)['some'])
+    assert np.isnan(logit_differences(lambda x: 2 * x * (1 if len(x) == 4 else np.nan), net, images)['some'])
     with pytest.raises(FloatingPointError, match="logits of some images are not finite"):
-        differences(net, lambda x: x / 0, images)
+        logit_differences(net, lambda x: x / 0, images)
 
 
 def test_a_nudge_moves_every_number_by_what_rounding_does():

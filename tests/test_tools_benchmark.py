@@ -1,4 +1,5 @@
 """The benchmark: what it makes of the rounds, that contestants answer, and that each name in it exists."""
+import json
 import os
 import subprocess
 import sys
@@ -123,12 +124,34 @@ def test_what_cannot_be_measured_is_said(tmp_path, capsys):
     assert not os.listdir(str(tmp_path))
 
 
-def test_what_was_measured_is_not_written_over(tmp_path):
+def test_what_was_measured_is_not_written_over(tmp_path, capsys):
     path = tmp_path / 'there.json'
     path.write_text('mine')
-    with pytest.raises(UserError, match='there.json exists: choose another --json'):
-        benchmark.main(['input', '--json', str(path)])
+    for name, words in (('there.json', 'there.json exists: choose another one'), ('a/b.json', 'there is no folder')):
+        with pytest.raises(SystemExit):
+            benchmark.main(['input', '--json', str(tmp_path / name)])
+        assert words in capsys.readouterr().err
     assert path.read_text() == 'mine'
+
+
+def test_a_benchmark_that_is_stopped_leaves_the_contests_that_were_held(tmp_path, monkeypatch):
+    held = []
+
+    def hold_two(contest, *_):
+        held.append(contest)
+        if len(held) == 3:
+            raise KeyboardInterrupt
+        return {label: answers(1) for label in contest.entries}, {}
+
+    monkeypatch.setattr(benchmark, 'hold', hold_two)
+    path = tmp_path / 'new.json'
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main(['all', '--rounds', '1', '--json', str(path)])
+    assert len(json.loads(path.read_text())['contests']) == 2
+    held[:] = [None, None]
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.main(['all', '--rounds', '1', '--json', str(tmp_path / 'other.json')])
+    assert os.listdir(str(tmp_path)) == ['new.json']
 
 
 @pytest.mark.parametrize('module,name', [(module, name) for module in (ours, authors) for name in module.CONTESTANTS
@@ -158,15 +181,16 @@ def test_the_profile_adds_up(monkeypatch):
             'dnnl_verbose,exec,cpu,convolution,jit,backward_data,src,,alg:x,mb1,3\n')
     found = profile.spent(text)
     assert found == {'convolution backward_data': (3, 1), 'reorder': (2, 2)}
-    assert profile.table(0.01, found, 2) == [
-        '| | ms a step | share | calls |', '|---|---|---|---|', '| convolution backward_data | 1.5 | 30 % |  |',
+    assert profile.table(0.01, found, 2).splitlines() == [
+        '|  | ms a step | share | calls |', '| --- | --- | --- | --- |',
+        '| convolution backward_data | 1.5 | 30 % |  |',
         '| reorder | 1.0 | 20 % | 1 |', "| MXNet's own operators | 2.5 | 50 % |  |", '| a step | 5.0 | 100 % |  |']
 
 
 def test_the_profile_of_a_step_hears_onednn():
     command = [sys.executable, '-W', 'ignore', '-m', 'tools.benchmark.profile', *'step cifar relu 1 4 1'.split()]
     done = subprocess.run(command, cwd=ROOT, timeout=100, capture_output=True, text=True)
-    assert done.returncode == 0 and done.stdout.startswith('| | ms a step |')
+    assert done.returncode == 0 and done.stdout.startswith('|  | ms a step |')
     assert '| convolution backward_weights |' in done.stdout and 'verbose' not in done.stdout
 
 

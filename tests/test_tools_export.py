@@ -100,7 +100,7 @@ def test_a_fixed_batch_and_pictures_of_ones_own(flags, onnx, tmp_path, capsys):
 
 
 def test_a_file_that_differs_is_not_written(flags, onnx, tmp_path, monkeypatch, capsys):
-    """MXNet's own exporter forgets that a gamma counts as 1: without graph_of the file would be wrong."""
+    """MXNet's own exporter forgets that a gamma counts as 1: without exportable_graph the file would be wrong."""
     path = tmp_path / 'net.onnx'
     path.write_bytes(b'kept')
 
@@ -108,7 +108,7 @@ def test_a_file_that_differs_is_not_written(flags, onnx, tmp_path, monkeypatch, 
         return (mx.sym.identity(net(mx.sym.var('data')), name='logits'),
                 {name: parameter._reduce() for name, parameter in net.collect_params().items()})
 
-    monkeypatch.setattr(onnx_file, 'graph_of', as_mxnet_has_it)
+    monkeypatch.setattr(onnx_file, 'exportable_graph', as_mxnet_has_it)
     with pytest.raises(SystemExit) as leaving:
         run_script(lambda: export.main([*flags, '--onnx', str(path), '--overwrite']))
     assert leaving.value.code == 1 and 'net.onnx is not written' in capsys.readouterr().err
@@ -118,7 +118,7 @@ def test_a_file_that_differs_is_not_written(flags, onnx, tmp_path, monkeypatch, 
 @pytest.mark.parametrize('kind', ['random', 'real'])
 def test_a_difference_that_is_not_a_number_is_refused(kind, flags, onnx, tmp_path, monkeypatch):
     found = {'random': 0.0, 'real': 0.0, kind: float('nan')}
-    monkeypatch.setattr(export, 'differences', lambda *_: found)
+    monkeypatch.setattr(export, 'logit_differences', lambda *_: found)
     with pytest.raises(FloatingPointError, match='more than 1e-04'):
         export.main([*flags, '--onnx', str(tmp_path / 'net.onnx')])
     assert not os.listdir(str(tmp_path))
@@ -169,6 +169,7 @@ def test_the_unit_is_named_also_where_no_flag_names_it(model, unit, expected, tm
 
 @pytest.mark.parametrize('extra,words', [
     ([], 'say what to write: --onnx FILE, --symbol PREFIX or both'),
+    (['--symbol', '{folder}/'], 'it is a folder'),
     (['--symbol', '{folder}/none/net'], 'there is no folder'), (['--onnx', '{folder}/none/net'], 'there is no folder'),
     (['--onnx', '{folder}', '--overwrite'], 'it is not an ordinary file'),
     (['--onnx', '{there}'], 'is there already: --overwrite replaces it'),

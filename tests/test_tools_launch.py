@@ -140,7 +140,7 @@ def test_a_job_outlives_its_reader(launcher):
 
 def test_silence_ends_the_job(launcher):
     code, _, error = launcher.bash('echo line; sleep 300', '-n', 1, '-s', 0, '--idle-timeout', 1)
-    assert code == 1 and not launcher.alive()
+    assert code == 3 and not launcher.alive()
     assert error == 'launch: no process has written anything for 1 seconds: ending the job\n'
 
 
@@ -184,9 +184,9 @@ def test_ranks_sums_and_a_node_that_falls_silent(launcher):
     """Real servers: ranks are the numbers in front; a stopped worker is missed by its heartbeats."""
     code, out, error = launcher.run('-n', 2, '-s', 1, '--heartbeat-timeout', 3, '--grace', 0, DMLC_ROLE='server',
                                     command=[sys.executable, '-c', WORKER])
-    assert code == 1 and not launcher.alive()
+    assert code == 3 and not launcher.alive()
     assert out == ['[worker %d] rank %d of 2 pulled 3' % (rank, rank) for rank in (0, 1)]
-    assert 'launch: scheduler left with exit code 1; the end of its standard error:\nno heartbeat for 3 seconds from ' \
+    assert 'launch: scheduler left with exit code 3; the end of its standard error:\nno heartbeat for 3 seconds from ' \
            'worker 1: the host, the process or the link to it is gone\n' in error
 
 

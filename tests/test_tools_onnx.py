@@ -13,7 +13,7 @@ from mxnet.gluon import nn
 from model import ACTIVATIONS, MODELS, get_model
 from tests.random_networks import noise, random_net, run_graph, small
 from tools.share import onnx_graph
-from tools.share.agreement import differences
+from tools.share.agreement import logit_differences
 from tools.share.onnx_file import runner, write_onnx
 
 REASON = 'requirements/export.txt is not installed'
@@ -35,7 +35,7 @@ def onnx():
 def difference(net, side, path, **options):
     """Of ONNX Runtime from a network, in standard deviations of its logits."""
     write_onnx(net, (3, side, side), str(path), **options)
-    found = differences(runner(str(path)), net, {'noise': noise(side)}, options.get('batch_size'))
+    found = logit_differences(runner(str(path)), net, {'noise': noise(side)}, options.get('batch_size'))
     return found['noise']
 
 
@@ -54,7 +54,7 @@ def test_the_graph_for_onnx_gives_the_logits_in_mxnet_and_has_constant_weights(n
     """Without ONNX: reshapes to numbers, x for x + 0 y, and 1 for a gamma that counts as 1 change nothing."""
     monkeypatch.setenv('MXNET_SUBGRAPH_BACKEND', 'NONE')
     net, side = small(name, monkeypatch)
-    symbol, arrays = onnx_graph.graph_of(net, (3, side, side))
+    symbol, arrays = onnx_graph.exportable_graph(net, (3, side, side))
     nodes = json.loads(symbol.tojson())['nodes']
     assert {node['name'] for node in nodes if node['op'] == 'null'} == {'data', *arrays}
     assert 'reshape_like' not in {node['op'] for node in nodes}
@@ -70,7 +70,7 @@ def test_the_graph_for_onnx_gives_the_logits_in_mxnet_and_has_constant_weights(n
 def test_making_the_graph_leaves_the_network_alone():
     net = random_net(get_model('cifar_resnet', blocks=1))
     before = {name: parameter.data().asnumpy() for name, parameter in net.collect_params().items()}
-    onnx_graph.graph_of(net, (3, 12, 12))
+    onnx_graph.exportable_graph(net, (3, 12, 12))
     for name, parameter in net.collect_params().items():
         assert (parameter.data().asnumpy() == before[name]).all(), name
 

@@ -81,7 +81,7 @@ def test_the_document_has_what_the_tool_prints(tmp_path, capsys):
     assert os.path.getsize(out) > 10000
 
 
-def test_bad_files_are_said(tmp_path):
+def test_bad_files_are_said(tmp_path, capsys):
     other = tmp_path / 'other.json'
     other.write_text('{"sums": 1}')
     with pytest.raises(UserError, match='is not what'):
@@ -89,13 +89,16 @@ def test_bad_files_are_said(tmp_path):
     for out in ('s', 's.pdf'):
         with pytest.raises(UserError, match='must end in .png or .svg'):
             main(['draw', MEASURED, '--out', str(tmp_path / out)])
-    with pytest.raises(UserError, match='exists: choose another --json'):
-        measure.measure(str(other))
+    with pytest.raises(SystemExit):
+        main(['measure', '--json', str(other)])
+    assert 'other.json exists: choose another one' in capsys.readouterr().err and other.read_text() == '{"sums": 1}'
 
 
 @pytest.mark.parametrize('name, content', [
     ('sums', []), ('sums', [[2, 1, None, 1.0]]), ('sums', [[2, 1, None, 'x'], [2, 1, 5e7, 1.0]]), ('steps', []),
-    ('sums', [[1, 1, None, 1.0], [1, 1, 5e7, 1.0]]),
+    ('sums', [[1, 1, None, 1.0], [1, 1, 5e7, 1.0]]), ('sums', [[2, 1, None, 1.0], [2, 1, 5e7, None]]),
+    ('sums', [[2, 1.5, None, 1.0], [2, 1, 5e7, 1.0]]), ('sums', [[2, 10 ** 9, None, 1.0], [2, 1, 5e7, 1.0]]),
+    ('sums', [[2, 1, None, 1e999], [2, 1, 5e7, 1.0]]), ('steps', [[None, 1, 5e7, 1.0, 1.0, 1.0]]),
     ('gradient', [0, 0]), ('cores', 0), ('cores', None)])
 def test_numbers_that_were_not_measured_are_said(name, content, tmp_path):
     with open(MEASURED) as file:

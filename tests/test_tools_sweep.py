@@ -113,7 +113,7 @@ def test_a_mistake_stops_the_sweep_and_those_that_run_beside_it(stand_in, capsys
     assert '[2/3] stopped %s' % (NAME % ('relu', 1, 1)) in said
 
 
-@pytest.mark.parametrize('number,code', [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize('number,code', [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_a_signal_stops_the_runs_and_then_the_sweep(number, code, stand_in, capsys):
     stand_in({NAME % ('relu', 1, seed): {'wait': 60, 'errors': []} for seed in (0, 1)})
     handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background shell may have ignored

@@ -134,6 +134,9 @@ def test_figures_of_others_are_not_replaced(tmp_path):
         figures.save(Figure(), str(tmp_path / ('b' + ending)))
         figures.check_replaceable(str(tmp_path / ('b' + ending)))
     assert sorted(os.listdir(str(tmp_path))) == ['a.png', 'b.png', 'b.svg']
+    (tmp_path / 'b.png.new').write_text('mine')  # what is written begins there
+    with pytest.raises(UserError, match='b.png.new exists and was not written by this tool'):
+        figures.check_replaceable(str(tmp_path / 'b.png'))
 
 
 def test_a_unit_keeps_its_style_and_its_published_line_has_it_in_dots():

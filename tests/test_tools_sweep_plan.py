@@ -171,6 +171,15 @@ def test_logs_that_are_damaged_or_without_their_checkpoint_are_refused(stand_in,
         with open(numbers, 'w') as file:
             file.write(text)
         assert '%s is damaged' % numbers in refused()
+    for option, other in (('"model": "atac"', '"model": ["x"]'), ('"act_type": "relu"', '"act_type": ["relu"]'),
+                          ('"replace_act": "relu"', '"replace_act": {"a": 1}'),
+                          ('"act_layers": 4', '"act_layers": "x"')):
+        text = whole['./' + log].decode()
+        assert option in text
+        with open(log, 'w') as file:
+            file.write(text.replace(option, other))
+        said = refused()
+        assert said.startswith('sweep.py: error: %s: damaged: its option' % log) and len(said.splitlines()) == 1
     with open(log, 'w') as file:
         file.write('nothing of a run')
     assert '%s is not the log of a run' % log in refused()

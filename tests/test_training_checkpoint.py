@@ -406,6 +406,14 @@ def test_sizes_that_no_array_has_are_refused(shape, tmp_path):
         read_params(str(path))
 
 
+def test_a_name_of_an_array_is_no_longer_than_names_are(tmp_path):
+    """Looking for the counter in a name of 200,000 digits took 80 seconds."""
+    path = str(tmp_path / 'x.params')
+    write_params(path, {'1' * 200000: np.zeros(1, 'float32')})
+    with pytest.raises(UserError, match='x.params is damaged or no .params file: a name has 200000 bytes'):
+        read_params(path)
+
+
 def other_names(net, tmp_path, way):
     """A file of a network's weights, with names of another scheme."""
     path = str(tmp_path / 'x.params')

@@ -1,6 +1,6 @@
 """Several workers: whose images are whose, what they tell one another, and one job of two processes.
 
-`make dist-test` has the rest: many jobs, more workers, and what befalls them.
+`make dist-test` has the rest: many jobs, more workers, and what happens to them.
 """
 import signal
 import subprocess

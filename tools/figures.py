@@ -78,11 +78,11 @@ def check_replaceable(path, begins=None):
         raise UserError(f'--out {path}: it must end in {" or ".join(ENDINGS)}')
     if os.path.isdir(path):
         raise UserError(f'{path} is a folder: choose another --out')
-    if os.path.exists(path):
-        with open(path, 'rb') as file:
+    for there in filter(os.path.exists, (path, path + '.new')):  # which disk.written begins with
+        with open(there, 'rb') as file:
             head = file.read(HEAD)
         if head and not (head.startswith(begins) if begins else MARK.encode() in head):
-            raise UserError(f'{path} exists and was not written by this tool: choose another --out, or remove it')
+            raise UserError(f'{there} exists and was not written by this tool: choose another --out, or remove it')
 
 
 def save(figure, path):

@@ -1,7 +1,11 @@
 """Tables in Markdown."""
 
 
-def markdown_table(head, rows):
+def markdown_table(head, rows=()):
     """The lines of a table, below its head, as one text.   rows: of text"""
-    lines = [head, ['---'] * len(head), *([cell.replace('|', '\\|') for cell in row] for row in rows)]
-    return '\n'.join('| %s |' % ' | '.join(line) for line in lines)
+    return '\n'.join(map(markdown_row, [head, ['---'] * len(head), *rows]))
+
+
+def markdown_row(cells):
+    """A line of a table.   cells: text"""
+    return '| %s |' % ' | '.join(cell.replace('|', '\\|') for cell in cells)

@@ -129,7 +129,7 @@ def exists(folder):
     """Whether there is something of a checkpoint in a folder."""
     there = {name for name in ('last.json', 'previous.json', 'last.params', 'last.json.new')
              if os.path.exists(os.path.join(folder, name))}
-    # Beside a last.json.new, arrays alone are of a first checkpoint that was killed between its renames.
+    # Beside a last.json.new, arrays without a JSON are of a first checkpoint that was killed between its renames.
     return there not in (set(), {'last.json.new'}, {'last.json.new', 'last.params'})
 
 

@@ -51,16 +51,7 @@ def fit(run, learner, train, validation, net_facts=''):
         saver = Saver(run, log, learner, watch, facts)
         numbers = facts['last']
         try:
-            places = dict(save_dir=run.save_dir, logging_file=run.logging_file)
-            log.header(run.command, {**run.options, **places}, learner.devices, net_facts)
-            if learner.begun_from:
-                log.say('Begun from: %s' % learner.begun_from)
-            log.say('Product of gate and map: %s' % describe_product(learner.net))
-            log.say('Batches: %d images a step in all; %s; learning rate %s'
-                    % (train.batch_size, workers, run.options.get('lr')))
-            if facts['epoch'] >= 0 or facts['within']:
-                done = f': all {run.num_epochs} epochs are done' if facts['epoch'] + 1 == run.num_epochs else ''
-                log.say('Continues after %s%s' % (checkpoint.place_of(facts), done))
+            introduce(run, learner, log, facts, net_facts)
             for epoch in range(facts['epoch'] + 1, run.num_epochs):
                 with logging_redirect_tqdm():
                     numbers = run_epoch(learner, saver, train, validation, epoch)
@@ -78,6 +69,20 @@ def fit(run, learner, train, validation, net_facts=''):
         finally:
             log.close()
     return {'last': numbers, 'best': saver.facts['best']}
+
+
+def introduce(run, learner, log, facts, net_facts):
+    """Begin the log of a start: what runs, on what, and from where."""
+    places = dict(save_dir=run.save_dir, logging_file=run.logging_file)
+    log.header(run.command, {**run.options, **places}, learner.devices, net_facts)
+    if learner.begun_from:
+        log.say('Begun from: %s' % learner.begun_from)
+    log.say('Product of gate and map: %s' % describe_product(learner.net))
+    log.say('Batches: %d images a step in all; %s; learning rate %s'
+            % (run.options['images_per_step'], learner.workers, run.options.get('lr')))
+    if facts['epoch'] >= 0 or facts['within']:
+        done = f': all {run.num_epochs} epochs are done' if facts['epoch'] + 1 == run.num_epochs else ''
+        log.say('Continues after %s%s' % (checkpoint.place_of(facts), done))
 
 
 def open_log(run, facts, train, workers):

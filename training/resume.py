@@ -105,7 +105,7 @@ def find_checkpoint(run):
         LOG.warning('num_epochs was %d and is %d: the learning rate follows neither schedule', before,
                     run.options['num_epochs'])
     check_classes(facts['weights'].get('class_names'), run)
-    # A run logs an epoch, and saves its best weights, before the checkpoint; previous.* is one checkpoint behind.
+    # A run logs an epoch, and saves its best weights, before the checkpoint; previous.* is one checkpoint older.
     furthest = facts['epoch'] + (2 if paths['json'].endswith('previous.json') else 1)
     check_bests(run, furthest)
     check_log_of_resumed(run, facts['epoch'] + 1, furthest + 1)

@@ -3,11 +3,11 @@
     python -m tools.benchmark input|train|infer|all [--model cifar_resnet] [--rounds 7] [--json FILE]
 
 Each contestant is a process that has warmed up. In every round each of them works once, in an order that turns, so
-that a machine whose speed wanders harms all alike; a ratio is the median of the rounds' ratios. Clocks are read when
+that a machine whose speed varies affects all equally; a ratio is the median of the rounds' ratios. Clocks are read when
 the work has ended. The peers take part where the Python of `make bench-setup` is; bfloat16 takes part on CPUs with
-AVX-512; who fails at the warm-up is left out by name. The authors' way runs on the threads that MXNet takes by itself,
-half of the processors, all others on every physical core. Nothing else should run meanwhile; all contestants of a
-contest are in memory at once, up to 16 GB.
+AVX-512; who fails, at the warm-up or later, is left out by name. The authors' way runs on the threads that MXNet takes
+by itself, half of the processors, all others on every physical core. Nothing else should run meanwhile; all contestants
+of a contest are in memory at once, up to 16 GB.
 """
 import json
 import os
@@ -20,7 +20,8 @@ from runtime import UserError
 
 from cli.command import Parser
 from cli.exits import run_script
-from cli.kinds import at_least
+from cli.kinds import at_least, new_file
+from disk import write_whole
 from tools import ROOT
 from tools.benchmark.contests import CONTESTS, MODELS
 from tools.benchmark.hold import hold
@@ -60,14 +61,13 @@ def main(argv=None):
     parser.add_argument('--model', choices=MODELS, help='only the contests of this one')
     parser.add_argument('--rounds', type=at_least(1), default=7)
     parser.add_argument('--peers', default=PEERS, metavar='PYTHON', help='the Python with requirements/bench.txt')
-    parser.add_argument('--json', metavar='FILE', help='also write everything to this file, which must not be there')
+    parser.add_argument('--json', type=new_file, metavar='FILE',
+                        help='also write everything to this file, which must not be there')
     args = parser.parse_args(argv)
     contests = [contest for contest in CONTESTS
                 if args.kind in (contest.kind, 'all') and args.model in (contest.model, None)]
     if not contests:
         parser.error('there is no contest of %s with --model %s' % (args.kind, args.model))
-    if args.json and os.path.exists(args.json):
-        raise UserError(f'{args.json} exists: choose another --json, or remove it')
     pythons = {'ours': sys.executable, 'authors': sys.executable}
     if os.path.exists(args.peers):
         pythons['peers'] = args.peers
@@ -75,16 +75,13 @@ def main(argv=None):
         print('no peers: there is no %s (make bench-setup)' % args.peers)
     found = {'command': ' '.join(['python -m tools.benchmark', *(sys.argv[1:] if argv is None else argv)]),
              'commit': commit(), 'machine': machine(pythons), 'rounds': args.rounds, 'contests': []}
-    file = open(args.json, 'x') if args.json else None
     cpu = '%d cores of %s: %s' % (found['machine']['cores'], found['machine']['processor'],
                                   ', '.join(found['machine']['instructions']))
     for contest in contests:
         found['contests'].append(result(contest, *hold(contest, args.rounds, pythons)))
         show(found['contests'][-1], cpu)
-        if file:  # after each, so that one that fails loses none
-            file.seek(0)
-            json.dump(found, file, indent=1)
-            file.flush()
+        if args.json:  # after each, so that one that fails loses none
+            write_whole(args.json, [json.dumps(found, indent=1)])
     show_targets(found['contests'])
     return found
 

@@ -37,7 +37,7 @@ def gluon_loader(task, workers):
 
 
 def network(task):
-    """As their script of the host compiles it, for training and scoring alike: for CIFAR by hybridize() alone."""
+    """As their script of the host compiles it, for training and scoring alike: for CIFAR only by hybridize()."""
     net = task.network()
     if task.host == 'imagenet':
         net.hybridize(static_alloc=True, static_shape=True)

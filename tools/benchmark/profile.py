@@ -23,6 +23,7 @@ from cli.exits import run_script  # noqa: E402
 from tools.benchmark import ours  # noqa: E402
 from tools.benchmark.rounds import add_task_arguments  # noqa: E402
 from tools.benchmark.task import Workload  # noqa: E402
+from tools.markdown import markdown_table  # noqa: E402
 
 WHAT = ('step', 'step-bfloat16', 'float32', 'bfloat16', 'int8', 'plain')
 
@@ -59,13 +60,13 @@ def heard(function, *arguments):
 
 
 def table(seconds, found, steps):
-    """Lines of Markdown."""
+    """In Markdown."""
     whole = 1000 * seconds
     rows = [*found.items(), ("MXNet's own operators", (whole - sum(part for part, _ in found.values()), 0)),
             ('a step', (whole, 0))]
-    return ['| | ms a step | share | calls |', '|---|---|---|---|'] + [
-        '| %s | %.1f | %.0f %% | %s |' % (kind, part / steps, 100 * part / whole, calls // steps or '')
-        for kind, (part, calls) in rows if part >= 0.001 * whole]
+    return markdown_table(['', 'ms a step', 'share', 'calls'], [
+        (kind, '%.1f' % (part / steps), '%.0f %%' % (100 * part / whole), str(calls // steps or ''))
+        for kind, (part, calls) in rows if part >= 0.001 * whole])
 
 
 def main():
@@ -78,7 +79,7 @@ def main():
     one_round, _, _ = heard(ours.CONTESTANTS[args.what], Workload(args))
     heard(one_round)
     _, seconds, text = heard(one_round)
-    print('\n'.join(table(seconds, spent(text), args.steps)))
+    print(table(seconds, spent(text), args.steps))
 
 
 if __name__ == '__main__':

@@ -3,7 +3,7 @@
     child:   serve(one_round)                        parent:  with Contestant(label, command) as it: it.round()
 
 A process for each, because MXNet reads its number of threads once, and because the others want another NumPy. This file
-needs the standard library alone, so that all of them can import it.
+needs only the standard library, so that all of them can import it.
 """
 import json
 import os

@@ -3,6 +3,7 @@ import statistics
 import sys
 
 from tools.benchmark.hold import threads_of
+from tools.markdown import markdown_table
 
 
 def ratios(answers, label, to, quantity='images_per_second'):
@@ -39,12 +40,10 @@ def amount(number, decimals=2):
 
 def show(found, processor):
     """The Markdown table of a contest on a processor."""
-    print('\n**%s** (%s)\n\n| | images/s | least to most | to the first | peak memory (MiB) |\n|---|---|---|---|---|'
-          % (found['contest'], processor))
-    for row in found['rows']:
-        print('| %s | %s | %s to %s | %.2f | %.0f |' % (
-            row['contestant'], *map(amount, (row['images_per_second'], row['least'], row['most'])), row['ratio'],
-            row['memory']))
+    rows = [(row['contestant'], amount(row['images_per_second']), ' to '.join(map(amount, (row['least'], row['most']))),
+             '%.2f' % row['ratio'], '%.0f' % row['memory']) for row in found['rows']]
+    print('\n**%s** (%s)\n' % (found['contest'], processor))
+    print(markdown_table(['', 'images/s', 'least to most', 'to the first', 'peak memory (MiB)'], rows))
     for label, reason in found['left out'].items():
         print('\nleft out: %s: %s' % (label, reason))
     sys.stdout.flush()
@@ -59,12 +58,12 @@ def verdict(target):
 
 def show_targets(contests):
     """The Markdown table of all targets."""
-    print('\n| | | measured | least to most | wanted | |\n|---|---|---|---|---|---|')
+    rows = []
     for found in contests:
         for target in found['targets']:
-            what = ' / '.join(filter(None, (target['of'], target['to'])))
             memory = target['quantity'] == 'memory'
-            print('| %s | %s | %s | %s to %s | %s %s | %s |' % (
-                found['contest'], what + ', memory' * memory,
-                *(amount(target[name], 3) for name in ('measured', 'least', 'most')),
-                'at most' if memory else 'at least', amount(target['bound']), verdict(target)))
+            measured, least, most = (amount(target[name], 3) for name in ('measured', 'least', 'most'))
+            rows.append((found['contest'], ' / '.join(filter(None, (target['of'], target['to']))) + ', memory' * memory,
+                         measured, f'{least} to {most}',
+                         ('at most ' if memory else 'at least ') + amount(target['bound']), verdict(target)))
+    print('\n' + markdown_table(['', '', 'measured', 'least to most', 'wanted', ''], rows))

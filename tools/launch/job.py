@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from tools import ROOT
 from tools.launch.guard import exit_code, signal_session
+from training.watchdog import STALLED
 
 SSH = ['ssh', '-T', '-o', 'BatchMode=yes', '-o', 'ConnectTimeout=10', '-o', 'ServerAliveInterval=5',
        '-o', 'ServerAliveCountMax=3']
@@ -161,7 +162,7 @@ class Job:
                 return 0
             if self.idle and time.monotonic() - self.last_output > self.idle:
                 say(f'no process has written anything for {self.idle:g} seconds: ending the job')
-                return 1
+                return STALLED
 
     def end(self, code):
         """Let the workers save and leave, then the others; kill those that do not."""

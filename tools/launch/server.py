@@ -8,6 +8,8 @@ import sys
 import threading
 import time
 
+from training.watchdog import STALLED
+
 
 def main():
     # MXNet runs what the role says while it is imported, unless there is none.
@@ -48,13 +50,13 @@ def watch_heartbeats(kvstore, timeout):
                 lost.append(name)
         if lost:
             leave(f'no heartbeat for {timeout} seconds from {", ".join(lost)}: the host, the process or the link to it '
-                  'is gone')
+                  'is gone', STALLED)
 
 
-def leave(message):
-    """End this process from whatever thread, with exit code 1."""
+def leave(message, code=1):
+    """End this process from whatever thread."""
     print(message, file=sys.stderr, flush=True)
-    os._exit(1)
+    os._exit(code)
 
 
 if __name__ == '__main__':

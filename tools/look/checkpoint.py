@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from runtime import UserError, listed, printable
+from runtime import UserError, listed, printable, sentence_of
 
 from cli.command import Parser
 from cli.exits import attempt, run_script
@@ -74,7 +74,7 @@ def _describe_checkpoint(folder, stem):
         if stem == 'last':
             lines += _describe_best(folder, facts.get('best') or {})
     except DAMAGE as error:
-        raise UserError(f'{stem}.json in {folder or "."}: {error}') from error
+        raise UserError(f'{stem}.json in {folder or "."}: {sentence_of(error)}') from error
     return lines + [f'{name}: {json.dumps(facts.get(name))}' for name in ('best', 'last', 'within', 'options')]
 
 

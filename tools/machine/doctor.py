@@ -108,7 +108,7 @@ def why_it_failed(code, error, wheel):
     if code < 0:
         name = signal.Signals(-code).name
         return 'it was ended by %s%s' % (name, {'SIGILL': ', an instruction that this processor lacks',
-                                                'SIGKILL': ', perhaps for want of memory'}.get(name, ''))
+                                                'SIGKILL': ', perhaps as memory was short'}.get(name, ''))
     if 'no kernel image' in error:
         return '%s has no code for this GPU' % wheel
     return cure((error.strip().splitlines() or ['it left with exit code %d' % code])[-1], wheel)

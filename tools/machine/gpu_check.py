@@ -30,46 +30,44 @@ PATIENCE = 900   # seconds that a step may take, the first of which compiles for
 Step = namedtuple('Step', 'title command log', defaults=(None,))
 
 
+def script(name, *flags):
+    """The command of a script."""
+    return [sys.executable, name + '.py', *flags]
+
+
 def steps(out, gpus):
     """What is run, in order; gpus: how many there are."""
-    def script(name, *flags):
-        return [sys.executable, name + '.py', *flags]
-
-    def run(name):
-        return ['--save-dir', os.path.join(out, name), '--logging-file', os.path.join(out, name + '.log')]
-
-    def of(name):
-        return ['--params', os.path.join(out, name, 'last.params'), '--json']
-
-    def log(name):
-        return os.path.join(out, name + '.jsonl')
-
+    runs = {name: os.path.join(out, name) for name in ('one-gpu', 'scaled', 'two-gpus', 'nccl', 'resnet')}
+    places = {name: ['--save-dir', run, '--logging-file', run + '.log'] for name, run in runs.items()}
+    weights = {name: ['--params', os.path.join(run, 'last.params'), '--json'] for name, run in runs.items()}
+    logs = {name: run + '.jsonl' for name, run in runs.items()}
     float16, records = ['--dtype', 'float16'], os.path.join(out, 'records')
     data = [['--rec-%s' % split, os.path.join(records, split + '.rec')] for split in ('train', 'val')]
     cifar = script('train_cifar', *CIFAR, *float16, '--lr', '0.05')
-    one = [*cifar, '--gpus', '0', *run('one-gpu')]
+    one = [*cifar, '--gpus', '0', *places['one-gpu']]
     found = [Step('CIFAR network in float16, first epoch', [*one, '--num-epochs', '1']),
              Step('the same, resumed for the second', [*one, '--num-epochs', '2', '--resume']),
              Step('scored in float16 on the GPU',
-                  script('evaluate', *CIFAR, *of('one-gpu'), *float16, '--num-gpus', '1'), log('one-gpu')),
-             Step('scored in float32 on the CPU', script('evaluate', *CIFAR, *of('one-gpu')), log('one-gpu')),
-             Step('a dynamic loss scale', [*cifar, '--gpus', '0', *run('scaled'), '--num-epochs', '1', '--loss-scale',
-                                           'dynamic'])]
+                  script('evaluate', *CIFAR, *weights['one-gpu'], *float16, '--num-gpus', '1'), logs['one-gpu']),
+             Step('scored in float32 on the CPU', script('evaluate', *CIFAR, *weights['one-gpu']), logs['one-gpu']),
+             Step('a dynamic loss scale',
+                  [*cifar, '--gpus', '0', *places['scaled'], '--num-epochs', '1', '--loss-scale', 'dynamic'])]
     if gpus > 1:
         found += [Step('the same network on two GPUs',
-                       [*cifar, '--gpus', '0,1', *run('two-gpus'), '--num-epochs', '2']),
+                       [*cifar, '--gpus', '0,1', *places['two-gpus'], '--num-epochs', '2']),
                   Step('and by NCCL',
-                       [*cifar, '--gpus', '0,1', *run('nccl'), '--num-epochs', '1', '--kvstore', 'nccl']),
+                       [*cifar, '--gpus', '0,1', *places['nccl'], '--num-epochs', '1', '--kvstore', 'nccl']),
                   Step('scored on two GPUs',
-                       script('evaluate', *CIFAR, *of('two-gpus'), *float16, '--num-gpus', '2'), log('two-gpus'))]
+                       script('evaluate', *CIFAR, *weights['two-gpus'], *float16, '--num-gpus', '2'),
+                       logs['two-gpus'])]
     return found + [
         Step('RecordIO files of small JPEGs', [sys.executable, '-m', 'tools.make_small', records]),
         Step('ATAC-ResNet-50 in float16 on them',
              script('train_imagenet', *IMAGENET, *data[0], *data[1], *float16, '--num-gpus', '1', '--batch-size', '32',
                     '--lr', '0.02', '--num-epochs', '3', '--last-gamma', '--no-wd', '--label-smoothing',
-                    *run('resnet'))),
+                    *places['resnet'])),
         Step('scored in float16 on the GPU',
-             script('evaluate', *IMAGENET, *data[1], *of('resnet'), *float16, '--num-gpus', '1'), log('resnet'))]
+             script('evaluate', *IMAGENET, *data[1], *weights['resnet'], *float16, '--num-gpus', '1'), logs['resnet'])]
 
 
 def passes(step):

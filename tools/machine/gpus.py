@@ -19,7 +19,7 @@ NVIDIA = '0x10de'  # on the PCI bus
 def driver(library='libcuda.so.1'):
     """(GPUs, the CUDA version of the driver such as 11070 or 0, why there is none), as MXNet would find them.
 
-    GPUs: [(name, (major, minor) of the compute capability)], with CUDA_VISIBLE_DEVICES heeded.
+    GPUs: [(name, (major, minor) of the compute capability)], those that CUDA_VISIBLE_DEVICES names.
     """
     try:
         cuda = ctypes.CDLL(library)

@@ -48,7 +48,7 @@ def remedy(library, wheel):
 
 
 def cure(message, wheel):
-    """The error message of an import and, behind a colon, what mends it, where that is known."""
+    """The error message of an import and, after a colon, what mends it, where that is known."""
     library = re.search(r'(lib\S+?\.so[.\d]*): cannot open shared object', message)
     if library:
         return '%s is missing: %s' % (library.group(1), remedy(library.group(1), wheel))
@@ -64,7 +64,7 @@ def examine_python(report, version=sys.version_info, machine=None):
         report.problems.append('MXNet works on Python 3.8 to 3.12, and this is %d.%d: make setup PYTHON=python3.11'
                                % tuple(version[:2]))
     if machine != 'Linux x86_64':
-        report.problems.append('there are MXNet wheels for Linux on x86-64 alone, and this is %s' % machine)
+        report.problems.append('there are MXNet wheels only for Linux on x86-64, and this is %s' % machine)
 
 
 def examine_numpy(report, wheel):
@@ -86,7 +86,7 @@ def examine_mxnet(report, wheels, wheel):
         return
     report.line('MXNet', ', '.join('%s %s' % item for item in wheels.items()) or 'not from a wheel')
     if len(wheels) > 1:
-        report.problems.append('%s lie over one another: make clean setup GPU=%s'
+        report.problems.append('%s are both installed, in one place: make clean setup GPU=%s'
                                % (' and '.join(sorted(wheels)), FLAVOURS.get(wheel, '')))
 
 

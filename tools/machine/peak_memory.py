@@ -5,7 +5,7 @@
 Batches are of 128 images of 32x32 for CIFAR networks and of 16 of 224x224 for ImageNet's, unless --batch and
 --input-size say otherwise. Each number is of a process of its own, which holds Python and MXNet (about 0.15 GB),
 weights, momentum and gradients too. `here` is a network compiled as the training scripts do it, `authors' way` as
-theirs do it: by hybridize() alone for CIFAR, with static memory and shapes for ImageNet. In GB of 10^9 bytes.
+theirs do it: only by hybridize() for CIFAR, with static memory and shapes for ImageNet. In GB of 10^9 bytes.
 """
 import subprocess
 import sys
@@ -19,6 +19,7 @@ from cli.exits import run_script
 from cli.kinds import at_least
 from model import MODELS, complexity, get_model
 from tools import ROOT
+from tools.markdown import markdown_row, markdown_table
 from training.devices import check_training_memory
 from training.learner import compile_network, make_trainer
 
@@ -66,7 +67,7 @@ def measured_apart(*arguments):
                               stdout=subprocess.PIPE)
         return int(done.stdout.split()[-1])
     except subprocess.CalledProcessError as error:
-        why = f'it left with {error.returncode}, perhaps for want of memory'
+        why = f'it left with {error.returncode}, perhaps as memory was short'
     except subprocess.TimeoutExpired:
         why = f'it had not ended after {PATIENCE} s'
     print(f'{arguments[0]} is not measured: {why}', file=sys.stderr)
@@ -82,9 +83,10 @@ def main(argv=None):
     parser = Parser(description='Memory that training takes.')
     parser.add_argument('--model', nargs='+', choices=sorted({name for name, _ in NETWORKS}), help='(default: all)')
     parser.add_argument('--batch', type=at_least(1), help='images (default: 128 of CIFAR, 16 of ImageNet)')
-    parser.add_argument('--input-size', type=at_least(1), help='side of the images (default: 32 of CIFAR, 224)')
+    parser.add_argument('--input-size', type=at_least(1, most=4096),
+                        help='side of the images (default: 32 of CIFAR, 224)')
     args = parser.parse_args(argv)
-    print("| network | images | here (GB) | authors' way (GB) |\n|---|---|---|---|")
+    print(markdown_table(['network', 'images', 'here (GB)', "authors' way (GB)"]))
     rows = []
     for name, unit in NETWORKS:
         if args.model and name not in args.model:
@@ -94,8 +96,8 @@ def main(argv=None):
         elements = complexity.activation_elements(net_of(name, unit, size), (1, 3, size, size))
         check_training_memory(batch, 4 * elements, [mx.cpu()])
         here, theirs = (measured_apart(name, unit, authors_way, batch, size) for authors_way in (False, True))
-        print('| %s | %d of %dx%d | %s | %s |' % (name + (' with ' + unit if unit else ''), batch, size, size,
-                                                   written(here), written(theirs)), flush=True)
+        print(markdown_row([name + (' with ' + unit if unit else ''), '%d of %dx%d' % (batch, size, size),
+                            written(here), written(theirs)]), flush=True)
         rows.append((name, unit, batch, size, here, theirs))
     return rows
 

@@ -11,6 +11,8 @@ import hashlib
 import io
 import os
 import re
+import struct
+import zlib
 from collections import namedtuple
 
 from runtime import UserError
@@ -35,6 +37,9 @@ IMAGE_ENDINGS = '.jpeg', '.jpg', '.png'
 IMAGE_BYTES = 1 << 26     # at most, of an image in an archive
 KIT_FILE_BYTES = 1 << 24  # of a file in the development kit
 KIT_BYTES = 1 << 28       # of all of it, unpacked
+MAT_ORDER = slice(126, 128)          # of the header of a .mat file
+MAT_TAG = struct.Struct('<II')       # of an element: its kind and the size of what follows
+MAT_COMPRESSED = 15                  # a kind
 CLASS_TAR = re.compile(r'(n\d{8})\.tar')
 LABEL_LINE = re.compile(r'(ILSVRC2012_val_\d{8})(?:\.JPEG)?[,\s]\s*(n\d{8})\b')
 
@@ -143,12 +148,28 @@ def devkit_labels(path):
             raise UserError('%s is not the ILSVRC2012 development kit: it lacks meta.mat or the ground truth' % path)
         kit.append(content[offset:offset + size])
     try:
+        check_unpacked(kit[0])
         table = np.atleast_1d(loadmat(io.BytesIO(kit[0]), squeeze_me=True)['synsets'])
         synsets = {int(row['ILSVRC2012_ID']): str(row['WNID']) for row in table if not row['num_children']}
         labels = {'ILSVRC2012_val_%08d' % image: synsets[int(number)] for image, number in enumerate(kit[1].split(), 1)}
     except Exception as error:  # loadmat promises nothing about what it raises for a damaged file
         raise UserError('%s does not hold the labels: %s: %s' % (path, type(error).__name__, error)) from error
     return labels, sorted(synsets.values())
+
+
+def check_unpacked(mat):
+    """ValueError if the compressed elements of a .mat file, whose sizes loadmat trusts, are too large in all."""
+    if mat[MAT_ORDER] != b'IM':
+        raise ValueError('not a little-endian file of MATLAB 5')
+    position, left = MAT_ORDER.stop, KIT_FILE_BYTES
+    while position + MAT_TAG.size <= len(mat):
+        kind, size = MAT_TAG.unpack_from(mat, position)
+        position += MAT_TAG.size
+        if kind == MAT_COMPRESSED:
+            left -= len(zlib.decompressobj().decompress(mat[position:position + size], left + 1))
+        if left < 0:
+            raise ValueError('it unpacks to more than %d MB' % (KIT_FILE_BYTES >> 20))
+        position += size
 
 
 def listed_labels(path):

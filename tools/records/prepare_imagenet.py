@@ -31,7 +31,7 @@ from cli.kinds import at_least
 from disk import locked
 from tools.records import ilsvrc
 from tools.records.facts import report, settings_in
-from tools.records.one_split import ENDINGS, LONGEST_SIDE, make_split, verify
+from tools.records.one_split import ENDINGS, make_split, verify
 
 SPLITS = 'train', 'val'
 
@@ -50,7 +50,7 @@ def parse_args(argv=None):
                                                         'and --val-labels')
     parser.add_argument('--out', metavar='DIR', required=True, help='where the files go')
     parser.add_argument('-j', '--jobs', type=at_least(1), default=runtime.physical_cores(), help='threads')
-    parser.add_argument('--size', type=at_least(1, most=LONGEST_SIDE), default=480,
+    parser.add_argument('--size', type=at_least(1, most=4096), default=480,
                         help='of the shorter side in pixels')
     parser.add_argument('--quality', type=at_least(1, most=100), default=95, help='of the JPEGs, at most 100')
     parser.add_argument('--verify-only', action='store_true', help='read and decode what is in --out')

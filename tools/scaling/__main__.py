@@ -12,6 +12,7 @@ import runtime  # noqa: F401  (before mxnet)
 
 from cli.command import Parser
 from cli.exits import run_script
+from cli.kinds import new_file
 from tools.scaling.draw import draw
 from tools.scaling.measure import measure
 
@@ -20,7 +21,7 @@ def parse_args(argv=None):
     parser = Parser(description='How far training with parameter servers scales.')
     commands = parser.add_subparsers(dest='command', required=True)
     measuring = commands.add_parser('measure', help='measure on hosts in network namespaces')
-    measuring.add_argument('--json', required=True, metavar='FILE', help='where the seconds go')
+    measuring.add_argument('--json', type=new_file, required=True, metavar='FILE', help='where the seconds go')
     drawing = commands.add_parser('draw', help='print the tables and draw the figure')
     drawing.add_argument('measured', metavar='FILE', help='what was measured')
     drawing.add_argument('--out', required=True, metavar='FILE', help='.png or .svg')

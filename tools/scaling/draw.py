@@ -6,6 +6,7 @@ import statistics
 from runtime import UserError
 
 from tools import ROOT, figures
+from tools.markdown import markdown_table
 from tools.scaling.cost import (
     Cluster,
     Gpu,
@@ -28,6 +29,7 @@ GPUS = {"the authors' GPU": Gpu(BATCH, RATE), 'one four times as fast': Gpu(BATC
 GPUS_A_HOST = 8
 LINKS = {'1 Gbit/s': 1e9 / 8, '10 Gbit/s': 10e9 / 8}
 CASES = [(8, 1), (8, 8), (64, 8), (64, 64)]  # hosts, servers
+MOST = 10000  # cores, workers or servers
 SECONDS = ['0.2', '0.5', '1', '2', '5']       # marked on its axes
 HOSTS = [1, 2, 4, 8, 16, 32, 64]             # of the figure
 
@@ -39,7 +41,7 @@ def draw(measured, out):
     fitted = fit(gradient, sums, steps, cores)
     print(f'link {fitted.link:.2f}, processing {1e9 * fitted.processing:.2f} ns an element, '
           f'overlap {fitted.overlap:.2f}\n')
-    print('\n'.join([*measured_table(fitted, gradient, sums, steps, cores), '', *predicted_table(fitted)]))
+    print(measured_table(fitted, gradient, sums, steps, cores), predicted_table(fitted), sep='\n\n')
     with figures.look():
         figures.save(figure_of(fitted, gradient, sums, cores), out)
     return fitted
@@ -53,8 +55,10 @@ def read_measured(path):
         gradient, sums = Gradient(*found['gradient']), [Sum(*row) for row in found['sums']]
         steps = [Step(*row) for row in found['steps']]
         is_whole = {bool(one.rate) for one in sums} == {True, False} and min(one.workers for one in sums) > 1 and steps
-        if is_whole and are_positive(
-                *gradient, found['cores'], *(value for row in [*sums, *steps] for value in row if value is not None)):
+        counts = [found['cores'], *(count for one in [*sums, *steps] for count in (one.workers, one.servers))]
+        numbers = [value for one in [*sums, *steps] for name, value in one._asdict().items()
+                   if name != 'rate' or value is not None]
+        if is_whole and are_counts(*counts) and are_positive(*gradient, *numbers):
             return gradient, sums, steps, found['cores']
     except (KeyError, TypeError, ValueError, RecursionError):
         pass
@@ -62,7 +66,12 @@ def read_measured(path):
 
 
 def are_positive(*values):
-    return all(type(value) in (int, float) and value > 0 for value in values)
+    return all(type(value) in (int, float) and 0 < value < float('inf') for value in values)
+
+
+def are_counts(*values):
+    """Of cores, workers or servers."""
+    return all(type(value) is int and 0 < value <= MOST for value in values)
 
 
 def modelled(fitted, gradient, one, cores):
@@ -70,28 +79,29 @@ def modelled(fitted, gradient, one, cores):
 
 
 def measured_table(fitted, gradient, sums, steps, cores):
-    """Lines of Markdown: each job as measured and as the model has it."""
-    lines = ['| job | workers | servers | links | measured (s) | model (s) | error |', '|---|---|---|---|---|---|---|']
+    """In Markdown: each job as measured and as the model has it."""
     rows = [('sum', one, modelled(fitted, gradient, one, cores)) for one in sums]
     rows += [('step', one, step_seconds(fitted, one.compute, one.sum)) for one in steps]
-    return lines + [f'| {what} | {one.workers} | {one.servers} | {speed(one.rate)} | {one.seconds:.2f} | {seconds:.2f} '
-                    f'| {100 * (seconds / one.seconds - 1):+.0f} % |' for what, one, seconds in rows]
+    return markdown_table(
+        ['job', 'workers', 'servers', 'links', 'measured (s)', 'model (s)', 'error'],
+        [(what, str(one.workers), str(one.servers), speed(one.rate), f'{one.seconds:.2f}', f'{seconds:.2f}',
+          f'{100 * (seconds / one.seconds - 1):+.0f} %') for what, one, seconds in rows])
 
 
 def predicted_table(fitted):
-    """Lines of Markdown: what to expect of many GPUs, and the cores that decode JPEGs for a host of them."""
+    """In Markdown: what to expect of many GPUs, and the cores that decode JPEGs for a host of them."""
     gradient = whole_gradient('float16')
     decoded = decoding_rate()
     cases = [(1, 0, None)] + [(*case, link) for case in CASES for link in LINKS]
-    lines = ['| GPU | GPUs | links | servers | images/s | efficiency | waits for | cores a host that decode |',
-             '|---|---|---|---|---|---|---|---|']
+    rows = []
     for name, gpu in GPUS.items():
         for hosts, servers, link in cases:
             found = predict(fitted, gradient, Cluster(hosts, GPUS_A_HOST, servers, LINKS.get(link)), gpu)
-            lines.append(f'| {name} | {found.gpus} | {link or "-"} | {servers or "-"} | {found.images_per_second:,.0f} '
-                         f'| {100 * found.efficiency:.0f} % | {found.limit} '
-                         f'| {found.images_per_second / hosts / decoded:.1f} |')
-    return lines
+            rows.append((name, str(found.gpus), link or '-', str(servers or '-'), f'{found.images_per_second:,.0f}',
+                         f'{100 * found.efficiency:.0f} %', found.limit,
+                         f'{found.images_per_second / hosts / decoded:.1f}'))
+    return markdown_table(['GPU', 'GPUs', 'links', 'servers', 'images/s', 'efficiency', 'waits for',
+                           'cores a host that decode'], rows)
 
 
 def decoding_rate():

@@ -8,7 +8,6 @@ import sys
 import tempfile
 
 import runtime
-from runtime import UserError
 
 from disk import write_whole
 from tools import ROOT
@@ -24,9 +23,7 @@ PATIENCE = 300  # seconds that a job may take
 
 
 def measure(path):
-    """Measure, write the file after each job, and return what is written. UserError if it is there."""
-    if os.path.exists(path):
-        raise UserError(f'{path} exists: choose another --json, or remove it')
+    """Measure, write the file after each job, and return what is written."""
     sums, steps = [], []
     measured = {'command': 'python -m tools.scaling measure --json ' + path, 'processor': runtime.processor()[0],
                 'cores': runtime.physical_cores(), 'gradient': whole_gradient(), 'sums': sums, 'steps': steps}

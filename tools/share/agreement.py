@@ -12,7 +12,7 @@ def logits_of(net):
     return lambda images: net(mx.nd.array(images)).asnumpy()
 
 
-def differences(run, net, images, batch_size=None):
+def logit_differences(run, net, images, batch_size=None):
     """{kind of images: largest difference of run(images) from the network's logits}.
 
     Without a batch size: of all images at once, and of the first by itself. With one: the last batch is filled up with
@@ -53,8 +53,8 @@ def check_agreement(path, found, net, images):
 
 def moves_of(net, images):
     """{kind of images: the largest difference of the network's logits from those of nudged images}"""
-    draws = [differences(lambda batch, nudge=nudge, seed=seed: logits_of(net)(nudged(batch, nudge, seed)), net, images)
-             for nudge in NUDGES for seed in range(DRAWS)]
+    draws = [logit_differences(lambda batch, nudge=nudge, seed=seed: logits_of(net)(nudged(batch, nudge, seed)), net,
+                               images) for nudge in NUDGES for seed in range(DRAWS)]
     return {kind: max(draw[kind] for draw in draws) for kind in images}
 
 

@@ -73,7 +73,7 @@ def main(argv=None):
     """Print the table, JSON, or the layers of one network."""
     parser = Parser(description='Parameters and multiply-adds of the networks and units.')
     parser.add_argument('--model', help='one network, layer by layer')
-    parser.add_argument('--input-size', type=at_least(1), help='side of the image (default: 224, CIFAR 32)')
+    parser.add_argument('--input-size', type=at_least(1, most=4096), help='side of the image (default: 224, CIFAR 32)')
     parser.add_argument('--batch', type=at_least(1, most=1024), default=1, help='images')
     parser.add_argument('--json', action='store_true', help='a list of objects')
     parser.add_argument('--markdown', action='store_true', help='the table as Markdown')

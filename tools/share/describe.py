@@ -4,6 +4,7 @@ Weights of today's scripts have one. It is written as FILE.json once the network
 Its errors are those of the last epoch, or of --epoch N.
 """
 import argparse
+import json
 import os
 import sys
 
@@ -20,7 +21,7 @@ from disk import file_digest, written
 from training.logs import TIME_STAMP, read_run
 from training.weights.arrays import load_weights
 from training.weights.checksums import write_sealed
-from training.weights.description import description_path, read_description
+from training.weights.description import description_from_json, description_path, read_description
 
 COMMAND = 'Command: '
 
@@ -31,6 +32,14 @@ def facts_of(record):
         commands = [line[TIME_STAMP + len(COMMAND):].strip() for line in file if line[TIME_STAMP:].startswith(COMMAND)]
     named = {'command': list(filter(None, commands)), 'commit': record.commits}
     return {name: values[0] for name, values in named.items() if values}
+
+
+def check_content(content, log):
+    """UserError that names the log if a description that was made from it is none that is read."""
+    try:
+        description_from_json(content, log)
+    except UserError as error:
+        raise UserError(f'{log} is damaged: {error}') from error
 
 
 def main(argv=None):
@@ -61,10 +70,11 @@ def main(argv=None):
     try:
         net = build_network(run)
         found = describe(run, class_names_of(run))._replace(version='', **facts_of(record))
-    except (AttributeError, TypeError, mx.MXNetError) as error:  # an option of another kind
-        raise UserError(f'{args.log} is damaged: its options make no network') from error
+    except (AttributeError, TypeError, mx.MXNetError, UserError) as error:  # an option of another kind
+        raise UserError(f'{args.log}: its options make no network: {error}') from error
     load_weights(net, args.params)
     found = found.of(file_digest(args.params), record.epochs[epoch])
+    check_content(json.loads(json.dumps(found.content())), args.log)
     with written(path) as (new,):
         write_sealed(new, {'weights': found.content()})
     print('written:', path)

@@ -31,7 +31,7 @@ from cli.kinds import at_least
 from data.fashion_mnist import load_mini
 from data.pictures import batch_of
 from disk import file_digest, is_one_of, written
-from tools.share.agreement import check_agreement, differences, logits_of
+from tools.share.agreement import check_agreement, logit_differences, logits_of
 from tools.share.onnx_file import packages, runner, write_onnx
 from training.scoring import check_scoring_memory, compile_for_scoring, part_convolutions
 from training.weights.arrays import load_weights
@@ -59,6 +59,8 @@ def parse_args(argv=None):
 def check_places(args):
     """UserError if the flags name no file to write, or one that must not be written."""
     files = [args.onnx] * bool(args.onnx) + [args.symbol + ending for ending in SYMBOL_FILES if args.symbol]
+    if args.symbol and not os.path.basename(args.symbol):
+        raise UserError(f'--symbol {args.symbol} must begin names of files: it is a folder')
     if not files:
         raise UserError('say what to write: --onnx FILE, --symbol PREFIX or both')
     if args.batch_size and not args.onnx:
@@ -104,11 +106,12 @@ def metadata_of(args):
 
 
 def export_onnx(net, args, images, metadata):
-    """Write args.onnx once it has been checked; returns differences(...). FloatingPointError if they are too large."""
+    """Write args.onnx once it has been checked; returns logit_differences(...), or raises FloatingPointError for too
+    large ones."""
     _, onnxruntime = packages()
     with written(args.onnx) as (path,):
         write_onnx(net, images['real'].shape[1:], path, args.batch_size, metadata)
-        found = differences(runner(path), net, images, args.batch_size)
+        found = logit_differences(runner(path), net, images, args.batch_size)
         print(f'{args.onnx}: ONNX Runtime {onnxruntime.__version__} differs from MXNet by {found["random"]:.1e} on '
               f'{len(images["random"])} random and {found["real"]:.1e} on {len(images["real"])} real images, in units '
               "of the logits' standard deviation")
@@ -127,7 +130,7 @@ def export_symbol(net, prefix, images):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # that the type of the data is not known yet
             again = mx.gluon.SymbolBlock.imports(paths[0], ['data'], paths[1])
-        found = differences(logits_of(again), net, images)
+        found = logit_differences(logits_of(again), net, images)
         if any(found.values()):
             raise FloatingPointError(f'{prefix} is not written: what is read back differs by {found}')
     print(f'{prefix}{SYMBOL_FILES[0]} and {prefix}{SYMBOL_FILES[1]}: read back, they give the same logits')

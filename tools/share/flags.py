@@ -6,8 +6,10 @@ import runtime  # noqa: F401  (before mxnet)
 from cli import flags
 from cli.command import Parser
 from cli.exits import run_script
+from tools.markdown import markdown_table
 
 SHORT = {'train_cifar': 'C', 'train_imagenet': 'I', 'evaluate': 'E', 'classify': 'c', 'export': 'x', 'visualize': 'v'}
+COLUMNS = 'flag', 'scripts', 'default', 'resume', 'needs', 'what'
 HEAD = '''# Flags
 
 Made by `python -m tools.flags` from the table in `cli/flags.py`; a test compares the two.
@@ -21,7 +23,7 @@ taken from the description of the weights where it exists, and checked against i
 
 
 def row(flag):
-    """A flag as a row of Markdown."""
+    """The cells of a flag."""
     needs = {}
     for script in flag.of:
         for need in flag.needs_of(script):
@@ -35,9 +37,8 @@ def row(flag):
     is_one = len(set(defaults.values())) == 1 and len(defaults) == len(flag.of)
     default = next(iter(defaults.values())) if is_one else ', '.join(f'{SHORT[script]}: {default}'
                                                                      for script, default in defaults.items())
-    cells = (f'`{" ".join(flag.names)}`', ' '.join(SHORT[script] for script in flag.of), default,
-             'free' if flag.free else '', ', '.join(needs), flag.says + values_of(flag))
-    return '| %s |' % ' | '.join(cell.replace('|', '\\|') for cell in cells)
+    return (f'`{" ".join(flag.names)}`', ' '.join(SHORT[script] for script in flag.of), default,
+            'free' if flag.free else '', ', '.join(needs), flag.says + values_of(flag))
 
 
 def values_of(flag):
@@ -50,8 +51,8 @@ def text():
     """The whole page."""
     lines = [HEAD]
     for group in dict.fromkeys(flag.group for flag in flags.FLAGS):
-        lines += [f'## {group}\n', '| flag | scripts | default | resume | needs | what |', '|---|---|---|---|---|---|',
-                  *(row(flag) for flag in flags.FLAGS if flag.group == group), '']
+        lines += [f'## {group}\n', markdown_table(COLUMNS, [row(flag) for flag in flags.FLAGS if flag.group == group]),
+                  '']
     return '\n'.join(lines)
 
 

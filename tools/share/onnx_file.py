@@ -10,7 +10,7 @@ from runtime import UserError
 import mxnet as mx
 import numpy as np
 
-from tools.share.onnx_graph import OPSET, graph_of, translating
+from tools.share.onnx_graph import OPSET, exportable_graph, translating
 
 IR_VERSION = 7                  # of the format that has this opset
 
@@ -31,7 +31,7 @@ def write_onnx(net, shape, path, batch_size=None, metadata=None):
     UserError if MXNet has no translation of one of its operators.
     """
     onnx, _ = packages()
-    symbol, arrays = graph_of(net, shape)
+    symbol, arrays = exportable_graph(net, shape)
     free = {} if batch_size else dict(dynamic=True, dynamic_input_shapes=[('N', *shape)])
     with translating(onnx):
         missing = {node['op'] for node in json.loads(symbol.tojson())['nodes']} - set(mx.onnx.get_operator_support())

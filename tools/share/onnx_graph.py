@@ -1,6 +1,6 @@
 """The graph of a network in terms that ONNX has, and the translations that MXNet lacks.
 
-    symbol, arrays = graph_of(net, (3, 32, 32))
+    symbol, arrays = exportable_graph(net, (3, 32, 32))
     with translating(onnx):
         mx.onnx.export_model(symbol, arrays, ...)
 """
@@ -17,7 +17,7 @@ OPSET = 13                      # of the newest translations in MXNet 1.9.1
 RESHAPING = ('Reshape', 'reshape_like')
 
 
-def graph_of(net, shape):
+def exportable_graph(net, shape):
     """(symbol, {name: NDArray}) of a network for images (3, H, W), in terms that ONNX has.
 
     What follows the shape of another array, or has codes that ONNX lacks, becomes a Reshape to numbers. x + 0 y, which

@@ -9,6 +9,7 @@ import train_cifar
 from cli import build, flags
 from model import complexity
 from tools.sweep.pace import duration, macs_of, seconds_left, seconds_of
+from tools.sweep.selection import check_kinds
 from tools.sweep.settings import DEFAULTS, key_of, not_read, unit_name
 from training import checkpoint
 from training.devices import devices_by_id
@@ -88,6 +89,10 @@ def epochs_there(run):
         raise UserError(f'{missing[0]} is missing, but there is a checkpoint in {run.save_dir} or another file of its '
                         'log: put it back, or remove them')
     record = read_run(log)
+    try:
+        check_kinds(record.options)
+    except UserError as error:
+        raise UserError(f'{log}: {error}') from error
     if not all({'val_top1_error', 'seconds'} <= numbers.keys() for numbers in record.epochs):
         raise UserError(f'{numbers_path(log)} is damaged: an epoch lacks its error or its time')
     if record.epochs or saved:
@@ -113,7 +118,7 @@ def check_log(record, run):
     """UserError if an option that changes the result differs from that of a log.
 
     As for training.fit, num_epochs may grow; but not where the whole schedule depends on it, as the runs of a sweep are
-    compared. In a run that is whole, options that neither network and schedule read may differ.
+    compared. In a run that is whole, options that neither network nor schedule reads may differ.
     """
     before = record.options['num_epochs']
     now = run.num_epochs

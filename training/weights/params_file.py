@@ -21,6 +21,7 @@ ARRAY_VERSIONS = (0xF993FAC9, 0xF993FACA)
 TYPES = {0: 'float32', 1: 'float64', 2: 'float16', 3: 'uint8', 4: 'int32', 5: 'int8', 6: 'int64'}
 CODES = {name: code for code, name in TYPES.items()}
 MOST_DIMENSIONS = 8
+LONGEST_NAME = 1000  # bytes
 
 
 class _Reader:
@@ -114,6 +115,7 @@ def _count_of_names(reader, count):
 
 def _name(reader):
     length, = reader.numbers('Q')
+    reader.expect(length <= LONGEST_NAME, 'a name has %d bytes' % length)
     try:
         name = bytes(reader.take(length)).decode()
     except UnicodeDecodeError:
