@@ -263,7 +263,7 @@ def test_an_archive_of_gigabytes_of_zeros_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize('variant,lacking', [(CIFAR10, 'data_batch_5.bin'), (CIFAR100, 'test.bin')])
-def test_a_file_that_lacks_is_named_and_starts_no_download(tmp_path, variant, lacking, monkeypatch):
+def test_a_file_that_is_missing_is_named_and_starts_no_download(tmp_path, variant, lacking, monkeypatch):
     variant = small(variant)._replace(place=str(tmp_path))
     files = binary_files(variant)
     del files[lacking]

@@ -107,7 +107,7 @@ def test_folders_that_are_not_there_say_what_is(tmp_path):
         ImageFolder(str(tmp_path), False)
 
 
-def test_an_image_that_cannot_be_used_is_named_by_its_path(tmp_path, monkeypatch):
+def test_an_image_that_cannot_be_used_is_named_by_its_path(tmp_path):
     write_folder(tmp_path, 'val', ['a'], images=1)
     (tmp_path / 'val' / 'a' / 'bad.jpg').write_bytes(b'\xff\xd8\xff no JPEG')
     source = ImageFolder(str(tmp_path), False)

@@ -151,7 +151,7 @@ def test_both_readers_read_them(made):
     np.testing.assert_allclose(data, batch.data[0].asnumpy(), atol=1.01 * 2 / 57)
 
 
-def test_a_killed_run_goes_on_and_gives_the_same_bytes(archives, made, tmp_path):
+def test_a_killed_run_continues_and_gives_the_same_bytes(archives, made, tmp_path):
     """kill -9 while the twentieth image is encoded."""
     script = ('import os, signal\nfrom tools.records import one_split, prepare_imagenet\n'
               'encoded, left = one_split.encoded, [20]\n'
@@ -201,7 +201,7 @@ def test_a_crash_between_two_renames(archives, made, tmp_path, renamed):
 
 
 @pytest.mark.parametrize('room, name', [(100, 'train.part.json'), (9999, 'train.part.rec')])
-def test_a_full_disk_is_one_sentence_and_the_run_goes_on_later(archives, made, tmp_path, capsys, monkeypatch, room,
+def test_a_full_disk_is_one_sentence_and_the_run_continues_later(archives, made, tmp_path, capsys, monkeypatch, room,
                                                                name):
     """room: in bytes a file."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

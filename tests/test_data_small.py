@@ -156,7 +156,7 @@ def test_every_image_comes_once_an_epoch(workers):
     assert (whole_epoch(batches(train=False, workers=workers), 0)[1] == np.arange(23)).all()
 
 
-def test_order_and_augmentation_are_a_function_of_seed_and_epoch_alone():
+def test_order_and_augmentation_are_a_function_of_seed_and_epoch_only():
     first = whole_epoch(batches(), 2)
     source = batches(workers=2)
     whole_epoch(source, 0)

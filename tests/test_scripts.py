@@ -294,7 +294,7 @@ def test_class_folders_train(record_folder, tmp_path, small_resnet):
 
 def test_the_published_imagenet_command_says_what_is_missing(tmp_path):
     code, _, error = run('train_imagenet.py', *PUBLISHED_IMAGENET, cwd=tmp_path)
-    assert code == 2 and '2 GPUs asked, 0 found' in error and 'float16 needs a GPU' in error
+    assert code == 2 and 'GPUs asked: 2, found: 0' in error and 'float16 needs a GPU' in error
     assert len(error.strip().splitlines()) == 1 and os.listdir(str(tmp_path)) == []
 
 
@@ -375,7 +375,7 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
                             (['--num-gpus', '-1'], '-1 must be at least 0'),
                             (['--data-dir', '/absent'], 'give one of them'),
                             (['--crop-ratio', '0'], 'must be between'),
-                            (['--model', 'x'], "invalid choice: 'x'"), (['--num-gpus', '1'], '1 GPUs asked'),
+                            (['--model', 'x'], "invalid choice: 'x'"), (['--num-gpus', '1'], 'GPUs asked: 1'),
                             (['--model', 'fa_resnet50', '--input-size', '16'], 'input_size=16 must be at least 17'),
                             (['--num-classes', 10 ** 12], '1000000000000 must be at most 1000000'),
                             (['--num-classes', '3'], 'is out of range: there are 3 classes')):
@@ -560,7 +560,7 @@ def test_a_log_without_an_epoch_is_kept_where_its_run_has_a_checkpoint(cifar_fla
     train_cifar.main([*flags, '--save-dir', str(tmp_path / 'other')])
 
 
-def test_a_run_goes_on_in_no_log_but_its_own(cifar_flags, tmp_path, capsys, monkeypatch):
+def test_a_run_continues_in_no_log_but_its_own(cifar_flags, tmp_path, capsys, monkeypatch):
     def flags(name, *more):
         return [*cifar_flags, '--save-dir', str(tmp_path / name), '--resume', '--num-epochs', '2', *more]
 

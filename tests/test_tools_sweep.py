@@ -91,7 +91,7 @@ def test_runs_go_seed_by_seed_and_small_ones_first_and_the_user_sees_how_long(st
     assert after_first.endswith('about %.0f s left' % (2 * left / macs['relu', 1]))
 
 
-def test_a_run_that_fails_is_shown_and_the_others_go_on(stand_in, capsys):
+def test_a_run_that_fails_is_shown_and_the_others_continue(stand_in, capsys):
     stand_in({NAME % ('relu', 1, 0): {'code': 1}, NAME % ('relu', 1, 1): {'code': -9}})
     with pytest.raises(SystemExit) as leaving:
         sweep.main(grid(seeds=(0, 1, 2)))

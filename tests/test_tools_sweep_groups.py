@@ -106,7 +106,7 @@ def test_a_schedule_that_was_stretched_is_left_out(tmp_path, capsys):
         with open(path, 'w') as file:
             file.write(text.replace('"num_epochs": 2', '"num_epochs": 1') + text)
     assert len(compare(tmp_path)) == 1
-    assert 'a.log: begun for 1 epochs and continued to 2' in capsys.readouterr().err
+    assert 'a.log: begun with num_epochs 1 and continued to 2' in capsys.readouterr().err
 
 
 def test_the_same_run_counts_once(tmp_path, capsys):

@@ -135,7 +135,7 @@ def learner(net, objective=FOUR_CLASSES, devices=CPU, lr=0.01):
     return Learner(net, make_trainer(net, 0.9, 1e-4), lambda *_: lr, objective, devices)
 
 
-def test_two_devices_do_what_one_does(monkeypatch):
+def test_two_devices_do_what_one_does():
     """Also when the batch does not divide (odd batches, a last batch of one image for two devices).
 
     BatchNorm sees half of a batch on each device, so it is frozen to its running statistics for the comparison.
@@ -278,7 +278,7 @@ def test_devices(caplog):
     assert devices_by_id('') == [mx.cpu()] and devices_by_id('0,1') == [mx.cpu()]
     assert 'none was found: running on the CPU' in caplog.text
     assert devices_by_number(0) == [mx.cpu()]
-    with pytest.raises(UserError, match='2 GPUs asked, 0 found: use --num-gpus 0; float16 needs a GPU'):
+    with pytest.raises(UserError, match='GPUs asked: 2, found: 0: use --num-gpus 0; float16 needs a GPU'):
         devices_by_number(2, 'float16')
     with pytest.raises(UserError, match='not a list of numbers'):
         devices_by_id('a')

@@ -61,7 +61,7 @@ def saved(tmp_path):
     return str(tmp_path), states, net, trainer
 
 
-def test_a_restored_run_goes_on_bit_for_bit(saved):
+def test_a_restored_run_continues_bit_for_bit(saved):
     folder, _, net, trainer = saved
     step(net, trainer, 2)
     other = network(seed=9)

@@ -201,7 +201,7 @@ def test_the_last_good_checkpoint_is_named_as_the_file_that_is_whole(tmp_path):
     assert last_good(run.save_dir).endswith('previous.params of epoch 0')
 
 
-def test_a_run_does_not_go_on_with_other_data(tmp_path):
+def test_a_run_does_not_continue_with_other_data(tmp_path):
     run = small_run(str(tmp_path), num_epochs=1, log_interval=0)
     small_fit(run, few_images(4, True), few_images(4, False), lambda *_: 0.01, smallest_network)
     with pytest.raises(UserError, match='options: images_per_step was 4 and is 5; train_images was 4 and is 5$'):

@@ -38,7 +38,7 @@ def devices_by_number(num_gpus, dtype='float32'):
     found = mx.context.num_gpus()
     complaints = []
     if num_gpus > found:
-        complaints.append('%d GPUs asked, %d found: use --num-gpus %d' % (num_gpus, found, found))
+        complaints.append('GPUs asked: %d, found: %d: use --num-gpus %d' % (num_gpus, found, found))
     if dtype == 'float16' and not min(num_gpus, found):
         complaints.append(FLOAT16)
     if complaints:

@@ -18,6 +18,9 @@ from model.complexity import layers, parameters, summary
 from tools.markdown import markdown_table
 from tools.share.published import PUBLISHED
 
+MOST_PIXELS = 2 ** 31  # of a batch, for which the largest maps of all networks are no larger than MXNet can tell
+HEADER = ('network', 'parameters', 'trainable', 'multiply-adds', 'published', 'by its rule', 'the rule')
+
 
 def facts(name, net, input_shape):
     """What --json prints of a network: its counts, and at one image of 224x224 the published ones if there are any."""
@@ -43,9 +46,6 @@ def every_fact(input_size=None, batch=1):
     for unit in ACTIVATIONS:
         size = input_size or 32
         yield facts('cifar_resnet with ' + unit, get_model('cifar_resnet', act_type=unit), (batch, 3, size, size))
-
-
-HEADER = ('network', 'parameters', 'trainable', 'multiply-adds', 'published', 'by its rule', 'the rule')
 
 
 def cells(fact):
@@ -80,6 +80,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.markdown and (args.model or args.json):
         parser.error('--markdown is for the table of all networks, without --model and --json')
+    if args.batch * (args.input_size or 224) ** 2 > MOST_PIXELS:
+        parser.error(f'{args.batch} images of {args.input_size}x{args.input_size} have more than {MOST_PIXELS:,} pixels')
     if args.model is None:
         found = list(every_fact(args.input_size, args.batch))
         print(json.dumps(found, indent=1) if args.json else table(list(map(cells, found)), args.markdown))

@@ -65,8 +65,8 @@ def check_run(record, conditions):
     if not (record.finished and errors):
         raise UserError(f'unfinished: {len(errors)} of {options["num_epochs"]} epochs')
     if record.first_num_epochs != options['num_epochs'] and depends_on_num_epochs(options.get('lr_mode')):
-        raise UserError(f'begun for {record.first_num_epochs} epochs and continued to {options["num_epochs"]}: its '
-                        'learning rate follows neither schedule')
+        raise UserError(f'begun with num_epochs {record.first_num_epochs} and continued to {options["num_epochs"]}: '
+                        'its learning rate follows neither schedule')
 
 
 def check_kinds(options):
