@@ -81,7 +81,7 @@ def main(argv=None):
     if args.markdown and (args.model or args.json):
         parser.error('--markdown is for the table of all networks, without --model and --json')
     if args.batch * (args.input_size or 224) ** 2 > MOST_PIXELS:
-        parser.error(f'{args.batch} images of {args.input_size}x{args.input_size} have more than {MOST_PIXELS:,} pixels')
+        parser.error(f'--batch {args.batch} of this size has more than {MOST_PIXELS:,} pixels')
     if args.model is None:
         found = list(every_fact(args.input_size, args.batch))
         print(json.dumps(found, indent=1) if args.json else table(list(map(cells, found)), args.markdown))
