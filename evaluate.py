@@ -14,12 +14,12 @@ the 50,000 images of ImageNet: what their log leaves open, as it scored 49,920 o
 import json
 import sys
 
-from runtime import UserError
+from runtime import UserError, printable
 
 import mxnet as mx
 
 from cli import parsing, trained
-from cli.build import build_network
+from cli.build import build_network, dataset_of
 from cli.exits import run_script
 from training.devices import devices_by_number
 from training.loop import evaluate
@@ -73,8 +73,16 @@ def main(argv=None):
     """Score and print; returns what score() returns."""
     args = parse_args(argv)
     scores = score(args)
-    print(json.dumps(scores) if args.json else report(scores))
+    print(json.dumps(scores) if args.json else f'{report(scores)} ({printable(data_of(args))})')
     return scores
+
+
+def data_of(args):
+    """What was scored, in words."""
+    record = dataset_of(args)
+    if not record.small:
+        return (args.rec_val if args.use_rec else args.data_dir) or args.dataset
+    return args.dataset + (f', {args.label_set} labels' if record.label_sets else '')
 
 
 def report(scores):

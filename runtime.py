@@ -19,6 +19,7 @@ import runpy
 import signal
 import sys
 import warnings
+from importlib.util import find_spec
 
 try:
     import numpy
@@ -38,6 +39,8 @@ CUDA_LIBRARIES = ('cuda_runtime/lib/libcudart.so.11.0', 'cuda_nvrtc/lib/libnvrtc
 
 # This repository's scripts. Another program that imports this file, or the package, may be a parameter server.
 SCRIPTS = re.compile(r'(train_cifar|train_imagenet|evaluate)\.py|tools/.*\.py')
+
+WITHOUT_MXNET = re.compile(r'/tools/(machine|launch)/[^/]*\.py$')
 
 NAMED = 5  # names in a message, at most
 LARGEST_PICTURE = 178956970  # pixels, as many as Pillow decodes; OpenCV reads its own limit once, while it loads
@@ -62,10 +65,10 @@ def printable(text):
 
 def sentence_of(error):
     """What an error says, for a user."""
-    is_of_file = isinstance(error, OSError) and error.filename and error.strerror
-    text = f'{error.filename}: {error.strerror}' if is_of_file else str(error)
-    if is_of_file and isinstance(error, FileExistsError):  # only where a folder is to be made
-        text = f'{error.filename} is not a folder'
+    text = str(error)
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        says = {FileExistsError: ' is not a folder', IsADirectoryError: ' is a folder, where a file is wanted'}
+        text = f'{error.filename}{says.get(type(error), ": " + error.strerror)}'
     return '\n'.join(map(printable, text.split('\n')))  # what another program has said may have lines
 
 
@@ -191,14 +194,24 @@ def blocking_role(environ):
     return role if role in ('server', 'scheduler') else None
 
 
-def check_role():
-    """Leave with exit code 2 and one sentence where a role that was left in the environment would hang our script."""
-    role = blocking_role(os.environ)
-    if role and our_script():
-        print('%s: error: DMLC_ROLE=%s is set, with which `import mxnet` serves other processes and never returns: '
-              'unset DMLC_ROLE (python -m tools.launch starts servers)' % (os.path.basename(our_script()), role),
-              file=sys.stderr)
+def check_start():
+    """Leave with exit code 2 and one sentence where `import mxnet` would hang, abort or fail in our script."""
+    script = our_script()
+    why = script and why_no_import(script, os.environ)
+    if why:
+        print('%s: error: %s' % (os.path.basename(script), why), file=sys.stderr)
         sys.exit(2)
+
+
+def why_no_import(script, environ):
+    """What keeps `import mxnet` of a script from returning, or None."""
+    if blocking_role(environ):
+        return ('DMLC_ROLE=%s is set, with which `import mxnet` serves other processes and never returns: unset '
+                'DMLC_ROLE (python -m tools.launch starts servers)' % environ['DMLC_ROLE'])
+    if not (find_spec('mxnet') or WITHOUT_MXNET.search(script)):
+        return 'this Python has no MXNet: run `make setup`, and then `. .venv/bin/activate`'
+    threads = environ.get('OMP_NUM_THREADS', '1')
+    return None if threads.isdecimal() and int(threads) else 'OMP_NUM_THREADS=%s is not a number of threads' % threads
 
 
 def our_script():
@@ -229,7 +242,7 @@ def prepare():
     load_cuda(sys.path)
 
 
-check_role()
+check_start()
 let_go()
 prepare()
 

@@ -22,7 +22,7 @@ from training.fit import fit
 
 INPUT_SHAPE = (1, 3, 32, 32)
 LABELS = {
-    'coarse': 'labels: the 20 coarse ones under a head of 100, as in the published figure (honest CIFAR-100: fine)',
+    'coarse': 'labels: the 20 coarse ones under a head of 100, as in the published figure (the usual ones are fine)',
     'fine': 'labels: the 100 fine ones, which the published figure does not show'}
 
 
@@ -54,6 +54,7 @@ def main(argv=None):
     if args.summary:
         return print(complexity.summary(net, INPUT_SHAPE))
     build.warn_of_unit(args)
+    build.warn_of_schedule(args)
     hardware = build.hardware_of(args, devices_by_id(args.gpus, args.dtype))
     train, test = build.load_data(args, args.batch_size)
     run = run_of(args)._replace(description=build.describe(args, train.class_names))

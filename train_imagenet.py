@@ -47,6 +47,7 @@ def main(argv=None):
     if args.summary:
         return print(complexity.summary(net, (1, 3, args.input_size, args.input_size)))
     build.warn_of_unit(args)
+    build.warn_of_schedule(args)
     hardware = build.hardware_of(args, devices_by_number(args.num_gpus, args.dtype))
     train, validation = build.load_data(args, args.batch_size * len(hardware.devices) * hardware.workers.size)
     run = run_of(args)._replace(description=build.describe(args, train.class_names))

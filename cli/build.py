@@ -12,6 +12,7 @@ import numpy as np
 
 import data
 from cli import flags
+from cli.rules import RULES
 from cli.teacher import load_teacher
 from cli.unit_flags import idle
 from data.labels import same_classes
@@ -118,6 +119,16 @@ def build_network(args):
 def unit_of(args):
     """The name of the unit in the network of the flags."""
     return args.act_type or registered(args)[1].unit
+
+
+def warn_of_schedule(args):
+    """Warn of epochs that were given and come after the end."""
+    for name in ('lr_decay_epoch', 'mixup_off_epoch'):
+        epochs = getattr(args, name)
+        late = [epoch for epoch in (epochs if isinstance(epochs, list) else [epochs]) if epoch >= args.num_epochs]
+        if late and name in args.given:
+            LOG.warning('%s %s: the run ends before it, after %d epochs', flags.as_flag(name),
+                        ','.join(map(str, late)), args.num_epochs)
 
 
 def warn_of_unit(args):
@@ -232,7 +243,7 @@ def run_named(args, name, title):
     """The Run of the flags, in the folder and with the log of its name unless they say otherwise."""
     return Run(args.save_dir or 'params/' + name, args.logging_file or 'logs/%s.log' % name, title, options_of(args),
                args.seed, args.num_epochs, args.log_interval, args.resume, args.save_every_steps, args.tensorboard,
-               flags.RULES, args.command)
+               RULES, args.command)
 
 
 def options_of(args):

@@ -12,7 +12,7 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser without the usage before its sentence, which fills a page for some of them."""
 
     def __init__(self, prog=None, **keywords):
-        super().__init__(prog or program(), **keywords)
+        super().__init__(prog or program(), allow_abbrev=False, **keywords)
 
     def parse_known_args(self, args=None, namespace=None):
         """As usual; an empty text is refused, but where it is the default."""

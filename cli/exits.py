@@ -1,4 +1,5 @@
 """How a script leaves: a mistake of the user is one sentence and exit code 2, a defect of ours a traceback."""
+import logging
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ import mxnet as mx
 
 from cli.command import program
 from cli.streams import mend_streams
+from training.runlog import EarlyWarnings
 
 DEVICE_IS_FULL = re.compile('out of memory|[Ff]ailed to allocate|bad_alloc')
 
@@ -21,6 +23,8 @@ def run_script(main):
     that has diverged leaves with 1. Everything else is a defect of ours and keeps its traceback.
     """
     mend_streams()
+    early = EarlyWarnings()
+    logging.getLogger().addHandler(early)
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as runtime leaves it
         signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -36,6 +40,8 @@ def run_script(main):
         if not isinstance(error, MemoryError) and not DEVICE_IS_FULL.search(str(error)):
             raise
         leave(2, UserError('the memory is full: smaller batches may fit'))
+    finally:
+        logging.getLogger().removeHandler(early)
 
 
 def leave(code, error):

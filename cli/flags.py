@@ -9,7 +9,6 @@ from data.cifar import LABEL_SETS
 from data.images import CROP_RATIOS
 from model import ACTIVATIONS, MODELS
 from training.distributed import KVSTORES
-from training.resume import Rules
 from training.schedule import MODES
 from training.scoring import CALIBRATION_MODES, DTYPES
 
@@ -217,9 +216,6 @@ FLAGS = [
     Flag('--summary', 'run', TRAIN, 'print the layers and leave; needs no data', free=True, **_ON_OFF),
 ]
 BY_DEST = {flag.dest: flag for flag in FLAGS}
-# The rules by which a run is resumed.
-RULES = Rules(frozenset(flag.dest for flag in FLAGS if flag.free),
-              {flag.dest: flag.before for flag in FLAGS if flag.before is not None})
 
 
 def meets(options, need):

@@ -25,7 +25,7 @@ class ImageFolder:
         root = os.path.expanduser(root or DEFAULT)
         self.path = os.path.join(root, 'train' if train else 'val')
         if not os.path.isdir(self.path):
-            raise OSError('there is no folder %s: %s (--data-dir says where the images are)'
+            raise OSError('there is no folder %s: %s'
                           % (self.path, contents(root)))
         images = {name: images_in(os.path.join(self.path, name)) for name in class_folders(self.path)}
         empty = [name for name, paths in images.items() if not paths]
@@ -84,5 +84,5 @@ def is_foreign(name):
 def check_order(path, names):
     """Warn where numbers sort as text, so that class 10 has the label 2."""
     if all(name.isdecimal() for name in names) and list(names) != sorted(names, key=int):
-        LOG.warning('%s: the class folders are in the order of text, not of numbers: label 0 is %s', path,
+        LOG.warning('%s: the class folders are in the order of text, not of numbers: labels count %s', path,
                     ', '.join(names))

@@ -67,6 +67,8 @@ def labelled(source, class_names=(), classes=None):
         if getattr(source, 'counts_classes', False) and len(source.class_names) < (classes or 0):
             raise UserError('%s has %d classes, and the network %d outputs, whose names are not known: make a folder '
                             'for each, or a RecordIO file' % (source.path, len(source.class_names), classes))
+        if class_names:
+            LOG.warning('%s does not name its classes: its labels are taken for those of the network', source.path)
         return source
     known = synsets() if are_synsets and tuple(class_names) == imagenet_names() else class_names
     labels = labels_by_name(source.class_names, known, source.path)

@@ -340,12 +340,12 @@ def test_mistakes_in_the_flags(archives, tmp_path, capsys, monkeypatch):
     tar, out = ['--train-tar', archives / 'train.tar'], ['--out', tmp_path / 'out']
     val = ['--val-tar', archives / 'val.tar']
     for arguments, message in (
-            (out, 'give archives, or --folder, or --verify-only'),
-            ([*tar, '--folder', archives, *out], 'give archives, or --folder, or --verify-only'),
+            (out, 'give one of these only: archives, --folder'),
+            ([*tar, '--folder', archives, *out], 'give one of these only: archives, --folder'),
             ([*val, *out], '--val-tar goes with --devkit or --val-labels'),
             ([*tar, '--devkit', archives / 'devkit.tar.gz', *out], '--val-tar goes with --devkit or --val-labels'),
-            (['--folder', archives, '--devkit', archives / 'devkit.tar.gz', *out], 'give archives, or --folder'),
-            (['--verify-only', '--val-labels', 'x', *out], 'give archives, or --folder'),
+            (['--folder', archives, '--devkit', archives / 'devkit.tar.gz', *out], 'give one of these only: archives'),
+            (['--verify-only', '--val-labels', 'x', *out], 'give one of these only: archives, --folder'),
             ([*tar, '--quality', '101', *out], '101 must be at most 100'),
             ([*tar, '--size', '0', *out], 'must be at least 1'),
             (['--verify-only', '--size', '99', *out], '--size and --quality are for files that are made'),

@@ -165,12 +165,20 @@ def test_a_role_that_would_hang_a_script_of_ours_is_refused(role, script, leaves
         monkeypatch.setenv('DMLC_ROLE', role)
     code = None
     try:
-        runtime.check_role()
+        runtime.check_start()
     except SystemExit as leaving:
         code = leaving.code
     assert code == (2 if leaves else None)
     sentence = '%s: error: DMLC_ROLE=%s is set' % (os.path.basename(script), role)
     assert (sentence in capsys.readouterr().err) == leaves
+
+
+@pytest.mark.parametrize('threads,says', [('x', True), ('0', True), ('-1', True), ('3', False)])
+def test_threads_that_are_no_number_are_said_before_mxnet_aborts(threads, says):
+    done = subprocess.run([sys.executable, 'train_cifar.py', '--summary', '--blocks', '1'], cwd=ROOT, timeout=60,
+                          env={**os.environ, 'OMP_NUM_THREADS': threads}, capture_output=True, text=True)
+    assert done.returncode == (2 if says else 0)
+    assert (done.stderr == 'train_cifar.py: error: OMP_NUM_THREADS=%s is not a number of threads\n' % threads) == says
 
 
 def test_ctrl_c_ends_a_script_of_ours_without_a_traceback_while_it_imports(monkeypatch):

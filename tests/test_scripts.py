@@ -466,18 +466,49 @@ def test_best_weights_of_another_run_are_not_replaced(cifar_flags, tmp_path, cap
     train_cifar.main([*flags, '--num-epochs', '1', '--resume'])
 
 
-def test_a_log_that_was_deleted_is_begun_anew_as_often_as_the_run_is_resumed(cifar_flags, tmp_path, monkeypatch):
+def test_a_log_that_was_deleted_is_begun_anew_as_often_as_the_run_is_resumed(cifar_flags, tmp_path, monkeypatch,
+                                                                               caplog):
     flags = [*cifar_flags, '--lr-mode', 'step', '--resume']
     train_cifar.main([*flags, '--num-epochs', '1'])
     for name in 'run.log', 'run.jsonl':
         os.remove(tmp_path / name)
+    train_cifar.main([*flags, '--num-epochs', '1'])
+    assert 'run.log begins with epoch 1: the log of the epochs before it is another file, or is gone' in caplog.text
     kill_after_the_first_checkpoint([*flags, '--num-epochs', '2', '--save-every-steps', '1'], monkeypatch)
     for epochs in 2, 3, 4:
         train_cifar.main([*flags, '--num-epochs', str(epochs)])
     with open(tmp_path / 'run.jsonl') as file:
         assert [json.loads(line)['epoch'] for line in file] == [1, 2, 3]
-    with pytest.raises(UserError, match='run.jsonl begins with epoch 1: the log of those before it was removed'):
+    with pytest.raises(UserError, match='run.jsonl begins with epoch 1: the log of those before it is another file'):
         read_run(str(tmp_path / 'run.log'))
+
+
+def test_a_run_that_is_not_resumed_is_told_whether_it_could_be(cifar_flags, tmp_path, capsys, monkeypatch):
+    flags = [*cifar_flags, '--num-epochs', '1', '--lr-mode', 'step']
+    train_cifar.main(flags)
+    cure = 'choose another --save-dir and --logging-file'
+    said = refusal(train_cifar.main, flags, capsys, monkeypatch)
+    assert said.endswith('/run holds a checkpoint: continue it by --resume, or ' + cure)
+    said = refusal(train_cifar.main, [*flags, '--wd', '0.5'], capsys, monkeypatch)
+    assert said.endswith('had other options: wd was 0.0001 and is 0.5: ' + cure)
+    (tmp_path / 'run' / 'last.json').write_text('{')
+    assert refusal(train_cifar.main, flags, capsys, monkeypatch).endswith('/run holds a checkpoint: ' + cure)
+
+
+def test_a_default_is_the_same_as_its_value(cifar_flags):
+    flags = [flag for flag in cifar_flags if flag not in ('--act-type', 'ChaATAC')] + ['--lr-mode', 'step']
+    train_cifar.main([*flags, '--num-epochs', '1'])
+    train_cifar.main([*flags, '--num-epochs', '2', '--resume', '--act-type', 'ChaATAC'])
+    with pytest.raises(UserError, match='act_type was ChaATAC and is relu'):
+        train_cifar.main([*flags, '--num-epochs', '2', '--resume', '--act-type', 'relu'])
+
+
+def test_epochs_after_the_end_are_said(cifar_flags, tmp_path, caplog):
+    train_cifar.main([*cifar_flags, '--num-epochs', '1', '--lr-mode', 'step'])
+    assert 'the run ends before it' not in caplog.text
+    train_cifar.main([*cifar_flags, '--num-epochs', '2', '--lr-mode', 'step', '--lr-decay-epoch', '1,5',
+                      '--save-dir', str(tmp_path / 'other'), '--logging-file', str(tmp_path / 'other.log')])
+    assert '--lr-decay-epoch 5: the run ends before it, after 2 epochs' in caplog.text
 
 
 @pytest.mark.parametrize('facts, names', [

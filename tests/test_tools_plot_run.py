@@ -1,6 +1,8 @@
 """plot_run: logs of any kind that it reads, and what it draws of them."""
 import os
 
+from runtime import UserError
+
 import pytest
 
 from cli.exits import run_script
@@ -134,7 +136,15 @@ def test_what_is_no_log_is_refused(tmp_path, capsys, name, content, says):
     assert left.value.code == 2 and says in capsys.readouterr().err and not (tmp_path / 'figure.png').exists()
 
 
-def test_plot_run_writes_figures_alone(tmp_path, capsys):
+def test_runs_of_different_data_are_not_compared(tmp_path):
+    logs = [write_log(tmp_path, [0.3, 0.2], '--act-type', 'relu', '--dataset', dataset, name=dataset + '.log')
+            for dataset in ('cifar10', 'fashion-mnist')]
+    with pytest.raises(UserError, match='of different data, whose errors do not compare: cifar10, fashion-mnist'):
+        plot_run.main([*logs, '--out', str(tmp_path / 'figure.png')])
+    assert not (tmp_path / 'figure.png').exists()
+
+
+def test_plot_run_writes_figures_only(tmp_path, capsys):
     path = write_log(tmp_path, [0.3, 0.2], '--act-type', 'relu', name='a.log')
     (tmp_path / 'mine.png').write_text('mine')
     for out, says in (('a.log', 'must end in .png or .svg'), ('mine.png', 'was not written by this tool')):

@@ -46,7 +46,7 @@ def test_dry_run_prints_the_plan_and_leaves_nothing(stand_in, capsys):
 
 def test_bad_flags_are_refused_before_anything_starts(stand_in, capsys, monkeypatch):
     for flags, small, sentence in (
-            ([], ['--seed', '3'], '--seed is for the sweep to set'), ([], ['--bl', '2'], '--blocks is for the sweep'),
+            ([], ['--seed', '3'], '--seed is for the sweep to set'), ([], ['--bl', '2'], 'unrecognized arguments'),
             ([], ['--act-type', 'elu'], '--act-type is for'), ([], ['--dataset', 'cifar10'], '--dataset is for'),
             ([], ['--save-dir', 'x'], '--save-dir is for'), ([], ['--logging-file', 'x'], '--logging-file is for'),
             ([], ['--resume'], '--resume is for'), ([], ['--summary'], '--summary is for'),

@@ -2,6 +2,7 @@
 import csv
 import gzip
 import json
+import logging
 import math
 import os
 
@@ -13,18 +14,18 @@ import numpy as np
 import pytest
 
 import train_cifar
-from cli.flags import RULES
+from cli.rules import RULES
 from data.batches import ArrayBatches
 from model import complexity, get_model
 from training.devices import check_training_memory, devices_by_id, devices_by_number, split
 from training.distributed import ALONE
 from training.fit import Run, fit
 from training.learner import Learner, make_trainer
-from training.logs import read_run
+from training.logs import TIME_STAMP, read_run
 from training.loop import Hooks, Progress, evaluate, train_epoch
 from training.loss import Objective, loss_function, mix, mixing_weight, targets, teach
 from training.resume import check_options
-from training.runlog import RunLog
+from training.runlog import EarlyWarnings, RunLog
 from training.schedule import decay_epochs, learning_rate
 from training.weights.params_file import read_params
 
@@ -390,6 +391,26 @@ def test_a_log_is_read_back(tmp_path):
     assert run.epochs == [dict(NUMBERS, epoch=epoch) for epoch in range(3)]
     assert read_run(str(tmp_path / 'run.jsonl')) == run
     assert not read_run(write_log(tmp_path, 2)).finished
+
+
+def test_a_log_has_what_was_warned_of_before_it_and_what_ended_it(tmp_path, capsys):
+    early = EarlyWarnings()
+    logging.getLogger().addHandler(early)
+    try:
+        logging.getLogger('data').warning('there are few images')
+        log = RunLog(str(tmp_path / 'run.log'))
+        assert early not in logging.getLogger().handlers
+        log.header('python train_cifar.py', {'num_epochs': 1}, [mx.cpu()], 'a network')
+        logging.getLogger('training').warning('a later one')
+        log.note('Ended: it')
+        log.close()
+    finally:
+        logging.getLogger().removeHandler(early)
+    lines = [line[TIME_STAMP:] for line in (tmp_path / 'run.log').read_text().splitlines()]
+    assert lines[0].startswith('Command') and lines[-3:] == ['there are few images', 'a later one', 'Ended: it']
+    said = capsys.readouterr()
+    assert said.err == 'there are few images\n'
+    assert 'few images' not in said.out and 'Ended' not in said.out and 'a later one' in said.out
 
 
 def test_a_log_that_is_a_link_stays_one(tmp_path):

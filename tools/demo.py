@@ -15,8 +15,8 @@ from runtime import UserError
 import train_cifar
 from cli.command import Parser
 from cli.exits import run_script
-from cli.flags import RULES
 from cli.kinds import at_least, folder
+from cli.rules import RULES
 from tools import figures
 from tools.sweep import __main__ as sweep
 from tools.sweep import results

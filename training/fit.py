@@ -5,7 +5,7 @@ it had learnt and counted, and whatever is random is a function of (seed, epoch,
 """
 import os
 from collections import namedtuple
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 from runtime import UserError, sentence_of
@@ -60,10 +60,13 @@ def fit(run, learner, train, validation, net_facts=''):
                 summarise(run, log, numbers, saver.facts['best'])
             workers.finish()
         except FloatingPointError as error:  # of which all workers hear in the same step
+            log.note('Ended: %s' % error)
             raise FloatingPointError('%s; %s' % (error, workers.share(partial(last_good, run.save_dir)))) from error
         except (OSError, UserError) as error:
             if workers.rank:
                 raise
+            with suppress(OSError):  # it may be the disk
+                log.note('Ended: %s' % sentence_of(error))
             kind = UserError if isinstance(error, UserError) else OSError
             raise kind('%s; %s' % (sentence_of(error), last_good(run.save_dir))) from error
         finally:

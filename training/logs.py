@@ -97,7 +97,7 @@ def read_run(path):
                         % (path, 'network' if options else 'options'))
     epochs = _read_epochs(numbers_path(path))
     if epochs and epochs[0]['epoch']:
-        raise UserError('%s begins with epoch %d: the log of those before it was removed'
+        raise UserError('%s begins with epoch %d: the log of those before it is another file, or is gone'
                         % (numbers_path(path), epochs[0]['epoch']))
     if len(epochs) > options['num_epochs']:
         raise UserError('%s holds %d epochs of a run of %d'

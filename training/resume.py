@@ -29,8 +29,9 @@ NOT_NAMED = {'images_per_step', 'teacher_digest'}
 LOG = logging.getLogger(__name__)
 
 # What the options of a run mean. free: the names of those that do not change what is computed, so that they may differ;
-# num_epochs may grow. before: {name: value} of what logs and checkpoints meant before they named it.
-Rules = namedtuple('Rules', 'free before', defaults=(frozenset(), {}))
+# num_epochs may grow. before: {name: value} of what logs and checkpoints meant before they named it. resolved: gives
+# options with what they mean where nothing was said.
+Rules = namedtuple('Rules', 'free before resolved', defaults=(frozenset(), {}, dict))
 
 
 def restore(run, learner):
@@ -88,8 +89,7 @@ def find_checkpoint(run):
         check_new(run)
         return {'epoch': -1, 'within': None, 'best': None, 'last': None}, {}
     if not run.resume:
-        raise UserError('%s holds a checkpoint: continue it by --resume, or choose another --save-dir and '
-                        '--logging-file' % run.save_dir)
+        raise UserError('%s holds a checkpoint: %s' % (run.save_dir, cure_of(run)))
     facts, arrays, paths = checkpoint.load(run.save_dir)
     facts.setdefault('weights', {})
     facts.setdefault('loss_scale', None)
@@ -113,6 +113,19 @@ def find_checkpoint(run):
     # Older checkpoints do not name the product.
     found['made_by'] = {'commit': facts['weights'].get('commit'), 'product': 'MXNet', **facts['means']}
     return found, arrays
+
+
+def cure_of(run):
+    """What to do about the checkpoint of a run that is not resumed."""
+    other = 'choose another --save-dir and --logging-file'
+    try:
+        before = checkpoint.checkpoint_facts(run.save_dir, 'last')['options']
+        check_options(before, run.options, run.save_dir, run.rules)
+        return 'continue it by --resume, or ' + other
+    except UserError as error:
+        return f'{error}: {other}'
+    except checkpoint.DAMAGE:
+        return other
 
 
 def is_of_numbers(facts, names):
@@ -184,6 +197,9 @@ def check_log_of_resumed(run, epochs, most):
     logged = logged_options(path)
     there = files_of_log(run)
     if not there:
+        if epochs:
+            LOG.warning('%s begins with epoch %d: the log of the epochs before it is another file, or is gone', path,
+                        epochs)
         return
     if not isinstance(logged.get('num_epochs'), int):
         raise UserError('%s exists and is not the log of the run in %s: choose another --logging-file, or remove it'
@@ -196,7 +212,7 @@ def check_log_of_resumed(run, epochs, most):
         raise UserError('%s is the log of the run in %s: choose another --logging-file' % (path, folder))
     logged = logged_epochs(path)
     if not epochs <= logged <= most and not holds_no_epoch(path):
-        cure = 'put the whole log back, or remove what is left of it' if logged < epochs else \
+        cure = 'put the whole log back, or choose another --logging-file' if logged < epochs else \
             'it is the log of a run that has come further, choose another --logging-file'
         raise UserError('%s holds %d epochs, and the checkpoint in %s is after %d: %s'
                         % (numbers_path(path), logged, run.save_dir, epochs, cure))
@@ -214,8 +230,8 @@ def check_options(before, now, where, rules):
     """
     same_teacher = before.get('teacher_digest') and before['teacher_digest'] == now.get('teacher_digest')
     free = rules.free | ({'teacher_params'} if same_teacher else set())  # its file may have moved
-    before = {**{name: now[name] for name in NOT_NAMED & now.keys()}, **rules.before, **before}
-    now = {**rules.before, **now}
+    before = rules.resolved({**{name: now[name] for name in NOT_NAMED & now.keys()}, **rules.before, **before})
+    now = rules.resolved({**rules.before, **now})
     differing = ['%s was %s and is %s' % (printable(name), printable(str(before.get(name))), now.get(name))
                  for name in sorted(before.keys() | now.keys())
                  if name not in free and before.get(name) != now.get(name)]

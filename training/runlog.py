@@ -39,6 +39,19 @@ class LogFile(logging.FileHandler):
         raise OSError('cannot write the log %s: %s' % (self.baseFilename, error)) from error
 
 
+class EarlyWarnings(logging.StreamHandler):
+    """Prints the warnings that come before there is a log, and keeps them for it."""
+
+    def __init__(self):
+        super().__init__()  # standard error
+        self.setLevel(logging.WARNING)
+        self.kept = []
+
+    def emit(self, record):
+        super().emit(record)
+        self.kept.append(record)
+
+
 class RunLog:
     """The two files of a run: header(...) at the start, say(text) and epoch(numbers) then, close() at the end.
 
@@ -68,6 +81,9 @@ class RunLog:
         self.handlers[0].setFormatter(logging.Formatter('%(asctime)s %(message)s'))
         self.logger = logging.getLogger()
         self.logger.setLevel(logging.INFO)
+        self.early = [handler for handler in self.logger.handlers if isinstance(handler, EarlyWarnings)]
+        for handler in self.early:
+            self.logger.removeHandler(handler)
         for handler in self.handlers:
             self.logger.addHandler(handler)
         # Not before the log is locked, as TensorBoard forgets what it was told of later steps. The file is named by the
@@ -91,9 +107,15 @@ class RunLog:
             ', '.join(map(str, devices)), os.environ.get('OMP_NUM_THREADS'), runtime.processor()[0]))
         self.say('Network: %s' % net_facts)
         self.say('Options: %s' % json.dumps(options, sort_keys=True))
+        for record in (record for handler in self.early for record in handler.kept):
+            self.handlers[0].handle(record)
 
     def say(self, text):
         self.logger.info(text)
+
+    def note(self, text):
+        """A line that only the file gets."""
+        self.handlers[0].handle(logging.makeLogRecord({'msg': text}))
 
     def epoch(self, numbers):
         """A line for people and a line of JSON; the errors are fractions."""
@@ -154,6 +176,9 @@ class Silence:
         pass
 
     def say(self, text):
+        pass
+
+    def note(self, text):
         pass
 
     def epoch(self, numbers):

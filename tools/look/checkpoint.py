@@ -19,21 +19,25 @@ from training.weights.description import read_description
 
 
 def show(path):
-    """Print what a file or folder holds."""
+    """Print what a file holds."""
     print('\n'.join(describe(path)))
 
 
+def files_of(path):
+    """What to describe of a path: of a folder the JSON of each checkpoint. OSError if it has none."""
+    if not os.path.isdir(path):
+        return [path]
+    if not exists(path):
+        raise OSError(f'there is no checkpoint in {path}')
+    last, previous = (os.path.join(path, stem + '.json') for stem in ('last', 'previous'))
+    return [last] + [previous] * os.path.exists(previous)
+
+
 def describe(path):
-    """Lines that say what a .params or .states file, a JSON beside one, or a folder with checkpoints holds.
+    """Lines that say what a .params or .states file, or a JSON beside one, holds.
 
     Raises OSError if any of it is missing, UserError if it is damaged.
     """
-    if os.path.isdir(path):
-        if not exists(path):
-            raise OSError(f'there is no checkpoint in {path}')
-        stems = [stem for stem in ('last', 'previous') if stem == 'last' or os.path.exists(
-            os.path.join(path, 'previous.json'))]
-        return [line for stem in stems for line in _describe_checkpoint(path, stem)]
     stem, ending = os.path.splitext(path)
     if ending == '.json' and not _is_of_weights_only(path):
         return _describe_checkpoint(*os.path.split(stem))
@@ -96,8 +100,9 @@ def main(argv=None):
     """Describe what is named."""
     parser = Parser(description='Say what checkpoints and weights hold, and verify them.')
     parser.add_argument('paths', nargs='+', metavar='FILE_OR_FOLDER', help='.params, .states, .json or the folder')
-    _, all_whole = attempt(show, parser.parse_args(argv).paths)
-    if not all_whole:
+    files, all_found = attempt(files_of, parser.parse_args(argv).paths)
+    _, all_whole = attempt(show, sum(files, []))
+    if not (all_found and all_whole):
         sys.exit(2)
 
 

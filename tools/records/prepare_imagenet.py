@@ -57,7 +57,7 @@ def parse_args(argv=None):
     args = parser.parse_args(argv)
     archives = args.train_tar or args.val_tar or args.devkit or args.val_labels and not args.folder
     if sum(map(bool, (archives, args.folder, args.verify_only))) != 1:
-        parser.error('give archives, or --folder, or --verify-only')
+        parser.error('give one of these only: archives, --folder, --verify-only')
     labels = bool(args.devkit) + bool(args.val_labels)
     if labels > 1 or not args.folder and bool(args.val_tar) != bool(labels):
         parser.error('--val-tar goes with --devkit or --val-labels')

@@ -23,6 +23,7 @@ from tools.markdown import markdown_table
 from training.weights.description import read_description
 
 HEAD = ('file', 'network', 'unit', 'blocks', 'epoch', 'described (%)', 'measured (%)', 'mini (%)')
+PARAMS = os.path.join(ROOT, 'params')
 MINI = {'fashion-mnist': 'fashion-mnist-mini'}  # data set -> the part of it that is in this repository
 
 
@@ -58,7 +59,8 @@ def row(path, images):
     described = found.errors.get('val_top1_error')
     mini = MINI.get(found.dataset)
     unit = found.options.get('act_type') or network(found.network).unit
-    values = (os.path.basename(path), found.network, unit, found.options.get('blocks'), found.epoch,
+    name = os.path.basename(path) if os.path.dirname(path) == PARAMS else path
+    values = (name, found.network, unit, found.options.get('blocks'), found.epoch,
               None if described is None else 100 * described, error_on_own_data(path, found, images),
               error_of(path, '--dataset', mini) if mini else None)
     return dict(zip(HEAD, values))
@@ -81,7 +83,7 @@ def main(argv=None):
     images.add_argument('--rec-val', dest='images', type=lambda path: ['--use-rec', '--rec-val', path], metavar='FILE',
                         help='a RecordIO file of them')
     args = parser.parse_args(argv)
-    files = args.files or sorted(glob.glob(os.path.join(ROOT, 'params', '*.params')))
+    files = args.files or sorted(glob.glob(os.path.join(PARAMS, '*.params')))
     rows, all_read = attempt(partial(row, images=args.images), files)
     if rows:
         print(markdown(rows))

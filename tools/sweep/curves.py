@@ -8,6 +8,8 @@ from runtime import UserError
 
 import numpy as np
 
+from data import DATASETS
+from data.cifar import LABEL_SETS
 from training.logs import LARGEST, read_run
 
 # The lines of an authors' log, and the numbers in them.
@@ -17,8 +19,9 @@ THEIR_LINES = [re.compile(r'Epoch\[(?P<epoch>\d{1,9})\] Batch \[\d+\]\t.*\tlr=(?
                re.compile(r'\[Epoch (?P<epoch>\d{1,9})\] validation: err-top1=(?P<val_top1_error>\d\.\d+) err-top5=\d')]
 NAMES = ('train_loss', 'train_error', 'val_top1_error', 'lr', 'images_per_second')
 
-# A run. epochs: [{'epoch': number, name: number, ...}], with those of NAMES that its log says.
-Curves = namedtuple('Curves', 'label epochs')
+# A run. epochs: [{'epoch': number, name: number, ...}], with those of NAMES that its log says. data: the names of its
+# data set and labels, or None.
+Curves = namedtuple('Curves', 'label epochs data', defaults=(None,))
 
 
 # Reading.
@@ -34,7 +37,7 @@ def read_curves(path, label):
     else:
         record = read_run(path)
         of = '' if record.finished else f' ({len(record.epochs)} of {record.options["num_epochs"]} epochs)'
-        curves = Curves(label + of, record.epochs)
+        curves = Curves(label + of, record.epochs, data_of(record.options))
     if not curves.epochs:
         raise UserError(f'{path} has no whole epoch yet')
     for numbers in curves.epochs:
@@ -42,6 +45,13 @@ def read_curves(path, label):
             epoch = str(numbers['epoch'])[:20]
             raise UserError(f'{path} is damaged: its epoch {epoch} has something else than finite numbers of a run')
     return curves
+
+
+def data_of(options):
+    """The name of the data set of a run and, where it has several, of its labels; None if it is not known."""
+    dataset = options.get('dataset')
+    record = DATASETS.get(str(dataset))
+    return f'{dataset} ({options.get("label_set", LABEL_SETS[0])})' if record and record.label_sets else dataset
 
 
 def read_table(path):

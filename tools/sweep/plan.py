@@ -6,7 +6,8 @@ from collections import Counter, namedtuple
 from runtime import UserError
 
 import train_cifar
-from cli import build, flags
+from cli import build
+from cli.rules import RULES
 from model import complexity
 from tools.sweep.pace import duration, macs_of, seconds_left, seconds_of
 from tools.sweep.selection import check_kinds
@@ -127,7 +128,7 @@ def check_log(record, run):
     unread = not_read(options, unit_name(options)) if is_same else ()
     try:
         check_options(*({name: value for name, value in either.items() if name not in unread}
-                        for either in (record.options, options)), record.path, flags.RULES)
+                        for either in (record.options, options)), record.path, RULES)
         if now > before and depends_on_num_epochs(run.options['lr_mode']):
             raise UserError(f'the run in {record.path} had other options: num_epochs was {before} and is {now}, which '
                             'changes the learning rate of every epoch')

@@ -14,7 +14,7 @@ import os
 import sys
 from collections import namedtuple
 
-from runtime import UserError
+from runtime import UserError, listed
 
 from cli.command import Parser
 from cli.exits import run_script
@@ -134,7 +134,8 @@ def order_of(first, second, window):
     if not differences(first, second)[0]:
         return f'{first.label} and {second.label} have no epoch that both have scored'
     found = [settled(first, second), settled(first, second, window)]
-    single, smooth = (f'{change[0].label} from epoch {change[1]} on' if change else 'neither' for change in found)
+    single, smooth = (f'{change[0].label} from epoch {change[1]} on' if change else 'neither for good'
+                      for change in found)
     median = f'; in the running median of {window} epochs: {smooth}' if window > 1 else ''
     return f'smaller validation error of {first.label} and {second.label}: {single}{median}'
 
@@ -145,6 +146,9 @@ def main(argv=None):
     out = args.out or os.path.splitext(args.logs[0])[0] + '.png'
     figures.check_replaceable(out)
     runs = [read_curves(path, label) for path, label in zip(args.logs, names_of(args.logs))]
+    data = list(dict.fromkeys(filter(None, (run.data for run in runs))))
+    if len(data) > 1:
+        raise UserError(f'the runs are of different data, whose errors do not compare: {listed(data)}')
     with figures.look():
         figures.save(draw(runs), out)
     for run in runs[1:]:

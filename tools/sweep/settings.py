@@ -4,6 +4,7 @@ Runs that agree in this compute the same, but for their seed: ChaATAC without it
 is known of flags comes from their table (cli/flags.py).
 """
 from cli import flags
+from cli.rules import RULES
 from cli.unit_flags import PLACES, UNIT_FLAGS, known_as, unread
 from model import ACTIVATIONS, MODELS, units
 
@@ -13,7 +14,7 @@ ABLATING = {flag: option for flag, option in UNIT_FLAGS.items() if any(option in
 # The settings that tell networks of one depth apart; all others are of the data and the schedule.
 NETWORK = (*PLACES, *UNIT_FLAGS, 'unit', 'model')
 # What may differ within a group. A run may be resumed with more epochs, but runs of different length are not averaged.
-FREE = flags.RULES.free - {'num_epochs'} | {'seed'}
+FREE = RULES.free - {'num_epochs'} | {'seed'}
 DEFAULTS = flags.defaults(flags.CIFAR)
 # Networks that have something besides their units, and its name.
 GATED = {'ge': 'GENet-theta'}
