@@ -28,7 +28,7 @@ from training.logs import logged_options
 UNITS = ['relu', 'ChaATAC']
 FLAGS = ['--useReLU', '--lr-mode', 'cosine', '--lr', '0.1', '--log-interval', '0', '-j', '1']
 RUN_FILES = ('.log', '.jsonl', '/last.*', '/previous.*', '/*-best.*', '/lock')  # after the name of a run
-EVIDENCE = 'logs/figures/fashion-mnist-sweep.png'
+EVIDENCE = 'logs/figures/cifar100.png'
 SAYS = '''
 This shows that everything works: data, units, networks, training, scoring, checkpoints, logs and figures.
 It does not show which unit is better: {epochs} epochs on 6,400 images are no evidence. The evidence is in {evidence}.
