@@ -365,12 +365,16 @@ def test_the_command_says_what_is_inside(saved, capsys):
     assert 'last.json: epoch 1' in text and 'previous.json: epoch 0' in text and 'options: null' in text
     assert text.count(': verified') == 4 and text.count('  output.bias (4,) float32') == 3
     os.truncate(os.path.join(folder, 'last.params'), 1000)
+    with pytest.raises(SystemExit, match='2'):  # the one before is whole
+        command.main([folder])
+    out, error = capsys.readouterr()
+    assert 'previous.json: epoch 0' in out and 'last.json' not in out and error.count('error: ') == 1
     os.truncate(os.path.join(folder, 'previous.json'), 100)
     for name in ('last.params', 'last.json', 'previous.json', 'absent.params', ''):
         with pytest.raises(SystemExit, match='2'):
             command.main([os.path.join(folder, name)])
         out, error = capsys.readouterr()
-        assert out == '' and len(error.splitlines()) == 1 and folder in error
+        assert out == '' and len(error.splitlines()) == (1 if name else 2) and folder in error
 
 
 def test_damaged_params_files_raise_and_never_more(tmp_path):
