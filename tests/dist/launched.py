@@ -120,5 +120,5 @@ def link_cut(bench):
             return 0, 0
         job.wait_for(STEPS[0])
         cut(places[1])
-        ended = job.wait(ENDING) == 1 and 'no heartbeat for 5 seconds from ' in job.said()
+        ended = job.wait(ENDING) == 3 and 'no heartbeat for 5 seconds from ' in job.said()
     return 1, ended and bench.continues(job.folder)
