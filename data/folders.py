@@ -25,8 +25,7 @@ class ImageFolder:
         root = os.path.expanduser(root or DEFAULT)
         self.path = os.path.join(root, 'train' if train else 'val')
         if not os.path.isdir(self.path):
-            raise OSError('there is no folder %s: %s'
-                          % (self.path, contents(root)))
+            raise OSError('there is no folder %s: %s' % (self.path, contents(root)))
         images = {name: images_in(os.path.join(self.path, name)) for name in class_folders(self.path)}
         empty = [name for name, paths in images.items() if not paths]
         if empty and train:

@@ -9,7 +9,7 @@ from cli.exits import run_script
 from tests.sweeps import write_log
 from tools import ROOT, figures
 from tools.sweep import plot_run
-from tools.sweep.curves import Curves, names_of, running_median, settled, window_of
+from tools.sweep.curves import Curves, data_of, names_of, running_median, settled, window_of
 
 THEIRS = ['Namespace(num_epochs=2)'] + [line % {'epoch': epoch, 'at': 0.1 * epoch} for epoch in (0, 1) for line in (
     'Epoch[%(epoch)d] Batch [49]\tSpeed: 550.506479 samples/sec\taccuracy=0.001172\tlr=0.050000',
@@ -142,6 +142,9 @@ def test_runs_of_different_data_are_not_compared(tmp_path):
     with pytest.raises(UserError, match='of different data, whose errors do not compare: cifar10, fashion-mnist'):
         plot_run.main([*logs, '--out', str(tmp_path / 'figure.png')])
     assert not (tmp_path / 'figure.png').exists()
+    assert data_of({}) is None and data_of({'dataset': ['x']}) == "['x']"
+    assert data_of({'dataset': 'cifar100'}) == data_of({'dataset': 'cifar100', 'label_set': 'coarse'})
+    assert data_of({'dataset': 'cifar100'}) != data_of({'dataset': 'cifar100', 'label_set': 'fine'})
 
 
 def test_plot_run_writes_figures_only(tmp_path, capsys):

@@ -60,13 +60,12 @@ def fit(run, learner, train, validation, net_facts=''):
                 summarise(run, log, numbers, saver.facts['best'])
             workers.finish()
         except FloatingPointError as error:  # of which all workers hear in the same step
-            log.note('Ended: %s' % error)
+            note_end(log, error)
             raise FloatingPointError('%s; %s' % (error, workers.share(partial(last_good, run.save_dir)))) from error
         except (OSError, UserError) as error:
             if workers.rank:
                 raise
-            with suppress(OSError):  # it may be the disk
-                log.note('Ended: %s' % sentence_of(error))
+            note_end(log, error)
             kind = UserError if isinstance(error, UserError) else OSError
             raise kind('%s; %s' % (sentence_of(error), last_good(run.save_dir))) from error
         finally:
@@ -86,6 +85,12 @@ def introduce(run, learner, log, facts, net_facts):
     if facts['epoch'] >= 0 or facts['within']:
         done = f': all {run.num_epochs} epochs are done' if facts['epoch'] + 1 == run.num_epochs else ''
         log.say('Continues after %s%s' % (checkpoint.place_of(facts), done))
+
+
+def note_end(log, error):
+    """Let the log say what ended a run, where the disk still takes it."""
+    with suppress(OSError):
+        log.note('Ended: %s' % sentence_of(error))
 
 
 def open_log(run, facts, train, workers):

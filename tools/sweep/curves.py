@@ -49,8 +49,10 @@ def read_curves(path, label):
 
 def data_of(options):
     """The name of the data set of a run and, where it has several, of its labels; None if it is not known."""
-    dataset = options.get('dataset')
-    record = DATASETS.get(str(dataset))
+    if 'dataset' not in options:
+        return None
+    dataset = str(options['dataset'])
+    record = DATASETS.get(dataset)
     return f'{dataset} ({options.get("label_set", LABEL_SETS[0])})' if record and record.label_sets else dataset
 
 
