@@ -100,13 +100,18 @@ def description_of_run(params, digest):
         saved = facts['arrays']['params']['sha256']
         if 'weights' in facts or digest not in (saved, best.get('sha256')):
             return None
-        script = flags.CIFAR if 'dataset' in options else flags.IMAGENET
-        args = argparse.Namespace(**{**flags.defaults(script), **options, 'command': ''})
+        args = args_of_run(options)
         names = class_names_of(args) if dataset_of(args).small else ()  # of somebody's own images nothing is known
         found = description_from_args(args, names, digest, facts['last'] if digest == saved else best)
         return description_from_json(found.content(), path)  # whether its values are of the right kinds
     except (AttributeError, LookupError, TypeError, ValueError):
         return None  # it is damaged, or not of a run
+
+
+def args_of_run(options):
+    """The flags of a run of our scripts, by the options that its log or checkpoint has."""
+    script = flags.CIFAR if 'dataset' in options else flags.IMAGENET
+    return argparse.Namespace(**{**flags.defaults(script), **options, 'command': ''})
 
 
 def description_from_args(args, names, digest, numbers=None):

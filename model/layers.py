@@ -50,9 +50,10 @@ class GlobalMean(HybridBlock):
 
 def reduced(channels, r):
     """Channels inside a bottleneck, C/r; UserError unless r is a whole number of at least 1 that divides C."""
-    if channels % whole('r', r):
-        raise UserError('r=%s must divide the %d channels of the unit' % (r, channels))
-    return channels // whole('r', r)
+    r = whole('r', r)
+    if channels % r:
+        raise UserError('r=%d must divide the %d channels of the unit' % (r, channels))
+    return channels // r
 
 
 def pointwise(in_channels, channels, use_bias=False, **names):

@@ -3,8 +3,6 @@
 Weights of today's scripts have one. It is written as FILE.json once the network that it names has taken the weights.
 Its errors are those of the last epoch, or of --epoch N.
 """
-import argparse
-import json
 import os
 import sys
 
@@ -12,11 +10,10 @@ from runtime import UserError
 
 import mxnet as mx
 
-from cli import flags
 from cli.build import build_network, describe
 from cli.command import Parser
 from cli.exits import run_script
-from cli.trained import class_names_of
+from cli.trained import args_of_run, class_names_of
 from disk import file_digest, written
 from training.logs import TIME_STAMP, read_run
 from training.weights.arrays import load_weights
@@ -65,8 +62,7 @@ def main(argv=None):
         raise UserError(f'{args.log} holds the epochs 0 to {len(record.epochs) - 1}')
     if not {'val_top1_error', 'val_top5_error'} <= record.epochs[epoch].keys():
         raise UserError(f'{args.log} is damaged: its epoch {epoch} lacks an error')
-    script = flags.CIFAR if 'dataset' in record.options else flags.IMAGENET
-    run = argparse.Namespace(**{**flags.defaults(script), **record.options, 'command': ''})
+    run = args_of_run(record.options)
     try:
         net = build_network(run)
         found = describe(run, class_names_of(run))._replace(version='', **facts_of(record))
@@ -74,7 +70,7 @@ def main(argv=None):
         raise UserError(f'{args.log}: its options make no network: {error}') from error
     load_weights(net, args.params)
     found = found.of(file_digest(args.params), record.epochs[epoch])
-    check_content(json.loads(json.dumps(found.content())), args.log)
+    check_content(found.content(), args.log)
     with written(path) as (new,):
         write_sealed(new, {'weights': found.content()})
     print('written:', path)
