@@ -3,6 +3,8 @@
     train, validation = load_dataset('cifar100', 128, label_set='fine')
     DATASETS['cifar100'].class_names('fine')[0]                           # 'apple'
 """
+import logging
+import os
 from functools import partial
 from typing import Any, Callable, NamedTuple, Tuple
 
@@ -10,6 +12,8 @@ from runtime import UserError
 
 from data import cifar, fashion_mnist, images, labels, views
 from data.batches import ArrayBatches
+
+LOG = logging.getLogger(__name__)
 
 
 class Dataset(NamedTuple):
@@ -95,5 +99,8 @@ def load_dataset(name, batch_size, seed=0, workers=0, training=True, shape=None,
         train = dataset.batches(source, batch_size * accumulate, True, seed, workers, **shape)
     validation = dataset.load(False, **places)
     if not dataset.small:
+        if training and os.path.samefile(source.path, validation.path):
+            LOG.warning('%s holds the training and the validation images: the error is that of images which are '
+                        'trained on', validation.path)
         validation = labels.labelled(validation, class_names, shape.get('classes', dataset.classes))
     return train, dataset.batches(validation, batch_size, False, workers=workers, **shape)

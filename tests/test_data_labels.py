@@ -122,6 +122,23 @@ def test_records_have_the_names_that_prepare_imagenet_wrote(tmp_path):
         load_dataset('imagenet', 4, training=False, shape=shape, class_names=['dog', 'jay'], use_rec=True, rec_val=rec)
 
 
+def test_validation_on_the_training_images_is_said(tmp_path, caplog):
+    """By another path too: a link, and a folder val/ that is one to train/."""
+    shape = dict(classes=10, size=32, crop_ratio=1)
+    rec = write_records(tmp_path / 'train.rec', [(0, encoded(photo()))])
+    other = write_records(tmp_path / 'val.rec', [(0, encoded(photo()))])
+    os.symlink(rec, tmp_path / 'link.rec')
+    os.symlink(tmp_path / 'train.idx', tmp_path / 'link.idx')
+    write_folder(tmp_path, 'train', TEN)
+    os.symlink(tmp_path / 'train', tmp_path / 'val')
+    for places, warned in ((dict(use_rec=True, rec_train=rec, rec_val=other), False),
+                           (dict(use_rec=True, rec_train=rec, rec_val=str(tmp_path / 'link.rec')), True),
+                           (dict(data_dir=str(tmp_path)), True)):
+        caplog.clear()
+        load_dataset('imagenet', 1, shape=shape, **places)
+        assert any('the training and the validation images' in message for message in caplog.messages) is warned
+
+
 @pytest.mark.parametrize('label', [3, -1])
 def test_a_label_that_no_class_of_the_json_has_is_refused(tmp_path, label):
     """A .json that stayed when its .rec was replaced says nothing of the new labels."""

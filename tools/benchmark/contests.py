@@ -10,7 +10,7 @@ Target = namedtuple('Target', 'of to bound quantity', defaults=('images_per_seco
 
 TRAINING = {
     'end to end': 'ours epoch', 'step': 'ours step', 'step, bfloat16': 'ours step-bfloat16',
-    'queueing alone': 'ours host',
+    'queueing': 'ours host',
     "authors' way, end to end": 'authors epoch', "authors' way, step": 'authors step',
     'PyTorch, step': 'peers train pytorch', 'PyTorch channels_last, step': 'peers train pytorch-channels-last',
     'PyTorch channels_last, step, bfloat16': 'peers train pytorch-channels-last-bfloat16'}
@@ -34,9 +34,9 @@ CONTESTS = [
             {'crop, flip, normalise': 'ours input-small', 'Gluon DataLoader': 'authors loader'},
             [Target('crop, flip, normalise', None, 100000)]),
     Contest('input', 'JPEGs of 500x375 to 224x224', 'atac_resnet50_v1b', Task('imagenet', 'ChaATAC', 0, 64, 12),
-            {'RecordIO, all cores': 'ours input-records', 'decoding alone, all cores': 'ours input-decode',
+            {'RecordIO, all cores': 'ours input-records', 'decoding, all cores': 'ours input-decode',
              'ImageRecordIter': 'authors iterator'},
-            [Target('RecordIO, all cores', 'decoding alone, all cores', 0.75)]),
+            [Target('RecordIO, all cores', 'decoding, all cores', 0.75)]),
     Contest('train', 'ATAC, CIFAR, 3 blocks, batch 128', 'cifar_resnet', Task('cifar', 'ChaATAC', 3, 128, 12), TRAINING,
             [Target('end to end', "authors' way, end to end", 1.9), faster_than_pytorch(1), leaner(0.9)]),
     Contest('train', 'ATAC, CIFAR, 1 block, batch 128', 'cifar_resnet', Task('cifar', 'ChaATAC', 1, 128, 24),
