@@ -26,11 +26,12 @@ BATCH = 16           # pictures at once
 def load(params, model=None, dtype='float32', calibration=None, calib_mode='naive', **options):
     """A Classifier with the network and the weights of a .params file.
 
-    model, options: the arguments of model.get_model, and dataset (what it was trained on, a name of data.DATASETS),
-    label_set, input_size and crop_ratio. They are needed where the file has no description, and checked where it has.
+    model, options: those of model.get_model that the scripts have a flag for (docs/flags.md), and dataset (what it was
+    trained on, a name of data.DATASETS), label_set, input_size and crop_ratio. They are needed where the file has no
+    description, and checked where it has.
     dtype, calibration, calib_mode: of training.scoring.compile_for_scoring.
     Raises OSError for a missing file. Raises UserError for weights of another network, for options that contradict the
-    description or are lacking without one, and for a dtype that is not there.
+    description or are lacking without one, and for a dtype that is not there. TypeError for other options.
     """
     args = trained.args_from_options(params, model=model, **options)
     net = build.build_network(args)

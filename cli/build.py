@@ -17,7 +17,7 @@ from cli.teacher import load_teacher
 from cli.unit_flags import idle
 from data.labels import same_classes
 from disk import file_digest
-from model import ACTIVATIONS, MODELS, complexity, get_model, network
+from model import ACTIVATIONS, MODELS, complexity, get_model
 from training.devices import check_training_memory
 from training.distributed import join
 from training.fit import Run
@@ -42,7 +42,7 @@ Hardware = namedtuple('Hardware', 'devices dtype workers')
 def registered(args):
     """(name, Network) of --model in the registry. UserError if there is none of its name."""
     name = flags.CIFAR_MODELS.get(args.model, args.model)
-    return name, network(name)
+    return name, MODELS[name]
 
 
 def network_of(args):
@@ -204,7 +204,7 @@ def check_same_network(args, known):
     sizes = {name: options[name] for name in ('classes', 'input_size') if name in options}
     before = network_from_description(args.init_from, known, get_model, **sizes)
     if graph_of(before) != graph_of(build_network(args)):
-        unit = known.options.get('act_type') or network(known.network).unit
+        unit = known.options.get('act_type') or MODELS[known.network].unit
         raise UserError(f'{args.init_from} is of another architecture: {known.network} with {unit}, and other options '
                         'than the flags have')
 

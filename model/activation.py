@@ -12,7 +12,7 @@ The authors released only ChaATAC. The others are our reading: each docstring sa
 """
 from mxnet.gluon import nn
 
-from .layers import Gated, GlobalMean, depthwise, pointwise, reduced
+from .layers import Gated, GlobalMean, MapGated, depthwise, pointwise, reduced
 
 
 class ChaATAC(Gated):
@@ -23,7 +23,8 @@ class ChaATAC(Gated):
     Parameters: 2C^2/r + 2C/r + 2C trainable. In, out: (N, C, H, W). Paper: section III; released by the authors.
 
     channels: C. r: reduction, a divisor of C. use_relu: the inner ReLU (without it the bottleneck is linear).
-    use_global: a global average pooling first, so the context is global and the gate is (N, C, 1, 1), as in SE.
+    use_global: a global average pooling first, so the context is global and the gate is (N, C, 1, 1), as in SE. The
+    BatchNorms then see one value per image and channel in training: with N = 1 the gate is sigmoid(beta), 0.5 at first.
     norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
     Raises UserError if r is below 1 or does not divide C.
     """
@@ -45,7 +46,7 @@ class ChaATAC(Gated):
                             nn.Activation('sigmoid'))
 
 
-class SpaATAC(Gated):
+class SpaATAC(MapGated):
     """Spatial ATAC: a depthwise convolution makes the gate, from the neighbourhood of each channel by itself.
 
         X' = X * sigmoid(BN(D X))             D: depthwise k x k with bias, dilation d
@@ -67,11 +68,8 @@ class SpaATAC(Gated):
             self.module.add(depthwise(channels, kernel_size, dilation),
                             norm_layer(in_channels=channels, **norm_kwargs or {}), nn.Activation('sigmoid'))
 
-    def hybrid_forward(self, F, x):
-        return x * self.module(x)
 
-
-class SeqATAC(Gated):
+class SeqATAC(MapGated):
     """Sequential ATAC: channel mixing, then a depthwise neighbourhood, then channel mixing make the gate.
 
         X' = X * sigmoid(BN(W2 relu(BN(D relu(BN(W1 X))))))     W1, W2: C -> C, no biases; D: depthwise k x k with bias
@@ -99,9 +97,6 @@ class SeqATAC(Gated):
             self.module.add(pointwise(channels, channels), norm_layer(in_channels=channels, **norm_kwargs),
                             nn.Activation('sigmoid'))
 
-    def hybrid_forward(self, F, x):
-        return x * self.module(x)
-
 
 class MSSeqATAC(Gated):
     """Multi-scale sequential ATAC: SeqATAC with two neighbourhoods side by side, the second dilated twice as far.
@@ -110,7 +105,6 @@ class MSSeqATAC(Gated):
         W1, W2: C -> C, no biases; D1, D2: depthwise k x k with bias, dilations d and 2d
 
     Parameters: 2C^2 + (2k^2 + 10)C trainable, 2C^2 + 28C for k = 3. In, out: (N, C, H, W).
-    Of the family of: Y. Dai, S. Oehmcke, F. Gieseke, Y. Wu, K. Barnard, "Attention as activation", ICPR 2020.
 
     Our reading; never released. It rests on the authors' call sites (open-aff, commit 806562e), which name MSSeqATAC
     and give it a kernel size and two dilations, (8, 16), the second twice the first; and on their sister cells
@@ -153,11 +147,12 @@ class SEReLU(ChaATAC):
 
     Parameters: 2C^2/r + 2C/r + 2C trainable, as ChaATAC. In, out: (N, C, H, W).
 
-    Our reading of the "SENet" of the paper's second CIFAR figure, never released: it has ATAC's number of parameters at
-    every depth, so it has ATAC's module with global context; and it learns, which SE-activation, the same without a
-    ReLU, hardly does: with gates that are the same at every position a network mixes positions only linearly.
+    Our reading of the "SENet" of the paper's second CIFAR figure, never released. It has ATAC's number of parameters at
+    every depth, so we give it ATAC's module with global context. It keeps a ReLU: without one (SE-activation) a network
+    mixes positions only linearly, and hardly learns. SE: Hu et al., "Squeeze-and-excitation networks", CVPR 2018.
 
-    channels: C. r, norm_layer, norm_kwargs: as in ChaATAC.
+    channels: C. r, norm_layer, norm_kwargs: as in ChaATAC, with its N = 1. Raises UserError if r is below 1 or does not
+    divide C.
     """
 
     def __init__(self, channels, r=2, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):

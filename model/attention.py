@@ -26,10 +26,13 @@ def flat(F, x):
 
 
 def check_heads(channels, heads, halves=False):
-    """UserError if the heads cannot share the channels evenly, in halves where a row and a column get one each."""
-    if channels % (whole('heads', heads) * (2 if halves else 1)):
+    """The number of heads as an int. UserError if they cannot share the channels evenly, in halves where a row and a
+    column get one each."""
+    heads = whole('heads', heads)
+    if channels % (heads * (2 if halves else 1)):
         raise UserError('heads=%s must divide the %d channels of the layer%s'
                         % (heads, channels, ' into even numbers' if halves else ''))
+    return heads
 
 
 class AugmentedConv(HybridBlock):
@@ -40,12 +43,12 @@ class AugmentedConv(HybridBlock):
         d_k = max(20 heads, kappa C), d_v = upsilon C, both rounded down to multiples of heads; q / sqrt(d_k / heads)
 
     Parameters: 9C(C - d_v) + C(2d_k + d_v) + d_v^2 + 2(2 extent - 1) d_k / heads.
-    In: (N, C, H, W), out: (N, C, H/s, W/s), any H and W.
+    In: (N, C, H, W), out: (N, C, H/s, W/s), rounded up, any H and W.
     Paper: I. Bello, B. Zoph, A. Vaswani, J. Shlens, Q. V. Le, "Attention augmented convolutional networks", ICCV 2019.
 
     Our reading: no biases, which the published sizes neither ask for nor exclude; a stride is that of the 1x1
     convolution that makes q, k and v; `downsample` is a 3x3 average pooling of stride 2 before it, and a bilinear
-    enlargement (half-pixel centres) after it to the size of the convolution's map. The paper has one size of input.
+    upsampling (half-pixel centres) after it to the size of the convolution's map. The paper has one size of input.
     Here a smaller map uses the middle of the tables r, and on a larger one all distances of `extent` or more use the
     outermost row.
 
@@ -57,13 +60,13 @@ class AugmentedConv(HybridBlock):
     def __init__(self, channels, stride=1, dilation=1, *, extent, heads=8, kappa=0.2, upsilon=0.1, downsample=False,
                  **kwargs):
         super().__init__(**kwargs)
-        check_heads(channels, heads)
+        heads, extent = check_heads(channels, heads), whole('extent', extent)
         key_size = max(20, int(kappa * channels) // heads)
         value_size = int(upsilon * channels) // heads
         keys, values = key_size * heads, value_size * heads
-        if not 0 < values < channels or extent < 1:
-            raise UserError('upsilon=%s of %d channels must be at least one for each of %d heads and not all of them, '
-                            'and extent=%s at least 1' % (upsilon, channels, heads, extent))
+        if not 0 < values < channels:
+            raise UserError('upsilon=%s of %d channels must be at least one for each of %d heads and not all of them'
+                            % (upsilon, channels, heads))
         self._extent = extent
         self._heads = heads
         self._sizes = (key_size, value_size)

@@ -12,7 +12,7 @@ from mxnet.gluon import nn
 from mxnet.gluon.block import HybridBlock
 
 from .ground import UserError
-from .layers import Gated, GlobalMean, depthwise, pointwise, reduced
+from .layers import GlobalMean, MapGated, depthwise, pointwise, reduced
 
 
 def _per_channel(block, name, channels, init):
@@ -92,6 +92,7 @@ class FReLU(HybridBlock):
     the authors released.
 
     channels: C. kernel_size: k, odd. norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
+    Raises UserError for an even kernel or one below 1.
     """
 
     def __init__(self, channels, kernel_size=3, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
@@ -207,7 +208,7 @@ class MetaACON(HybridBlock):
         return _acon(F, x, p1, p2, self.beta(x))
 
 
-class xUnit(Gated):
+class xUnit(MapGated):
     """xUnit as the paper plots it: the gate is made from the rectified neighbourhood of each channel.
 
         X' = X * sigmoid(BN(D relu(X)))           D: depthwise k x k with bias
@@ -230,6 +231,3 @@ class xUnit(Gated):
             self.module = nn.HybridSequential()
             self.module.add(nn.Activation('relu'), depthwise(channels, kernel_size, dilation),
                             norm_layer(in_channels=channels, **norm_kwargs or {}), nn.Activation('sigmoid'))
-
-    def hybrid_forward(self, F, x):
-        return x * self.module(x)

@@ -1,7 +1,7 @@
 """Parameters and multiply-adds of a network, layer by layer, from its symbolic graph: no data, no forward pass.
 
 One rule for all: multiply-adds are those of convolutions (C_in / groups * k_h * k_w per output element), dense layers
-and batched products of matrices. Normalisation, activations, pooling, gates and what is done to parameters only (such
+and batched matrix products. Normalisation, activations, pooling, gates and what is done to parameters only (such
 as embeddings of positions) count nothing. Local attention counts the keys of each neighbourhood, not those that its
 blocks share (model/local_attention.py).
 """
@@ -10,6 +10,8 @@ from collections import namedtuple
 from math import prod
 
 import mxnet as mx
+
+from .ground import UserError
 
 # parameters: held by this layer. inputs: size of a row of its first input. pooled: elements that a global mean
 # or pooling reads, 0 for all others.
@@ -36,8 +38,15 @@ MACS = {'Convolution': convolution_macs, 'FullyConnected': dense_macs, 'batch_do
 
 
 def parameters(net):
-    """(elements of all arrays, elements of the trainable arrays), of which only the first has running statistics."""
+    """(elements of all arrays, elements of the trainable arrays), of which only the first has running statistics.
+
+    UserError for a net with a layer that was not told its number of inputs and has seen none.
+    """
     arrays = net.collect_params().values()
+    for array in arrays:
+        if not array.shape or min(array.shape) < 1:
+            raise UserError('the shape of %s is not known yet: net.infer_shape(mx.nd.zeros(SHAPE)) tells it'
+                            % array.name)
     return (sum(prod(array.shape) for array in arrays),
             sum(prod(array.shape) for array in arrays if array.grad_req != 'null'))
 
@@ -89,7 +98,7 @@ def _neighbourhood(layer, shapes, nodes):
 
 def activation_elements(net, input_shape):
     """Elements of the arrays that a training step must keep for its backward pass, at least: what convolutions and
-    BatchNorms hand out, which what follows them reads again."""
+    BatchNorms output, which what follows them reads again."""
     return sum(prod(layer.output_shape) for layer in layers(net, input_shape)
                if layer.op in ('Convolution', 'BatchNorm'))
 

@@ -68,7 +68,7 @@ class GatherExcite(Gated):
 
 
 class LocalGatherExcite(Gated):
-    """Gather-excite theta of extent 2: a strided depthwise convolution gathers, its map is enlarged to gate.
+    """Gather-excite theta of extent 2: a strided depthwise convolution gathers, its map is upsampled to gate.
 
         X' = X * sigmoid(up2(BN(D X)))           D: depthwise 3x3 of stride 2, no bias; up2: nearest neighbour
 

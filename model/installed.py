@@ -7,8 +7,9 @@ def load(params, network=None, **options):
     """The network of a .params file with its weights, on the CPU: to be scored, or trained further.
 
     network, options: the arguments of get_model, for a file that has no description beside it. Where it has one, they
-    may only agree with it. Raises OSError without the file, UserError if it is damaged, of another network, described
-    as one that cannot be, or without a description, and TypeError for an option that the network does not have.
+    may only agree with it. Raises OSError without the file; UserError if it is damaged, of another network, without a
+    description, or if its description is of a network that cannot be built; and TypeError for an option that the
+    network does not have.
     """
     try:
         from .weights.arrays import load_weights

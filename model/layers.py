@@ -23,11 +23,7 @@ def whole(name, value, least=1):
 
 
 class Gated(HybridBlock):
-    """A block that multiplies its input by a gate, which it makes from it: X' = X * g(X), X and X': (N, C, H, W).
-
-    Units whose gates are always whole maps write x * g(x) themselves. MXNet has another operator for it, with the same
-    numbers bit for bit, which its mixed precision leaves in bfloat16 where it casts this one to float32.
-    """
+    """A block that multiplies its input by a gate, which it makes from it: X' = X * g(X), X and X': (N, C, H, W)."""
 
     @property
     def gate_block(self):
@@ -36,6 +32,17 @@ class Gated(HybridBlock):
 
     def hybrid_forward(self, F, x):
         return F.broadcast_mul(x, self.module(x))
+
+
+class MapGated(Gated):
+    """A Gated whose gate always has the shape of its input.
+
+    The operator is elemwise_mul: it has the same bits as broadcast_mul, and mixed precision leaves it in bfloat16 where
+    it casts the other to float32.
+    """
+
+    def hybrid_forward(self, F, x):
+        return x * self.module(x)
 
 
 class GlobalMean(HybridBlock):

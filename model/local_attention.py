@@ -89,7 +89,7 @@ class LocalAttention(HybridBlock):
 
     No scale, no biases; beyond the border k and v are 0. A stride s is an s x s average pooling after the attention.
     Parameters: 3C^2 + kC. In: (N, C, H, W), out: (N, C, H/s, W/s), rounded up, H and W of at least s.
-    Logits must differ by less than 3e4, which is that of a pixel outside of N(i).
+    Logits must differ by less than 3e4: a pixel outside of N(i) gets -3e4.
     Paper: P. Ramachandran, N. Parmar, A. Vaswani, I. Bello, A. Levskaya, J. Shlens, "Stand-alone self-attention in
     vision models", NeurIPS 2019.
 
@@ -102,10 +102,12 @@ class LocalAttention(HybridBlock):
 
     def __init__(self, channels, stride=1, dilation=1, heads=8, kernel_size=7, **kwargs):
         super().__init__(**kwargs)
-        check_heads(channels, heads, halves=True)
+        heads = check_heads(channels, heads, halves=True)
         kernel_size = whole('kernel_size', kernel_size, least=3)
-        if kernel_size % 2 == 0 or dilation != 1:
-            raise UserError('kernel_size=%s must be odd, and dilation=%s must be 1' % (kernel_size, dilation))
+        if kernel_size % 2 == 0:
+            raise UserError('kernel_size=%d must be odd' % kernel_size)
+        if dilation != 1:
+            raise UserError('dilation=%s must be 1: local attention is not dilated' % (dilation,))
         self._k = kernel_size
         self._channels = channels
         self._size = channels // heads
@@ -145,13 +147,13 @@ class AttentionStem(HybridBlock):
     column and nu have the size of a head; relative positions r as in the other layers, which the published count of
     operations asks for; no ReLU.
 
-    channels: C. heads: share C in even numbers, else UserError. mixtures: m.
+    channels: C. heads: share C in even numbers. mixtures: m, at least 1. Raises UserError for others.
     norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
     """
 
     def __init__(self, channels=64, heads=8, mixtures=4, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
         super().__init__(**kwargs)
-        check_heads(channels, heads, halves=True)
+        heads, mixtures = check_heads(channels, heads, halves=True), whole('mixtures', mixtures)
         size = channels // heads
         self._channels = channels
         self._mixtures = mixtures

@@ -3,9 +3,9 @@ from collections import namedtuple
 from functools import partial
 
 from .cifar_resnet import cifar_resnet, ge_cifar_resnet, se_cifar_resnet
-from .ground import UserError
 from .layers import check_arrays
 from .resnet_v1b import DEPTHS, aa_resnet, fa_resnet, ge_theta_plus_resnet, resnet_v1b, se_resnet
+from .units import Registry
 
 # What the networks of a host share. classifier: the name of the block that tells the classes apart. input_size: the
 # side of the images that it is made for. takes_size: whether a network must be told another one.
@@ -32,11 +32,11 @@ def _plain(make, **options):
 
 
 # Those of the CIFAR host, of any depth, are the three networks of the paper's second CIFAR figure.
-MODELS = {
+MODELS = Registry('model', {
     'cifar_resnet': Network(cifar_resnet, CIFAR, 'ChaATAC'),
     'se_cifar_resnet': Network(se_cifar_resnet, CIFAR, 'SE-ReLU', unit_is_fixed=True),
     'ge_cifar_resnet': Network(ge_cifar_resnet, CIFAR, 'relu'),
-}
+})
 for _depth, _layers in DEPTHS.items():
     MODELS[f'resnet{_depth}_v1b'] = Network(partial(resnet_v1b, layers=_layers, act_type='relu'), IMAGENET, 'relu')
     MODELS[f'atac_resnet{_depth}_v1b'] = Network(partial(resnet_v1b, layers=_layers), IMAGENET, 'ChaATAC')
@@ -52,13 +52,6 @@ MODELS.update({
 })
 
 
-def network(name):
-    """The registered Network of a name; UserError if there is none."""
-    if name not in MODELS:
-        raise UserError('unknown model %r; there are %s' % (name, ', '.join(MODELS)))
-    return MODELS[name]
-
-
 def get_model(name, **options):
     """Build a network by name, not initialised.
 
@@ -71,4 +64,4 @@ def get_model(name, **options):
     Raises TypeError for an option that the network does not have.
     """
     check_arrays()
-    return network(name).make(**options)
+    return MODELS[name].make(**options)

@@ -53,7 +53,7 @@ def check_input_size(shape, input_size):
 
 
 class Bottleneck(HybridBlock):
-    """relu(shortcut(x) + gate(BN(W3 act(BN(spatial(act(BN(W1 x))))))).   (N, in_channels, H, W) -> (N, 4C, H/s, W/s)
+    """relu(shortcut(x) + gate(BN(W3 act(BN(spatial(act(BN(W1 x)))))))).   (N, in_channels, H, W) -> (N, 4C, H/s, W/s)
 
     act(channels), spatial(channels, stride, dilation), gate(channels) or None, norm(channels): what makes the blocks,
     with the extents already in place. downsample: the projection of the shortcut, or None.
@@ -97,20 +97,20 @@ class ResNetV1b(HybridBlock):
     extents; fixed_input: they take no others. v1: ResNet-v1's strides. last_gamma: the last BatchNorm of every block
     starts at gamma 0.
 
-    No name and no flag reaches the other options: they are GluonCV's, for networks of other people.
+    The options below are GluonCV's. No registered network and no flag sets them; get_model takes them.
     dilated: stages 3 and 4 keep stride 8 and dilate instead. deep_stem: three 3x3 convolutions for the 7x7.
     avg_down: the shortcut averages, then projects. final_drop: dropout before the classifier.
     norm_layer, norm_kwargs: called as norm_layer(in_channels=..., **norm_kwargs).
-    Raises UserError for layers, classes or final_drop out of range, and for two stems.
+    Raises UserError for layers, classes, input_size or final_drop out of range, and for two stems.
     """
 
     def __init__(self, layers, acts, classes=1000, spatials=(conv3x3,) * 4, gates=(None,) * 4, stem=None,
                  input_size=224, fixed_input=False, v1=False, last_gamma=False, dilated=False, deep_stem=False,
                  avg_down=False, final_drop=0.0, norm_layer=nn.BatchNorm, norm_kwargs=None, **kwargs):
         super().__init__(**kwargs)
-        layers = [whole('layers', blocks) for blocks in layers]
-        if len(layers) != 4:
-            raise UserError('layers=%s must be four numbers' % layers)
+        if not isinstance(layers, (list, tuple)) or len(layers) != 4:
+            raise UserError('layers=%s must be four numbers' % (layers,))
+        layers, input_size = [whole('layers', blocks) for blocks in layers], whole('input_size', input_size)
         if not 0 <= final_drop < 1:
             raise UserError('final_drop=%s must be in [0, 1)' % (final_drop,))
         if stem and deep_stem:
@@ -230,8 +230,7 @@ def fa_resnet(layers, **options):
     options: of ResNetV1b. Images have at least 17 pixels a side, so that maps can be halved in every stage; UserError
     for a smaller input_size.
     """
-    if options.get('input_size', 224) < 17:
-        raise UserError('input_size=%s must be at least 17 for this network' % (options['input_size'],))
+    whole('input_size', options.get('input_size', 224), least=17)
     return ResNetV1b(layers, _relus(), spatials=(partial(_any_extent, LocalAttention),) * 4,
                      stem=partial(AttentionStem, **_norms(options)), **options)
 

@@ -1,5 +1,6 @@
 """The registry: ACTIVATIONS makes every unit by its name, and a plan says which position of a network gets which."""
 import inspect
+from functools import partial
 
 from mxnet.gluon import nn
 
@@ -10,6 +11,17 @@ from .layers import check_arrays, whole
 
 # What a host may say about its units. Every unit takes from these what its signature names.
 OPTIONS = frozenset(['r', 'use_relu', 'use_global', 'kernel_size', 'dilation', 'norm_layer', 'norm_kwargs'])
+
+
+class Registry(dict):
+    """{name: what it names}; UserError for a name that is not there.   kind: what the names are of"""
+
+    def __init__(self, kind, named):
+        super().__init__(named)
+        self.kind = kind
+
+    def __missing__(self, name):
+        raise UserError('unknown %s %r; there are %s' % (self.kind, name, ', '.join(self)))
 
 
 class Unit:
@@ -30,11 +42,12 @@ class Unit:
             raise TypeError('unknown options of an activation unit: %s; there are %s'
                             % (', '.join(sorted(unknown)), ', '.join(sorted(OPTIONS))))
         check_arrays()
+        channels = whole('channels', channels)
         read = {name: value for name, value in options.items() if name in self.options}
         return self.block(channels, **self.fixed, **read)
 
 
-ACTIVATIONS = {
+ACTIVATIONS = Registry('activation', {
     'relu': Unit(lambda channels: nn.Activation('relu')),
     'prelu': Unit(lambda channels: nn.PReLU()),
     'elu': Unit(lambda channels: nn.ELU()),
@@ -62,7 +75,7 @@ ACTIVATIONS = {
     'SE-ReLU': Unit(SEReLU),
     'ChaATAC-linear': Unit(ChaATAC, use_relu=False),
     'SeqATAC-linear': Unit(SeqATAC, use_relu=False),
-}
+})
 
 
 def ablated(name):
@@ -85,13 +98,7 @@ def known_as(name, options):
 
 def act_factory(name, **options):
     """The factory act(channels) -> HybridBlock of a named unit with its options; UserError for an unknown name."""
-    if name not in ACTIVATIONS:
-        raise UserError('unknown activation %r; there are %s' % (name, ', '.join(ACTIVATIONS)))
-
-    def act(channels):
-        return ACTIVATIONS[name](channels, **options)
-
-    return act
+    return partial(ACTIVATIONS[name], **options)
 
 
 def acts_of(act_type, replace_act, act_layers, act_order, **options):

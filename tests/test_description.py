@@ -19,7 +19,6 @@ from cli.trained import find_description
 from data import DATASETS
 from data.labels import readable
 from model import MODELS, get_model
-from model import network as network_named
 from tests.test_scripts import ROOT, refusal
 from tools.look import checkpoint, classify, visualize
 from tools.records import make_small
@@ -494,7 +493,7 @@ def test_the_table_of_params_is_what_the_files_give(capsys):
         known = read_description(path)
         assert (network, int(epoch)) == (known.network, known.epoch)
         assert blocks == str(known.options.get('blocks', '-'))
-        assert unit == (known.options.get('act_type') or network_named(network).unit)
+        assert unit == (known.options.get('act_type') or MODELS[network].unit)
         assert described == f'{100 * known.errors["val_top1_error"]:.2f}'
         assert float(measured) == pytest.approx(float(described), abs=0.05)  # by tools.check_params, of float16
         if mini != '-':

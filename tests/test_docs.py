@@ -83,15 +83,23 @@ def test_the_first_python_of_the_readme_finds_a_coat(monkeypatch):
     assert name == 'coat' and probability == pytest.approx(0.97, abs=0.006)
 
 
-def test_the_unit_that_the_page_shows_is_one():
+def test_the_unit_that_the_page_shows_is_one(monkeypatch):
+    """Also by the entry that the page has for the registry, and by that of a user of the package."""
     import mxnet as mx
     from mxnet.gluon import nn
 
-    from model.units import Unit
-    code, = re.findall(r'```python\n(.*?)```', read('docs', 'units.md'), re.S)
-    names = {'nn': nn}
+    import model
+    from model import comparison_units, units
+    page = read('docs', 'units.md')
+    code, used = re.findall(r'```python\n(.*?)```', page, re.S)
+    names = {'nn': nn, 'atac': model}
     exec(code, names)
-    unit = Unit(names['ScaledReLU'])(3, r=2)
+    monkeypatch.setattr(comparison_units, 'ScaledReLU', names['ScaledReLU'], raising=False)
+    entry, = re.findall(r"`'ScaledReLU': (Unit\(.*?\))`", page)
+    unit = eval(entry, vars(units))(3, r=2)
     unit.initialize()
     x = mx.nd.random.normal(shape=(2, 3, 4, 4))
     assert (unit(x) == mx.nd.relu(x)).asnumpy().all()
+    monkeypatch.setitem(model.ACTIVATIONS, 'ScaledReLU', None)  # which is gone afterwards
+    exec(used, names)
+    assert sum(name.endswith('scale') for name in names['net'].collect_params()) == 19

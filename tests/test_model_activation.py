@@ -121,6 +121,12 @@ def test_r_must_divide_the_channels(options):
 def test_bad_names_and_options_are_refused():
     with pytest.raises(UserError, match='unknown activation .*there are relu, prelu'):
         act_factory('ReLU6')
+    with pytest.raises(UserError, match="unknown activation 'ChaAtac'; there are relu, prelu"):
+        ACTIVATIONS['ChaAtac']
+    for channels in 0, -4, 2.5, '64', None:
+        for unit in ACTIVATIONS.values():
+            with pytest.raises(UserError, match='channels=%s must be a whole number of at least 1' % channels):
+                unit(channels)
     with pytest.raises(TypeError, match='unknown options of an activation unit: rr'):
         ACTIVATIONS['relu'](C, rr=2)
     with pytest.raises(UserError, match='must be odd'):

@@ -258,7 +258,8 @@ def test_local_attention_never_holds_all_neighbourhoods():
     partial(LocalAttention, 16, kernel_size=4), partial(LocalAttention, 16, kernel_size=1),
     partial(LocalAttention, 16, dilation=2), partial(AttentionStem, 60), partial(AttentionStem, 8, heads=8),
     partial(AugmentedConv, 100, extent=7), partial(AugmentedConv, 64, extent=7), partial(AugmentedConv, 128, extent=0),
-    partial(AugmentedConv, 128, extent=7, upsilon=1), partial(SqueezeExcitation, 24),
+    partial(AugmentedConv, 128, extent=7, upsilon=1), partial(AugmentedConv, 128, extent=7.5),
+    partial(AttentionStem, 64, mixtures=0), partial(SqueezeExcitation, 24),
     partial(SqueezeExcitation, 24, r=0), partial(GatherExcite, 24, 7), partial(GatherExcite, 32, 0)])
 def test_bad_numbers_are_refused_when_built(make):
     with pytest.raises(UserError):

@@ -87,6 +87,19 @@ def test_the_command_prints_json_layers_and_mistakes(capsys):
         assert leaving.value.code == 2 and sentence in capsys.readouterr().err
 
 
+def test_parameters_whose_shapes_are_not_known_are_not_counted():
+    """Layers that learn their number of inputs from the first batch: README's network has one."""
+    net = nn.HybridSequential()
+    net.add(nn.Conv2D(16, 3), ACTIVATIONS['ChaATAC'](16), nn.Flatten(), nn.Dense(2, in_units=16))
+    for count in partial(counter.summary, net, (1, 3, 3, 3)), partial(counter.parameters, net):
+        with pytest.raises(UserError, match='the shape of .*weight is not known yet'):
+            count()
+    net.infer_shape(mx.nd.zeros((1, 3, 3, 3)))
+    rows = counter.layers(net, (1, 3, 3, 3))
+    assert sum(row.parameters for row in rows) == counter.parameters(net)[0]
+    assert 'parameters: %d in all' % counter.parameters(net)[0] in counter.summary(net, (1, 3, 3, 3))
+
+
 def test_a_network_of_one_input_size_says_which_it_takes():
     net = get_model('ge_theta_plus_resnet50', input_size=64, classes=3)
     net.initialize()

@@ -258,6 +258,11 @@ def test_bad_options_are_refused():
             ('cifar_resnet', dict(act_layers=1.5), 'act_layers=1.5 must be a whole number of at least 0'),
             ('cifar_resnet', dict(act_type='SpaATAC', kernel_size=None), 'kernel_size=None must be a whole number'),
             ('atac_resnet50_v1b', dict(layers=(1, 1, 1, 0)), 'layers=0 must be a whole number'),
+            ('resnet50_v1b', dict(layers=5), 'layers=5 must be four numbers'),
+            ('resnet50_v1b', dict(input_size=-3), 'input_size=-3 must be a whole number of at least 1'),
+            ('ge_theta_plus_resnet50', dict(input_size='224'), 'input_size=224 must be a whole number'),
+            ('fa_resnet50', dict(input_size='224'), 'input_size=224 must be a whole number of at least 17'),
+            ('fa_resnet50', dict(dilated=True), 'dilation=2 must be 1: local attention is not dilated'),
             ('resnet50_v1b', dict(final_drop=1.5), 'final_drop=1.5 must be in')):
         with pytest.raises(UserError, match=message):
             get_model(name, **options)

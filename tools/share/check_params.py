@@ -17,7 +17,7 @@ import evaluate
 from cli.command import Parser
 from cli.exits import attempt, run_script
 from cli.kinds import at_least
-from model import network
+from model import MODELS
 from tools import ROOT
 from tools.markdown import markdown_table
 from training.weights.description import read_description
@@ -58,7 +58,7 @@ def row(path, images):
         raise UserError(f'{path} has no description')
     described = found.errors.get('val_top1_error')
     mini = MINI.get(found.dataset)
-    unit = found.options.get('act_type') or network(found.network).unit
+    unit = found.options.get('act_type') or MODELS[found.network].unit
     name = os.path.basename(path) if os.path.dirname(path) == PARAMS else path
     values = (name, found.network, unit, found.options.get('blocks'), found.epoch,
               None if described is None else 100 * described, error_on_own_data(path, found, images),

@@ -13,7 +13,7 @@ import runtime  # noqa: F401  (before mxnet)
 from cli.command import Parser
 from cli.exits import run_script
 from cli.kinds import at_least
-from model import ACTIVATIONS, MODELS, get_model, network
+from model import ACTIVATIONS, MODELS, get_model
 from model.complexity import layers, parameters, summary
 from tools.markdown import markdown_table
 from tools.share.published import PUBLISHED
@@ -34,7 +34,7 @@ def facts(name, net, input_shape):
 
 def sized_network(name, input_size, batch):
     """(a network for images of this side, or of its usual one, the shape of a batch of them)."""
-    found = network(name)
+    found = MODELS[name]
     size = input_size or found.host.input_size
     return found.make(**found.sized(size)), (batch, 3, size, size)
 
