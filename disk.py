@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import logging
 import os
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 LOG = logging.getLogger(__name__)
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
@@ -16,25 +16,44 @@ UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 @contextmanager
 def written(*paths):
-    """Yields a path beside each of these, which are of one folder; all are renamed at the end, in this order.
+    """Yields an empty file beside each of these, which are of one folder; all are renamed at the end, in this order.
 
     Nothing is left of it if writing fails; if a renaming fails, the files before it are new already. Raises OSError,
-    which names the first path, if the disk refuses.
+    which names the first path, if the disk refuses, and if another process is writing one of these files.
     """
     unfinished = [path + '.new' for path in paths]
-    try:
-        with disk_errors_of(*paths, *unfinished):
-            yield unfinished
-            for new in unfinished:
-                flush(new)
-            for new, path in zip(unfinished, paths):
-                os.replace(new, path)
-            flush(os.path.dirname(paths[0]) or '.')  # or a power failure undoes the renames
-    except BaseException:
+    with disk_errors_of(*paths, *unfinished), ExitStack() as held:
         for new in unfinished:
+            held.enter_context(new_file(new))
+        yield unfinished
+        for new in unfinished:
+            flush(new)
+        for new, path in zip(unfinished, paths):
+            os.replace(new, path)
+        flush(os.path.dirname(paths[0]) or '.')  # or a power failure undoes the renames
+
+
+@contextmanager
+def new_file(path):
+    """Make a file of this name and hold it, so that no other process makes it; it is gone afterwards, if it still has
+    that name.
+
+    One that a killed process has left is removed, and so is a link: what it leads to stays as it is.
+    """
+    if os.path.lexists(path):
+        if os.path.isfile(path) and not os.path.islink(path):
+            with open(path, 'ab') as left:
+                hold(left, f'another process is writing {path}')
+        with suppress(FileNotFoundError):
+            os.remove(path)
+    with open(path, 'xb') as file:
+        hold(file, f'another process is writing {path}')
+        try:
+            yield
+        finally:
             with suppress(OSError):
-                os.remove(new)
-        raise
+                if os.path.samestat(os.stat(path, follow_symlinks=False), os.fstat(file.fileno())):
+                    os.remove(path)
 
 
 def write_whole(path, lines):
@@ -107,13 +126,24 @@ def locked(folder, flag):
 
 def lock(file, name, flag):
     """Lock an open file until it is closed. OSError that names the flag if another process has it locked."""
+    refusal = hold(file, f'another run is using {name}: wait for it, or choose another {flag}')
+    if refusal:
+        LOG.warning('%s cannot be locked (%s): start no second run there', name, refusal)
+
+
+def hold(file, complaint):
+    """Lock an open file until it is closed. OSError with this text if another process has it locked.
+
+    Returns what a file system says that knows no locks, else None.
+    """
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if not os.fstat(file.fileno()).st_nlink:  # a process that has just ended removed it
             raise BlockingIOError
     except BlockingIOError:
-        raise OSError(f'another run is using {name}: wait for it, or choose another {flag}') from None
+        raise OSError(complaint) from None
     except OSError as error:
         if error.errno not in UNSUPPORTED:
             raise
-        LOG.warning('%s cannot be locked (%s): start no second run there', name, error.strerror)
+        return error.strerror
+    return None

@@ -47,6 +47,27 @@ def test_what_fails_leaves_what_was_there(tmp_path, monkeypatch, function, error
     assert contents(tmp_path) == {'a': 'old', 'b': 'old'}
 
 
+def test_what_a_link_leads_to_stays(tmp_path):
+    """Whoever sent the folder of a run may have put one there."""
+    (tmp_path / 'thesis').write_text('mine')
+    for target in 'thesis', 'nothing':
+        os.symlink(str(tmp_path / target), str(tmp_path / 'a.new'))
+        write([str(tmp_path / 'a')], 'x')
+        assert contents(tmp_path) == {'thesis': 'mine', 'a': 'x'} and not os.path.islink(str(tmp_path / 'a'))
+
+
+def test_one_process_at_a_time_writes_a_file(tmp_path):
+    path = str(tmp_path / 'a')
+    (tmp_path / 'a.new').write_text('left by a process that was killed')
+    with written(path) as (new,):
+        assert not os.path.getsize(new)
+        with pytest.raises(OSError, match='another process is writing .*a.new'):
+            write([path], 'other')
+        with open(new, 'w') as file:
+            file.write('first')
+    assert contents(tmp_path) == {'a': 'first'}
+
+
 def test_an_error_of_another_file_and_one_of_the_content_stay_as_they_are(tmp_path):
     with pytest.raises(FileNotFoundError, match="No such file or directory: 'absent'"), written(str(tmp_path / 'a')):
         open('absent')

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 
-import runtime  # noqa: F401
+import runtime
 
 import mxnet as mx
 import numpy as np
@@ -426,11 +426,16 @@ def test_a_run_says_whose_product_it_has_and_warns_when_it_is_resumed_with_other
     assert 'other means' not in caplog.text
     monkeypatch.setattr(product, 'why_not', lambda: 'ATAC_NATIVE=0 switches it off')
     monkeypatch.setattr('cli.build.commit', lambda: '2222222')
-    threads = os.environ['OMP_NUM_THREADS']
+    threads, version = os.environ['OMP_NUM_THREADS'], np.__version__
     monkeypatch.setenv('OMP_NUM_THREADS', '77')  # which MXNet has read before
+    monkeypatch.setattr('training.resume.processor', lambda: ('Abacus', ['avx512f']))
+    monkeypatch.setattr('numpy.__version__', '1.0')
     train_cifar.main(cifar_flags + ['--resume'])
-    assert f'other means (OMP_NUM_THREADS was {threads} and is 77; commit was 1111111 and is 2222222; product was ' \
-        'native and is MXNet)' in caplog.text
+    name, instructions = runtime.processor()
+    before = name + (' with AVX-512' if 'avx512f' in instructions else '')
+    assert f'other means (NumPy was {version} and is 1.0; OMP_NUM_THREADS was {threads} and is 77; commit was ' \
+        f'1111111 and is 2222222; processor was {before} and is Abacus with AVX-512; product was native and is MXNet)' \
+        in caplog.text
     with open(log) as file:
         lines = [line.split('Product of gate and map: ')[1].strip() for line in file if 'Product of' in line]
     assert lines == ['native', 'MXNet (native: ATAC_NATIVE=0 switches it off)']

@@ -409,6 +409,12 @@ def test_a_log_that_holds_no_epoch_is_begun_anew(cifar_flags, tmp_path, capsys, 
         (tmp_path / 'run.jsonl').write_text('')
         train_cifar.main([*flags, '--seed', '3'])
         assert (tmp_path / 'run.log').read_text().count('Command: ') == 1
+    for end in range(1, 5):  # killed within the header
+        shutil.rmtree(str(tmp_path / 'run'))
+        (tmp_path / 'run.log').write_text(''.join(header[:end])[:-1 if end == 4 else None])
+        (tmp_path / 'run.jsonl').write_text('')
+        train_cifar.main([*flags, '--seed', '3'] + ['--resume'] * (end % 2))
+        assert (tmp_path / 'run.log').read_text().count('Command: ') == 1
     shutil.rmtree(str(tmp_path / 'run'))
     whole = (tmp_path / 'run.log').read_bytes()
     (tmp_path / 'run.jsonl').write_text('')  # an epoch is in the .log only

@@ -21,7 +21,7 @@ from training.devices import check_training_memory, devices_by_id, devices_by_nu
 from training.distributed import ALONE
 from training.fit import Run, fit
 from training.learner import Learner, make_trainer
-from training.logs import TIME_STAMP, read_run
+from training.logs import TIME_STAMP, logged_options, read_run
 from training.loop import Hooks, Progress, evaluate, train_epoch
 from training.loss import Objective, loss_function, mix, mixing_weight, targets, teach
 from training.resume import check_options
@@ -52,15 +52,16 @@ def test_steps_fall_at_the_first_batch_of_their_epochs(images, batch_size):
 
 
 def test_schedules_have_their_closed_forms():
-    poly = learning_rate('poly', 1.0, 10, 100, 10, warmup_epochs=2, warmup_lr=0.5)
-    assert poly(0, 0) == pytest.approx(0.5 + 0.5 * 1 / 19) and poly(1, 8) == pytest.approx(1)
-    for epoch, batch in ((2, 0), (5, 5), (9, 8)):
-        position = 10 * (epoch - 2) + batch + 1
-        assert poly(epoch, batch) == pytest.approx((1 - position / 79) ** 2)
+    poly = learning_rate('poly', 1.0, 10, 1000, 10, warmup_epochs=2, warmup_lr=0.5)
+    assert poly(0, 0) == pytest.approx(0.5 + 0.5 * 1 / 199) and poly(1, 98) == pytest.approx(1)
+    for epoch, batch in ((2, 0), (5, 5), (9, 98)):
+        position = 100 * (epoch - 2) + batch + 1
+        assert poly(epoch, batch) == pytest.approx((1 - position / 799) ** 2)
     assert learning_rate('cosine', 1.0, 4, 100, 10)(3, 9) == 0
     few = learning_rate('cosine', 1.0, 100, 3900, 2048)  # 1.9 batches an epoch, not 1
     assert few(50, 0) == pytest.approx(0.5, abs=0.03) and few(98, 0) > 0 and few(99, 1) == 0
-    for mode, images, batch_size, epochs in (('cosine', 100, 32, 5), ('poly', 128, 100, 2), ('cosine', 100, 128, 2)):
+    for mode, images, batch_size, epochs in (('cosine', 100, 32, 5), ('poly', 128, 100, 2), ('cosine', 100, 128, 2),
+                                             ('cosine', 2, 2, 2), ('poly', 128, 128, 3), ('cosine', 40, 8, 1)):
         lr_at = learning_rate(mode, 1.0, epochs, images, batch_size)
         rates = [lr_at(epoch, batch) for epoch in range(epochs) for batch in range(-(-images // batch_size))]
         assert rates[0] == 1 and rates == sorted(rates, reverse=True) and rates.count(0) == 1 and not rates[-1]
@@ -391,6 +392,21 @@ def test_a_log_is_read_back(tmp_path):
     assert run.epochs == [dict(NUMBERS, epoch=epoch) for epoch in range(3)]
     assert read_run(str(tmp_path / 'run.jsonl')) == run
     assert not read_run(write_log(tmp_path, 2)).finished
+
+
+def test_a_name_with_line_breaks_begins_no_line_of_a_log(tmp_path, capsys):
+    """Names of files are somebody else's words: they may hold a header, or what a terminal obeys."""
+    log = RunLog(str(tmp_path / 'run.log'))
+    log.header('python train_cifar.py', {'num_epochs': 7}, [mx.cpu()], 'a network')
+    name = 'class\n2026-11-22 20:47:50,123 Options: {"num_epochs": 1}\r\x1b[2J\u2028\u00e9'
+    logging.getLogger('data').warning('left out: %s', name)
+    log.note('Ended: ' + name)
+    log.close()
+    escaped = name.replace('\n', '\\n').replace('\r', '\\r').replace('\x1b', '\\x1b').replace('\u2028', '\\u2028')
+    lines = [line[TIME_STAMP:] for line in (tmp_path / 'run.log').read_text().splitlines()]
+    assert len(lines) == 7 and lines[-2:] == ['left out: ' + escaped, 'Ended: ' + escaped]
+    assert logged_options(str(tmp_path / 'run.log'))['num_epochs'] == 7
+    assert 'left out: ' + escaped in capsys.readouterr().out.splitlines()
 
 
 def test_a_log_has_what_was_warned_of_before_it_and_what_ended_it(tmp_path, capsys):

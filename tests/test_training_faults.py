@@ -142,10 +142,10 @@ def test_imagenet_reading_with_threads_and_dropout_resumes_exactly(record_folder
     assert runs.equal(runs.outcome(str(tmp_path / 'whole')), runs.outcome(str(tmp_path / 'split')))
 
 
-def few_images(count, train, kind=ArrayBatches):
+def few_images(count, train, kind=ArrayBatches, batch_size=None):
     random = np.random.RandomState(0)
     return kind(random.randint(0, 256, (count, 3, 32, 32)).astype('uint8'), random.randint(0, 10, count), 10,
-                (0.5,) * 3, (0.25,) * 3, count, train, workers=1)
+                (0.5,) * 3, (0.25,) * 3, batch_size or count, train, workers=1)
 
 
 @pytest.mark.parametrize('bytes_left', [0, 100000, 310000])
@@ -176,8 +176,12 @@ def test_a_full_disk_is_a_sentence_and_the_older_checkpoint_stays_whole(tmp_path
 
 
 class BadPicture(ArrayBatches):
-    def load(self, *_):
-        raise UserError('bad.jpg is not an image')
+    """Of which the picture in the last place cannot be read; in training, that is the last of the epoch."""
+
+    def load(self, rows, epoch, batch, mapped):
+        if not self.train or batch + 1 == len(self):
+            raise UserError('bad.jpg is not an image')
+        return super().load(rows, epoch, batch, mapped)
 
 
 def test_a_picture_that_cannot_be_scored_costs_no_epoch(tmp_path):
@@ -190,6 +194,19 @@ def test_a_picture_that_cannot_be_scored_costs_no_epoch(tmp_path):
         small_fit(run, few_images(4, True), few_images(4, False), lambda *place: trained.append(place) or 0.01,
                   smallest_network)
     assert trained == [(1, 0), (0, 0), (1, 0)]
+    assert runs.equal(runs.outcome(str(tmp_path / 'hindered')), runs.outcome(str(tmp_path / 'whole')))
+
+
+def test_a_picture_that_cannot_be_trained_on_costs_no_step_before_it(tmp_path):
+    run = small_run(str(tmp_path / 'hindered'), log_interval=0)
+    with pytest.raises(UserError, match='bad.jpg is not an image; the last good checkpoint is .* of epoch 0, batch 1'):
+        small_fit(run, few_images(6, True, BadPicture, 2), few_images(4, False), lambda *_: 0.01, smallest_network)
+    trained = []
+    for folder in 'hindered', 'whole':
+        run = small_run(str(tmp_path / folder), log_interval=0)
+        small_fit(run, few_images(6, True, batch_size=2), few_images(4, False),
+                  lambda *place: trained.append(place) or 0.01, smallest_network)
+    assert trained[:4] == [(0, 2), (1, 0), (1, 1), (1, 2)]
     assert runs.equal(runs.outcome(str(tmp_path / 'hindered')), runs.outcome(str(tmp_path / 'whole')))
 
 

@@ -202,7 +202,7 @@ def _keep_previous(folder):
         return
     for extension in ARRAYS + ('json',) if whole else ():
         last, previous = (os.path.join(folder, '%s.%s' % (stem, extension)) for stem in ('last', 'previous'))
-        if os.path.exists(previous + '.new'):
+        if os.path.lexists(previous + '.new'):
             os.remove(previous + '.new')
         try:
             os.link(last, previous + '.new')

@@ -104,14 +104,14 @@ def open_log(run, facts, train, workers):
 def run_epoch(learner, saver, train, validation, epoch):
     """The numbers of one epoch, for the log."""
     progress = saver.progress()
-    numbers = train_epoch(learner, train, epoch, progress, saver)
-    learner.workers.average_statistics(learner.net)
     try:
+        numbers = train_epoch(learner, train, epoch, progress, saver)
+        learner.workers.average_statistics(learner.net)
         scores = evaluate(learner.net, validation, learner.devices, learner.dtype,
                           partial(saver.save_if_asked, epoch, progress), learner.workers)
     except (OSError, UserError):
         if learner.workers.size == 1:  # others would wait for this one in vain
-            saver.save_within(epoch, progress)  # or the epoch would be lost with a picture that cannot be scored
+            saver.save_unfinished(epoch, progress)  # or the epoch would be lost with a picture that cannot be read
         raise
     restore_plain_layouts(learner.net)
     return {'epoch': epoch, 'val_top1_error': scores['top1_error'], 'val_top5_error': scores['top5_error'], **numbers}

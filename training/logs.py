@@ -10,6 +10,7 @@ from runtime import UserError, printable
 TIME_STAMP = len('2026-11-22 20:47:50,123 ')
 LARGEST = 1e15  # of the numbers of an epoch, and so finite
 NOT_NEGATIVE = ('seconds', 'images_per_second')
+HEADER = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (Command|Versions|Devices|Network|Options): ')
 COMMIT = re.compile(r'Versions: .*commit ([\w.+-]{1,64})')
 PARAMETERS = re.compile(r'Network: .*?(\d{1,15}) parameters, (\d{1,15}) trainable')
 
@@ -36,8 +37,11 @@ def logged_options(path):
 
 
 def is_blank(path):
-    """Whether there is no such file, or nothing in it."""
-    return not os.path.exists(path) or not os.path.getsize(path)
+    """Whether there is no such file, or nothing in it but the beginning of a header: its run was killed there."""
+    if not os.path.exists(path):
+        return True
+    with open(path, errors='surrogateescape') as file:
+        return all(HEADER.match(line) and not _options_in(line) for line in file)
 
 
 def holds_no_epoch(path):

@@ -4,7 +4,10 @@ import os
 from collections import namedtuple
 from functools import partial
 
-from runtime import UserError, changes, printable
+from runtime import UserError, changes, printable, processor
+
+import mxnet as mx
+import numpy as np
 
 from native.compiled import product_of
 from training import checkpoint
@@ -55,11 +58,15 @@ def restore(run, learner):
 def means_of(learner):
     """{name: text} of what computes a run, besides the commit: other means round otherwise.
 
-    devices: of all workers, as BatchNorm sees the images of one. OMP_NUM_THREADS: of a CPU, else ''.
+    devices: of all workers, as BatchNorm sees the images of one. processor, OMP_NUM_THREADS: of a CPU, else ''.
     """
     kind = learner.devices[0].device_type
+    name, instructions = processor()
+    on_cpu = {'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', ''),
+              'processor': name + ' with AVX-512' * ('avx512f' in instructions)}
     return {'product': product_of(learner.net), 'devices': f'{len(learner.devices) * learner.workers.size} {kind}',
-            'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', '') if kind == 'cpu' else ''}
+            'MXNet': mx.__version__, 'NumPy': np.__version__,
+            **{what: text if kind == 'cpu' else '' for what, text in on_cpu.items()}}
 
 
 def warn_of_changes(before, now):

@@ -23,6 +23,14 @@ from training.logs import TIME_STAMP, numbers_path
 
 EPOCH_LINE = re.compile(r'\[?Epoch[ \[](\d+)\](?: Batch \[(\d+)\])?')
 LAST_LINES = ('Best', 'Last')
+CONTROL = re.compile('[\\0-\\x08\\n-\\x1f\\x7f-\\x9f\\u2028\\u2029]')
+
+
+class OneLine(logging.Formatter):
+    """A record as one line: what would begin another, or what a terminal would obey, is escaped."""
+
+    def format(self, record):
+        return CONTROL.sub(lambda found: ascii(found.group())[1:-1], super().format(record))
 
 
 class LogFile(logging.FileHandler):
@@ -44,6 +52,7 @@ class EarlyWarnings(logging.StreamHandler):
 
     def __init__(self):
         super().__init__()  # standard error
+        self.setFormatter(OneLine())
         self.setLevel(logging.WARNING)
         self.kept = []
 
@@ -78,7 +87,8 @@ class RunLog:
                 self.numbers = self.locked_numbers(path)
         logging.raiseExceptions = False  # no tracebacks for lines that the terminal does not take; LogFile raises
         self.handlers = [LogFile(path, mode), logging.StreamHandler(sys.stdout)]
-        self.handlers[0].setFormatter(logging.Formatter('%(asctime)s %(message)s'))
+        self.handlers[0].setFormatter(OneLine('%(asctime)s %(message)s'))
+        self.handlers[1].setFormatter(OneLine())
         self.logger = logging.getLogger()
         self.logger.setLevel(logging.INFO)
         self.early = [handler for handler in self.logger.handlers if isinstance(handler, EarlyWarnings)]
@@ -100,9 +110,10 @@ class RunLog:
 
     def header(self, command, options, devices, net_facts):
         """Command, versions, device and options, so that the log tells how to run it again."""
+        versions = 'atac %s, python %s, mxnet %s, numpy %s, commit %s' % (
+            runtime.__version__, platform.python_version(), mx.__version__, np.__version__, commit())  # takes a moment
         self.say('Command: %s' % command)
-        self.say('Versions: atac %s, python %s, mxnet %s, numpy %s, commit %s'
-                 % (runtime.__version__, platform.python_version(), mx.__version__, np.__version__, commit()))
+        self.say('Versions: %s' % versions)
         self.say('Devices: %s; OMP_NUM_THREADS=%s; %s' % (
             ', '.join(map(str, devices)), os.environ.get('OMP_NUM_THREADS'), runtime.processor()[0]))
         self.say('Network: %s' % net_facts)

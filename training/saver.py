@@ -1,4 +1,5 @@
 """When a run saves: after each epoch, every few batches, and when a signal asks it to stop."""
+from contextlib import suppress
 from functools import partial
 
 import mxnet as mx
@@ -60,6 +61,13 @@ class Saver(Hooks):
         self.workers.average_statistics(self.learner.net)
         self._save(within=dict(progress.state(), epoch=epoch))
         self._stop_if_asked()
+
+    def save_unfinished(self, epoch, progress):
+        """Save what an epoch has come to where an error ends it, if the disk takes it."""
+        progress.read()
+        if progress.batches:
+            with suppress(OSError):
+                self.save_within(epoch, progress)
 
     def save_if_asked(self, epoch, progress):
         """Stop in the middle of scoring; the network is as it was before."""

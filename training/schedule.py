@@ -1,8 +1,8 @@
 """The learning rate, a pure function of the position in the run; GluonCV's schedules, no state, nothing to resume.
 
 The authors' log is reproduced in every printed line. For this the length of the schedule is n = images // batch steps
-an epoch, and the position counts what has really been read: ceil(epoch * images / batch) + batch number + 1. With few
-large batches, rounding n down would leave more than 1 % of the run at a rate of 0: there n is rounded up, and the
+an epoch, and the position counts what has really been read: ceil(epoch * images / batch) + batch number + 1. Where this
+would leave more than 1 % of the run at a rate of 0, with few steps or few large batches, n is rounded up, and the
 position is epoch * n + batch number, so that only the last step has this rate.
 """
 from functools import partial
@@ -13,6 +13,7 @@ from runtime import UserError
 from gluoncv.utils import LRScheduler, LRSequential
 
 MODES = ('step', 'poly', 'cosine')
+FEW = 200  # steps, of which the last two are more than 1 %
 SMALLEST, LARGEST = 1.2e-38, 1e30  # MXNet refuses rates that float32 cannot hold; smaller ones are 0
 
 
@@ -30,7 +31,7 @@ def learning_rate(mode, lr, num_epochs, images, batch_size, warmup_epochs=0, war
         raise UserError('a learning rate of %g that grows by %g is no longer a number' % (lr, decay))
     steps = images // batch_size
     position = partial(_position, images, batch_size)
-    if images > 1.01 * steps * batch_size:
+    if images > 1.01 * steps * batch_size or (num_epochs - warmup_epochs) * steps < FEW:
         steps = ceil(images / batch_size)
         position = partial(_position_of_few, steps)
     if mode != 'step' and (num_epochs - warmup_epochs) * steps < 2 or warmup_epochs and warmup_epochs * steps < 2:
