@@ -11,6 +11,7 @@ import os
 from contextlib import ExitStack, contextmanager, suppress
 
 LOG = logging.getLogger(__name__)
+LARGEST_TEXT = 1 << 29  # bytes; a log of a million epochs has as many
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 
 
@@ -26,11 +27,16 @@ def written(*paths):
         for new in unfinished:
             held.enter_context(new_file(new))
         yield unfinished
-        for new in unfinished:
-            flush(new)
-        for new, path in zip(unfinished, paths):
-            os.replace(new, path)
-        flush(os.path.dirname(paths[0]) or '.')  # or a power failure undoes the renames
+        rename_all(unfinished, paths)
+
+
+def rename_all(unfinished, paths):
+    """Give files of one folder these names, in this order, once all of them are on the disk."""
+    for new in unfinished:
+        flush(new)
+    for new, path in zip(unfinished, paths):
+        os.replace(new, path)
+    flush(os.path.dirname(paths[0]) or '.')  # or a power failure undoes the renames
 
 
 @contextmanager
@@ -60,6 +66,17 @@ def write_whole(path, lines):
     """Write a text file by written(). Names of files in it may be no UTF-8: they are written as they are."""
     with written(path) as (new,), open(new, 'w', errors='surrogateescape') as file:
         file.writelines(lines)
+
+
+def open_text(path, most=LARGEST_TEXT, **options):
+    """A text file, open to be read. OSError if it has more bytes than `most`: a sparse file packs to a few.
+
+    Names of files in it may be no UTF-8.
+    """
+    size = os.path.getsize(path)
+    if size > most:
+        raise OSError('%s has %d MB: at most %d MB are read' % (path, size >> 20, most >> 20))
+    return open(path, errors='surrogateescape', **options)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class RecordFile:
     """
     def __init__(self, rec, idx=None):
         self.path = os.path.expanduser(rec)
-        self.idx = os.path.expanduser(idx) if idx else stem_of(self.path) + '.idx'
+        self.idx = os.path.expanduser(idx) if idx else beside(self.path, '.idx')
         self.file = open(self.path, 'rb', buffering=0)
         size = os.fstat(self.file.fileno()).st_size
         self.starts = read_index(self.path, self.idx, size)
@@ -47,7 +47,7 @@ class RecordFile:
         if ordered[0]:
             raise UserError('%s lacks the first record of %s' % (self.idx, self.path))
         self.ends = np.append(ordered, size)[np.searchsorted(ordered, self.starts) + 1]
-        self.sums = read_seal(self.path, len(self))
+        self.sums = read_seal(self.path, self.starts, self.idx)
         self.class_names = read_class_names(self.path, len(self))
         self.label(self.starts.argmax())  # whether the index goes to the end
 
@@ -179,7 +179,7 @@ def read_index(rec, idx, size):
 def read_class_names(rec, count):
     """The names of the classes, from the .json that prepare_imagenet writes beside a .rec; () if there is none, or one
     of others. UserError if it is damaged, or of another number of records than `count`."""
-    path = stem_of(rec) + '.json'
+    path = beside(rec, '.json')
     facts = read_facts(path)
     if not facts:
         return ()
@@ -219,22 +219,35 @@ def is_json(content):
     return True
 
 
+def beside(rec, ending):
+    """Where the file is that goes with a .rec: beside it or, if the .rec is a link, beside what that leads to."""
+    path = stem_of(rec) + ending
+    return path if os.path.exists(path) else stem_of(os.path.realpath(rec)) + ending
+
+
 def seal_path(rec):
-    return stem_of(rec) + '.crc32'
+    return beside(rec, '.crc32')
 
 
-def read_seal(rec, count):
-    """The checksums of the records in the order of the index, or None if the file was not sealed.
+def read_seal(rec, starts, idx):
+    """The checksums of the records that begin at `starts`, or None if the file was not sealed.
 
-    Raises UserError unless there are `count` of them.
+    They are in the order of the index that goes with the .rec; idx, which has `starts`, may be another.
+    Raises UserError unless there is one for each.
     """
     if not os.path.exists(seal_path(rec)):
         return None
     with open(seal_path(rec), errors='replace') as file:
-        sums = file.read(9 * count + 2).split()
-    if len(sums) != count:
+        sums = file.read(9 * len(starts) + 2).split()
+    if len(sums) != len(starts):
         raise UserError('%s does not hold a checksum for each of the %d records in the index of %s'
-                        % (seal_path(rec), count, rec))
+                        % (seal_path(rec), len(starts), rec))
+    own = beside(rec, '.idx')
+    if os.path.exists(own) and not os.path.samefile(own, idx):
+        by_start = dict(zip(read_index(rec, own, os.path.getsize(rec)), sums))
+        if by_start.keys() != set(starts):
+            raise UserError('%s and %s are not of the same records' % (idx, own))
+        sums = [by_start[start] for start in starts]
     return sums
 
 

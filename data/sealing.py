@@ -3,7 +3,7 @@ import os
 
 from runtime import UserError
 
-from data.recordio import HEADER, LABEL, MAGIC, checksum, part_at, seal_path, stem_of
+from data.recordio import HEADER, LABEL, MAGIC, beside, checksum, part_at, seal_path
 from disk import write_whole
 
 FEWEST_BYTES = HEADER.size + LABEL.size
@@ -39,7 +39,7 @@ def make_index(rec):
     """
     starts, ids = records_in(rec)
     keys = ids if len(set(ids)) == len(ids) and max(ids) < 1 << 63 else range(len(ids))
-    path = stem_of(rec) + '.idx'
+    path = beside(rec, '.idx')
     write_whole(path, ('%d\t%d\n' % entry for entry in zip(keys, starts)))
     return path
 

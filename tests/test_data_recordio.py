@@ -134,6 +134,38 @@ def test_an_index_in_another_order_is_whole(unsealed):
     assert score(rec) == labels[::-1]
 
 
+def test_checksums_belong_to_records_whatever_the_index_and_the_path(unsealed, tmp_path):
+    """They are in the order of the index that goes with the .rec, and are found through a link."""
+    rec, lines = unsealed
+    seal.main([rec])
+    labels = score(rec)
+    (tmp_path / 'other.idx').write_text(''.join(lines[::-1]))
+    (tmp_path / 'elsewhere').mkdir()
+    link = str(tmp_path / 'elsewhere' / 'link.rec')
+    os.symlink(rec, link)
+    for path, idx, expected in ((rec, str(tmp_path / 'other.idx'), labels[::-1]), (link, None, labels),
+                                (link, str(tmp_path / 'other.idx'), labels[::-1])):
+        source = RecordFile(path, idx)
+        assert source.sums and [source.read(row)[1] for row in range(len(source))] == expected
+    with open(rec, 'r+b') as file:
+        file.seek(200)
+        file.write(b'\0\1\2')
+    with pytest.raises(UserError, match='record 0 of .*link.rec is damaged: its checksum is another'):
+        RecordFile(link).read(0)
+    (tmp_path / 'other.idx').write_text(''.join([*lines[:-1], '99\t%d\n' % (int(lines[-1].split()[1]) + 8)]))
+    with pytest.raises(UserError, match='other.idx and .*unsealed.idx are not of the same records'):
+        RecordFile(link, str(tmp_path / 'other.idx'))
+
+
+def test_of_several_files_each_is_sealed_that_can_be(unsealed, tmp_path, capsys):
+    rec, _ = unsealed
+    with pytest.raises(SystemExit) as leaving:
+        run_script(lambda: seal.main([str(tmp_path / 'absent.rec'), rec]))
+    assert leaving.value.code == 2 and RecordFile(rec).sums
+    said = capsys.readouterr()
+    assert 'absent.rec' in said.err and said.out.endswith('unsealed.crc32: 21 records\n')
+
+
 def test_files_that_do_not_belong_together_are_named(record_folder, tmp_path, rec, unsealed):
     bad = str(tmp_path / 'bad.rec')
     copy(rec, bad, cut=-2000)
@@ -247,8 +279,9 @@ def test_a_sealed_file_tells_a_flipped_bit_and_a_short_index(tmp_path, capsys):
     with pytest.raises(UserError, match='record 0 of .*val.rec is damaged: its checksum is another'):
         score(rec)
     sums = (tmp_path / 'val.crc32').read_bytes()
-    with pytest.raises(UserError, match='record 0 of .*val.rec is damaged: its checksum is another'):
+    with pytest.raises(SystemExit):
         seal.main([rec])  # which would otherwise say that the damaged record is whole
+    assert 'val.rec is damaged: its checksum is another' in capsys.readouterr().err
     assert (tmp_path / 'val.crc32').read_bytes() == sums
     seal.main([str(tmp_path / 'train.rec')])
     assert 'train.crc32: 20 records, all as they were sealed' in capsys.readouterr().out

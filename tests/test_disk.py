@@ -6,7 +6,7 @@ import stat
 
 import pytest
 
-from disk import is_one_of, locked, written
+from disk import is_one_of, locked, open_text, written
 
 FULL = OSError(errno.ENOSPC, 'No space left on device')
 
@@ -45,6 +45,13 @@ def test_what_fails_leaves_what_was_there(tmp_path, monkeypatch, function, error
         write(paths, 'new')
     monkeypatch.undo()
     assert contents(tmp_path) == {'a': 'old', 'b': 'old'}
+
+
+def test_a_text_that_only_the_size_of_a_file_allows_is_not_read(tmp_path):
+    (tmp_path / 'x.log').write_text('a')
+    os.truncate(str(tmp_path / 'x.log'), 1 << 30)
+    with pytest.raises(OSError, match='x.log has 1024 MB: at most 512 MB are read'):
+        open_text(str(tmp_path / 'x.log'))
 
 
 def test_what_a_link_leads_to_stays(tmp_path):

@@ -40,6 +40,24 @@ def test_options_that_it_reads_part_them_and_stand_in_the_label(tmp_path):
         'relu', 'ChaATAC, from the back', 'ChaATAC, from the front'}
 
 
+def test_runs_on_more_devices_are_others(tmp_path):
+    """BatchNorm sees the images of one device: of more workers too."""
+    for seed, devices, workers in ((0, 1, 1), (1, 1, 1), (2, 4, 1), (3, 2, 2), (4, 1, 1)):
+        path = write_log(tmp_path, [0.1], '--act-type', 'relu', '--seed', str(seed), name='%d.log' % seed)
+        with open(path) as file:
+            text = file.read()
+        there = ', '.join('gpu(%d)' % number for number in range(devices)) if devices > 1 else 'cpu(0)'
+        text = text.replace('Devices: cpu(0);', 'Devices: %s;' % there)
+        if seed != 4:  # as in the oldest logs
+            text += '2026-11-22 20:47:50,123 Batches: 128 images a step in all; %s; learning rate 0.1\n' % (
+                '%d workers by dist_sync' % workers if workers > 1 else '1 worker')
+        with open(path, 'w') as file:
+            file.write(text)
+    found, left_out = groups_of(tmp_path)
+    assert {group.label: list(group.accuracies) for group in found.values()} == {
+        'relu, devices 1': [0, 1, 4], 'relu, devices 4': [2, 3]} and not left_out
+
+
 def test_a_unit_has_one_name_whichever_flags_made_it(tmp_path):
     for number, flags in enumerate((['--use-global', '--act-type', 'ChaATAC'], ['--act-type', 'SE-activation'],
                                     ['--model', 'se'], ['--act-type', 'SE-ReLU'])):

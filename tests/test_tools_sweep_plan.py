@@ -55,6 +55,7 @@ def test_bad_flags_are_refused_before_anything_starts(stand_in, capsys, monkeypa
             ([], ['--lr', '-1'], 'must be positive'), ([], ['--r', '3'], 'divide the 16 channels'),
             ([], ['--dtype', 'float16'], 'float16 needs a GPU'), ([], ['--model', 'se'], '--act-type ChaATAC does not'),
             (['--gpus', 'x'], [], 'not a list of numbers'), (['--jobs', '3', '--gpus', '0', '1'], [], '3 but 2 sets'),
+            (['--gpus', '0,1', '1,2'], [], '--gpus: GPU 1 is there twice'),
             (['--seeds', '1', '1'], [], '--seeds 1 1: give each value once'),
             (['--blocks', '0'], [], 'at least 1'), (['--jobs', '0'], [], 'at least 1'),
             (['--act-type', 'x'], [], "invalid choice: 'x'"),

@@ -17,6 +17,7 @@ from cli.command import Parser
 from cli.exits import run_script
 from cli.kinds import at_least, folder
 from cli.rules import RULES
+from disk import locked
 from tools import figures
 from tools.sweep import __main__ as sweep
 from tools.sweep import results
@@ -27,7 +28,7 @@ from training.logs import logged_options
 
 UNITS = ['relu', 'ChaATAC']
 FLAGS = ['--useReLU', '--lr-mode', 'cosine', '--lr', '0.1', '--log-interval', '0', '-j', '1']
-RUN_FILES = ('.log', '.jsonl', '/last.*', '/previous.*', '/*-best.*', '/lock')  # after the name of a run
+RUN_FILES = ('.log', '.jsonl', '/last.*', '/previous.*', '/*-best.*')  # after the name of a run
 EVIDENCE = 'logs/figures/cifar100.png'
 SAYS = '''
 This shows that everything works: data, units, networks, training, scoring, checkpoints, logs and figures.
@@ -65,20 +66,26 @@ def main(argv=None):
     flags = [*FLAGS, '--num-epochs', str(args.num_epochs)]
     path = os.path.join(args.out, 'error.png')
     figures.check_replaceable(path)
-    clear(args.out, flags)
+    with locked(args.out, '--out'):
+        clear(args.out, flags)
+        rows, points = train(args.out, flags)
+        results.show(rows)
+        with figures.look():
+            figures.save(draw([read_curves(point.log, point.unit) for point in points]), path)
+    print(SAYS.format(epochs=args.num_epochs, evidence=EVIDENCE, figure=path))
+    return rows
+
+
+def train(out, flags):
+    """(the rows of the table, the runs); SystemExit if one of them failed, or was stopped."""
     grid = sweep.parse_args(['--act-type', *UNITS, '--blocks', '1', '--seeds', '0', '--jobs', str(len(UNITS)),
-                             '--params-dir', args.out, '--logs-dir', args.out, '--', *flags])
+                             '--params-dir', out, '--logs-dir', out, '--', *flags])
     points = plan(grid)
     done, stopped = sweep.carry_out(points, grid.gpus, paces=[])
     if stopped:
         raise SystemExit(128 + stopped)
     sweep.leave_unless_done(done)
-    rows = results.table(points, done.epochs)
-    results.show(rows)
-    with figures.look():
-        figures.save(draw([read_curves(point.log, point.unit) for point in points]), path)
-    print(SAYS.format(epochs=args.num_epochs, evidence=EVIDENCE, figure=path))
-    return rows
+    return results.table(points, done.epochs), points
 
 
 if __name__ == '__main__':

@@ -7,17 +7,22 @@ from contextlib import suppress
 
 from runtime import UserError, printable
 
+from disk import open_text
+
 TIME_STAMP = len('2026-11-22 20:47:50,123 ')
 LARGEST = 1e15  # of the numbers of an epoch, and so finite
 NOT_NEGATIVE = ('seconds', 'images_per_second')
 HEADER = re.compile(r'\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (Command|Versions|Devices|Network|Options): ')
-COMMIT = re.compile(r'Versions: .*commit ([\w.+-]{1,64})')
-PARAMETERS = re.compile(r'Network: .*?(\d{1,15}) parameters, (\d{1,15}) trainable')
+# What lines of a log say, besides the options.
+SAID = {'commit': re.compile(r'Versions: .*commit ([\w.+-]{1,64})'),
+        'devices': re.compile(r'Devices: ((?:\w+\(\d+\)(?:, )?)+)'),
+        'parameters': re.compile(r'Network: .*?(\d{1,15}) parameters, (\d{1,15}) trainable'),
+        'workers': re.compile(r'Batches: .*?; (\d{1,6}) workers?\b')}
 
 # What the two files of a run say. path: of the .log. options: all flags by name, of the last start. epochs: numbers by
 # epoch, as RunLog.epoch wrote them. parameters, trainable: how many the network has. finished: its last epoch is there.
-# first_num_epochs: of the first start. commits: of all starts, each once.
-Record = namedtuple('Record', 'path options epochs parameters trainable finished first_num_epochs commits')
+# first_num_epochs: of the first start. commits: of all starts, each once. devices: of all workers, in the last start.
+Record = namedtuple('Record', 'path options epochs parameters trainable finished first_num_epochs commits devices')
 
 
 def numbers_path(path):
@@ -31,7 +36,7 @@ def numbers_path(path):
 def logged_options(path):
     """The options in the header of a log, {} if it has none."""
     if os.path.exists(path):
-        with open(path, errors='surrogateescape') as file:
+        with open_text(path) as file:
             return next(filter(None, map(_options_in, file)), {})
     return {}
 
@@ -40,7 +45,7 @@ def is_blank(path):
     """Whether there is no such file, or nothing in it but the beginning of a header: its run was killed there."""
     if not os.path.exists(path):
         return True
-    with open(path, errors='surrogateescape') as file:
+    with open_text(path) as file:
         return all(HEADER.match(line) and not _options_in(line) for line in file)
 
 
@@ -57,7 +62,7 @@ def is_summarised(path):
 
 
 def _has_line(path, beginning):
-    with open(path, errors='surrogateescape') as file:
+    with open_text(path) as file:
         return any(line[TIME_STAMP:].startswith(beginning) for line in file)
 
 
@@ -85,18 +90,17 @@ def read_run(path):
     path = os.path.splitext(path)[0] + '.log'
     starts = []
     commits = []
-    counts = None
-    with open(path, errors='surrogateescape') as file:
+    said = {}
+    with open_text(path) as file:
         for line in file:
             named = _options_in(line)
-            found = PARAMETERS.match(line[TIME_STAMP:])
             starts += [named] if named else []
-            counts = [int(count) for count in found.groups()] if found else counts
-            commit = COMMIT.match(line[TIME_STAMP:])
-            commits += [commit[1]] if commit else []
+            found = {what: pattern.match(line[TIME_STAMP:]) for what, pattern in SAID.items()}
+            said.update((what, match.groups()) for what, match in found.items() if match)
+            commits += said['commit'] if found['commit'] else ()
     options = starts[-1] if starts else {}
     are_numbers = all(type(start.get('num_epochs')) is int for start in starts)
-    if not options or not are_numbers or options['num_epochs'] < 1 or not counts:
+    if not options or not are_numbers or options['num_epochs'] < 1 or 'parameters' not in said:
         raise UserError('%s is not the log of a run, or was cut off: it names no %s'
                         % (path, 'network' if options else 'options'))
     epochs = _read_epochs(numbers_path(path))
@@ -106,12 +110,13 @@ def read_run(path):
     if len(epochs) > options['num_epochs']:
         raise UserError('%s holds %d epochs of a run of %d'
                         % (numbers_path(path), len(epochs), options['num_epochs']))
-    return Record(path, options, epochs, *counts, len(epochs) >= options['num_epochs'], starts[0].get('num_epochs'),
-                  tuple(dict.fromkeys(commits)))
+    devices, workers = said.get('devices', ['('])[0].count('('), int(said.get('workers', [1])[0])
+    return Record(path, options, epochs, *map(int, said['parameters']), len(epochs) >= options['num_epochs'],
+                  starts[0].get('num_epochs'), tuple(dict.fromkeys(commits)), devices * workers)
 
 
 def _read_epochs(path):
-    with open(path, errors='surrogateescape') as file:
+    with open_text(path) as file:
         lines = file.readlines()
     if lines and not lines[-1].endswith('\n'):
         lines.pop()

@@ -18,7 +18,7 @@ from runtime import UserError
 import mxnet as mx
 import numpy as np
 
-from disk import lock, write_whole
+from disk import lock, open_text, write_whole
 from training.logs import TIME_STAMP, numbers_path
 
 EPOCH_LINE = re.compile(r'\[?Epoch[ \[](\d+)\](?: Batch \[(\d+)\])?')
@@ -219,7 +219,7 @@ def _keep(path, wanted):
     path = os.path.realpath(path)
     if not os.path.exists(path):
         return
-    with open(path, errors='surrogateescape') as file:
+    with open_text(path) as file:
         lines = [line for line in file if line.endswith('\n') and wanted(line)]
     write_whole(path, lines)
 

@@ -26,6 +26,7 @@ from data.decode import read_file
 from data.folders import ImageFolder, images_in
 from data.labels import labels_by_name
 from data.places import contents
+from disk import open_text
 
 # The public archives, as image-net.org, gluoncv and others name them.
 SHA1 = {
@@ -176,7 +177,7 @@ def listed_labels(path):
     """The same, of a text file: a line `ILSVRC2012_val_00000001.JPEG n01751748` for each image, or Kaggle's
     LOC_val_solution.csv with lines `ILSVRC2012_val_00000001,n01751748 111 108 230 366`."""
     labels = {}
-    with open(path, errors='replace') as file:
+    with open_text(path) as file:
         for number, line in enumerate(file, 1):
             found = LABEL_LINE.match(line)
             if found and labels.setdefault(found[1], found[2]) != found[2]:

@@ -12,6 +12,7 @@ import numpy as np
 from cli.command import Parser
 from cli.exits import run_script
 from data.fashion_mnist import CLASS_NAMES, DEBIAN, MINI, read_idx
+from disk import written
 
 PER_CLASS = {'train': 640, 't10k': 160}
 
@@ -19,7 +20,8 @@ PER_CLASS = {'train': 640, 't10k': 160}
 def write_idx(path, array):
     """Write uint8 data as idx.gz; without a time stamp, so that equal data give equal files."""
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, '>u4').tobytes()
-    with open(path, 'wb') as file, gzip.GzipFile(fileobj=file, mode='wb', compresslevel=9, mtime=0, filename='') as out:
+    with written(path) as (new,), open(new, 'wb') as file, \
+            gzip.GzipFile(fileobj=file, mode='wb', compresslevel=9, mtime=0, filename='') as out:
         out.write(header + array.tobytes())
 
 

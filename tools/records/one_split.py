@@ -17,7 +17,7 @@ from tqdm import tqdm
 from data.decode import decode
 from data.record_writer import RecordWriter
 from data.recordio import MADE_BY, RecordFile
-from disk import write_whole
+from disk import rename_all, write_whole
 from tools.records.facts import check_settings, finished_facts, report
 from tools.records.ilsvrc import read_image
 
@@ -140,8 +140,5 @@ def check_record(records, facts, row):
 
 def rename(part, final):
     """Give the files of a split their names; the .rec is last, so that nobody reads it without its checksums."""
-    for ending in ENDINGS:
-        if os.path.exists(part + ending):
-            with open(part + ending, 'rb') as file:
-                os.fsync(file.fileno())
-            os.replace(part + ending, final + ending)
+    left = [ending for ending in ENDINGS if os.path.exists(part + ending)]
+    rename_all([part + ending for ending in left], [final + ending for ending in left])

@@ -16,9 +16,9 @@ Each run has a log and a folder of weights of its own. Runs whose log is whole a
 resumed. Seed by seed, small networks first. --jobs N divides the cores among N runs at a time; --gpus 0,1 2,3 is one
 run on each set of GPUs. --dry-run prints the plan. Times are estimates (pace.py).
 
-Exit codes: 0 all done; 1 a run failed, and the others continued; 2 a mistake of the user, and no further run was
-started; 143, 130 stopped by SIGTERM or Ctrl-C, after the runs have saved. The runs of a sweep that is killed (-9)
-continue; until they end the next call stops at their locks.
+Exit codes: 0 all done; 1 a run failed, and the others continued; 2 a mistake of the user, after which the other runs
+saved and stopped; 143, 130 stopped by SIGTERM or Ctrl-C, after the runs have saved. The runs of a sweep that is killed
+(-9) continue; until they end the next call stops at their locks.
 
 plan.py says what there is to do, runs.py starts the runs, results.py has their table.
 """
@@ -70,6 +70,10 @@ def parse_args(argv=None):
                  word.strip('-').replace('-', '_') not in {*BY_DEST, 'h', 'help'}]
     if misplaced:
         parser.error(f'{" ".join(misplaced)}: flags of the sweep come before --')
+    named = ','.join(args.gpus or []).split(',')
+    twice = [gpu for gpu in named if gpu and named.count(gpu) > 1]
+    if twice:
+        parser.error(f'--gpus: GPU {twice[0]} is there twice, and runs on it would wait for each other')
     args.gpus = args.gpus or [''] * (args.jobs or 1)
     args.jobs = len(args.gpus)
     return args

@@ -10,6 +10,7 @@ import numpy as np
 
 from data import DATASETS
 from data.cifar import LABEL_SETS
+from disk import open_text
 from training.logs import LARGEST, read_run
 
 # The lines of an authors' log, and the numbers in them.
@@ -58,7 +59,7 @@ def data_of(options):
 
 def read_table(path):
     """The epochs of a CSV with a column `epoch` and some of NAMES."""
-    with open(path, newline='', errors='replace') as file:
+    with open_text(path, newline='') as file:
         try:
             return [{'epoch': int(row['epoch']), **{name: float(row[name]) for name in NAMES if row.get(name)}}
                     for row in csv.DictReader(file)]
@@ -69,14 +70,14 @@ def read_table(path):
 
 def is_theirs(path):
     """Whether a file has the lines of the authors' log: ours begin with the time."""
-    with open(path, errors='replace') as file:
+    with open_text(path) as file:
         return any(line.startswith(('Epoch[', '[Epoch ')) for line in file)
 
 
 def read_theirs(path):
     """The epochs of an authors' log that have been scored; a last line that was cut in the middle is left out."""
     epochs = {}
-    with open(path, errors='replace') as file:
+    with open_text(path) as file:
         for line in file:
             for found in filter(None, (pattern.match(line) for pattern in THEIR_LINES if line.endswith('\n'))):
                 numbers = found.groupdict()

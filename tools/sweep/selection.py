@@ -34,7 +34,8 @@ def read_results(named, conditions, score):
             continue
         accuracies = [100 * (1 - epoch['val_top1_error']) for epoch in record.epochs]
         accuracy = max(accuracies) if score == 'best' else accuracies[-1]
-        results.append(Result(path, record.options, record.trainable, accuracy, record.commits))
+        options = dict(record.options, devices=record.devices)  # BatchNorm sees the images of one
+        results.append(Result(path, options, record.trainable, accuracy, record.commits))
     return results, left_out
 
 

@@ -7,11 +7,12 @@ import numpy as np
 
 from .checksums import write_sealed
 from .description import description_path
-from .ground import UserError, file_digest, listed, written
+from .ground import UserError, file_digest, listed, open_text, written
 from .params_file import read_params, write_params
 from .schemes import with_our_names
 
 CHECKSUMS = 'SHA256SUMS'
+MOST = 1 << 24  # bytes of it
 
 
 def network_arrays(net):
@@ -73,7 +74,7 @@ def set_weights(net, arrays, path, devices=None):
 
 def _published_checksum(path):
     """What a file SHA256SUMS (as sha256sum writes it) beside a file says of it, or None."""
-    with suppress(FileNotFoundError), open(os.path.join(os.path.dirname(path), CHECKSUMS), errors='replace') as file:
+    with suppress(FileNotFoundError), open_text(os.path.join(os.path.dirname(path), CHECKSUMS), MOST) as file:
         return {line[66:].rstrip('\n'): line[:64] for line in file}.get(os.path.basename(path))
 
 

@@ -8,6 +8,7 @@ Layout, little-endian: u64 0x112, u64 0, u64 arrays, that many arrays, u64 names
 An array: u32 version, i32 storage (0 = dense), i32 dimensions, i64 sizes, i32 device and its number, i32 type, data.
 """
 import hashlib
+import os
 import struct
 from math import prod
 
@@ -22,6 +23,7 @@ TYPES = {0: 'float32', 1: 'float64', 2: 'float16', 3: 'uint8', 4: 'int32', 5: 'i
 CODES = {name: code for code, name in TYPES.items()}
 MOST_DIMENSIONS = 8
 LONGEST_NAME = 1000  # bytes
+LARGEST = 1 << 32    # bytes of a file: 17 times those of the largest network here
 
 
 class _Reader:
@@ -31,6 +33,8 @@ class _Reader:
         self.path = path
         self.position = 0
         with open(path, 'rb') as file:
+            size = os.fstat(file.fileno()).st_size
+            self.expect(size <= LARGEST, 'it has %d GB' % (size >> 30))
             self.content = memoryview(file.read())
 
     def take(self, size):
