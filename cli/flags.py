@@ -198,8 +198,8 @@ FLAGS = [
          default=0),
     Flag('--kvstore', 'run', TRAIN, 'how gradients are summed: over the devices of this process (local, device, nccl), '
          'or over all workers of a job too', free=True, choices=KVSTORES, default='device'),
-    Flag('--stall-timeout', 'run', TRAIN, 'a worker of a job gives up after a step that takes longer than this (0: '
-         'never)', free=True, type=at_least(0), default=600, metavar='SECONDS'),
+    Flag('--stall-timeout', 'run', TRAIN, 'a worker of a job gives up after a step that takes more than so many '
+         'seconds (0: never)', free=True, type=at_least(0), default=600, metavar='SECONDS'),
     Flag('-j --num-workers', 'run', (*TRAIN, 'evaluate'), 'threads that prepare batches ahead (0: none)', free=True,
          type=at_least(0), default=4),
     Flag('--seed', 'run', TRAIN, 'of weights, order, augmentation and mixup', type=at_least(0), default=0),

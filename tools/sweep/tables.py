@@ -27,8 +27,8 @@ INTERVAL_NOTE = ('Differences are paired over seeds, with the 95 % interval of S
                  'not tell which is better.')
 CORRECTED_NOTE = ('Corrected for the {intervals} intervals of this table: the interval by Bonferroni, p by Holm, which '
                   'is the sharper test.')
-LINE_NOTE = ('At equal parameters: what is left of the difference without what {reference} gains by as many '
-             'parameters, on straight lines between its means.')
+LINE_NOTE = ('At equal parameters: the difference, less what {reference} gains from the same number of extra '
+             'parameters, read off straight lines between its means.')
 COMMITS_NOTE = 'The runs are of several commits, which the CSV names.'
 
 
