@@ -10,6 +10,7 @@ from tests.stand_in import NAME, SMALL, StandIn, grid, refusal, tree
 from tools import ROOT
 from tools.sweep import __main__ as sweep
 from tools.sweep import plan
+from training import checkpoint
 
 
 @pytest.fixture
@@ -143,6 +144,19 @@ def test_the_sweeps_of_docs_results_find_the_logs_of_this_repository(monkeypatch
     folders = {command[command.index('--logs-dir') + 1] for command in found}
     assert folders == {command[0] for command in commands_of('docs/results.md', 'python -m tools.plot_sweep')}
     assert folders == {'logs/cifar100', 'logs/cifar100-short', 'logs/cifar10-short'}
+
+
+def test_the_runs_that_docs_results_says_are_not_whole_can_be_continued(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    command, = [found for found in commands_of('docs/results.md', 'python -m tools.sweep') if '400' in found]
+    command[command.index('--seeds') + 1] = '1'
+    command[command.index('--params-dir') + 1] = 'params/cifar100-seed1'
+    command[command.index('--logs-dir') + 1] = 'logs/cifar100-seed1'
+    points = sweep.main(['--dry-run', *command])
+    assert {point.unit: len(point.epochs) for point in points} == {'relu': 110, 'ChaATAC': 69}
+    assert all(plan.state_of(point).startswith('resume') for point in points)
+    for point in points:
+        assert checkpoint.load(os.path.join('params', 'cifar100-seed1', point.name))[0]['epoch'] == len(point.epochs) - 1
 
 
 def test_a_sweep_of_fashion_mnist_finds_the_logs_of_this_repository(monkeypatch):
