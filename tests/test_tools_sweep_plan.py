@@ -156,7 +156,8 @@ def test_the_runs_that_docs_results_says_are_not_whole_can_be_continued(monkeypa
     assert {point.unit: len(point.epochs) for point in points} == {'relu': 110, 'ChaATAC': 69}
     assert all(plan.state_of(point).startswith('resume') for point in points)
     for point in points:
-        assert checkpoint.load(os.path.join('params', 'cifar100-seed1', point.name))[0]['epoch'] == len(point.epochs) - 1
+        facts = checkpoint.load(os.path.join('params', 'cifar100-seed1', point.name))[0]
+        assert facts['epoch'] == len(point.epochs) - 1
 
 
 def test_a_sweep_of_fashion_mnist_finds_the_logs_of_this_repository(monkeypatch):
