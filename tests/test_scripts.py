@@ -376,7 +376,8 @@ def test_mistakes_are_one_sentence(cifar_flags, record_folder, tmp_path, capsys,
                             (['--data-dir', '/absent'], 'give one of them'),
                             (['--crop-ratio', '0'], 'must be between'),
                             (['--model', 'x'], "invalid choice: 'x'"), (['--num-gpus', '1'], 'GPUs asked: 1'),
-                            (['--model', 'fa_resnet50', '--input-size', '16'], 'input_size=16 must be at least 17'),
+                            (['--model', 'fa_resnet50', '--input-size', '16'],
+                             'input_size=16 must be a whole number of at least 17'),
                             (['--num-classes', 10 ** 12], '1000000000000 must be at most 1000000'),
                             (['--num-classes', '3'], 'is out of range: there are 3 classes')):
         assert sentence in refused(train_imagenet.main, *imagenet, *flags), flags
