@@ -110,7 +110,7 @@ def run_epoch(learner, saver, train, validation, epoch):
         scores = evaluate(learner.net, validation, learner.devices, learner.dtype,
                           partial(saver.save_if_asked, epoch, progress), learner.workers)
     except (OSError, UserError):
-        if learner.workers.size == 1:  # others would wait for this one in vain
+        if learner.workers.size == 1:  # in a job, saving would wait for the other workers in vain
             saver.save_unfinished(epoch, progress)  # or the epoch would be lost with a picture that cannot be read
         raise
     restore_plain_layouts(learner.net)
