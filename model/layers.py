@@ -22,6 +22,14 @@ def whole(name, value, least=1):
     raise UserError('%s=%s must be a whole number of at least %d' % (name, value, least))
 
 
+def odd(name, value, least=1):
+    """The same of a number that must be odd, such as the side of a kernel with a middle."""
+    value = whole(name, value, least)
+    if value % 2 == 0:
+        raise UserError('%s=%d must be odd' % (name, value))
+    return value
+
+
 class Gated(HybridBlock):
     """A block that multiplies its input by a gate, which it makes from it: X' = X * g(X), X and X': (N, C, H, W)."""
 
@@ -70,8 +78,6 @@ def pointwise(in_channels, channels, use_bias=False, **names):
 
 def depthwise(channels, kernel_size, dilation=1):
     """k x k convolution of every channel by itself, with a bias, that keeps the size of the map."""
-    kernel_size, dilation = whole('kernel_size', kernel_size), whole('dilation', dilation)
-    if kernel_size % 2 == 0:
-        raise UserError('kernel_size=%d must be odd' % kernel_size)
+    kernel_size, dilation = odd('kernel_size', kernel_size), whole('dilation', dilation)
     return nn.Conv2D(channels, kernel_size, padding=dilation * (kernel_size // 2), dilation=dilation, groups=channels,
                      in_channels=channels)

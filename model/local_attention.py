@@ -9,7 +9,7 @@ from mxnet.gluon.block import HybridBlock
 
 from .attention import check_heads, regroup
 from .ground import UserError
-from .layers import pointwise, whole
+from .layers import odd, pointwise, whole
 
 # LocalAttention works on blocks of BLOCK x BLOCK queries, which share the (BLOCK + k - 1)^2 keys around them: for k = 7
 # 100 logits a query instead of 49, and each key held 6.25 times instead of 49. One layer, forward and back,
@@ -103,9 +103,7 @@ class LocalAttention(HybridBlock):
     def __init__(self, channels, stride=1, dilation=1, heads=8, kernel_size=7, **kwargs):
         super().__init__(**kwargs)
         heads = check_heads(channels, heads, halves=True)
-        kernel_size = whole('kernel_size', kernel_size, least=3)
-        if kernel_size % 2 == 0:
-            raise UserError('kernel_size=%d must be odd' % kernel_size)
+        kernel_size = odd('kernel_size', kernel_size, least=3)
         if dilation != 1:
             raise UserError('dilation=%s must be 1: local attention is not dilated' % (dilation,))
         self._k = kernel_size
